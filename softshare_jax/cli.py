@@ -1,0 +1,42 @@
+"""What all commands have in common: quiet libraries, short errors, exit codes."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from softshare_jax.errors import RunError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong with the arguments and exits with code 2."""
+        raise UserError(f"{message} (see --help)")
+
+
+def run(command: Callable[[], None]) -> NoReturn:
+    """Runs a command and exits: 0 when done, 2 for a user's mistake, 1 for any other fault.
+
+    A mistake or a known fault is one line on stderr. What is not known is a bug and keeps its
+    traceback.
+    """
+    # Orbax and jax log what these commands say themselves, at length.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    try:
+        command()
+    except (UserError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""Data that lives on the device."""

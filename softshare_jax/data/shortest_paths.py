@@ -1,0 +1,142 @@
+"""Shortest paths on a grid with obstacles, generated on the device.
+
+The paper's synthetic task (Savarese & Maire 2019, section 4.3): given two points and the
+obstacles, mark every pixel that lies on some shortest path between them.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Grid(NamedTuple):
+    """One example, or a batch of them on leading axes.
+
+    Attributes:
+        points: the two query points, ``[H, W]`` bool.
+        obstacles: blocked pixels, ``[H, W]`` bool.
+        path: pixels on some shortest path, the points included, ``[H, W]`` bool.
+    """
+
+    points: jax.Array
+    obstacles: jax.Array
+    path: jax.Array
+
+
+def distances(source: jax.Array, free: jax.Array, target: jax.Array) -> jax.Array:
+    """Breadth-first search on a 4-connected grid, as far as it takes to reach the target.
+
+    Args:
+        source: the pixel to start at, ``[H, W]`` bool.
+        free: pixels that may be entered, ``[H, W]`` bool.
+        target: the pixel to stop at, ``[H, W]`` bool.
+
+    Returns:
+        Steps from the source, ``[H, W]`` int32; -1 where it was not reached before the search
+        stopped. All pixels not farther than the target are right.
+    """
+
+    def spreading(carry):
+        reached, frontier, _, _ = carry
+        return jnp.any(frontier) & ~jnp.any(reached & target)
+
+    def spread(carry):
+        reached, frontier, steps, step = carry
+        padded = jnp.pad(frontier, 1)
+        neighbours = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+        frontier = neighbours & free & ~reached
+        return reached | frontier, frontier, jnp.where(frontier, step + 1, steps), step + 1
+
+    start = jnp.where(source, 0, -1).astype(jnp.int32)
+    return jax.lax.while_loop(spreading, spread, (source, source, start, jnp.int32(0)))[2]
+
+
+def shortest_path_pixels(a: jax.Array, b: jax.Array, free: jax.Array) -> jax.Array:
+    """Returns the pixels on any shortest path between two pixels, ``[H, W]`` bool.
+
+    Args:
+        a: one pixel, ``[H, W]`` bool.
+        b: the other, ``[H, W]`` bool.
+        free: pixels that may be entered, ``[H, W]`` bool; both points among them.
+
+    Returns:
+        A pixel lies on a shortest path where its distances to both ends add up to the distance
+        between them. All false where no path exists.
+    """
+    from_a = distances(a, free, b)
+    from_b = distances(b, free, a)
+    length = jnp.max(jnp.where(b, from_a, -1))
+    return (length >= 0) & (from_a >= 0) & (from_b >= 0) & (from_a + from_b == length)
+
+
+def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | jax.Array) -> Grid:
+    """Draws one example.
+
+    The first point is uniform on the grid, the second uniform in a window around it, cut off
+    at the border; obstacles are independent and never on a point. Pairs without a path
+    are drawn again, so examples follow the distribution of the reachable pairs.
+
+    Args:
+        key: random key; the example is a function of it alone, whatever batch it is made in.
+        side: pixels per side of the grid.
+        density: probability of an obstacle, from 0 to below 1.
+        window: pixels per side of the window, odd and 3 or more.
+
+    Returns:
+        A grid of ``[side, side]`` arrays.
+    """
+    radius = window // 2
+
+    def attempt(number: jax.Array) -> Grid:
+        first, second, blocked = jax.random.split(jax.random.fold_in(key, number), 3)
+        centre = jax.random.randint(first, (2,), 0, side)
+        low, high = jnp.maximum(centre - radius, 0), jnp.minimum(centre + radius + 1, side)
+        other = jax.random.randint(second, (2,), low, high)
+        a, b = _pixel(centre, side), _pixel(other, side)
+        obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
+        path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(centre != other)
+        return Grid(a | b, obstacles, path)
+
+    def unreachable(carry):
+        return ~jnp.any(carry[1].path)
+
+    def again(carry):
+        return carry[0] + 1, attempt(carry[0])
+
+    empty = jnp.zeros((side, side), bool)
+    return jax.lax.while_loop(unreachable, again, (jnp.int32(0), Grid(empty, empty, empty)))[1]
+
+
+def generate(key: jax.Array, number: int, side: int, density: float, window: int) -> dict[str, jax.Array]:
+    """Generates a data set on the default device.
+
+    Args:
+        key: random key; example i depends on it and on i.
+        number: N, examples.
+        side: pixels per side of the grid.
+        density: probability of an obstacle.
+        window: pixels per side of the window around the first point.
+
+    Returns:
+        ``images`` ``[N, side, side, 2]`` uint8, points and obstacles, and ``labels``
+        ``[N, side, side]`` uint8, the path pixels.
+    """
+    return _generate(key, number, side, jnp.float32(density), jnp.int32(window))
+
+
+def _generate_grids(key, number, side, density, window):
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(number))
+    # In chunks: the loops of a batch run as long as its longest search.
+    grids = jax.lax.map(lambda k: sample(k, side, density, window), keys, batch_size=min(number, 500))
+    images = jnp.stack([grids.points, grids.obstacles], axis=-1)
+    return {"images": images.astype(jnp.uint8), "labels": grids.path.astype(jnp.uint8)}
+
+
+_generate = jax.jit(_generate_grids, static_argnums=(1, 2))
+
+
+def _pixel(position: jax.Array, side: int) -> jax.Array:
+    """Returns ``[side, side]`` bool with one true pixel."""
+    rows = jnp.arange(side)
+    return (rows[:, None] == position[0]) & (rows[None, :] == position[1])

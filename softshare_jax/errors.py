@@ -1,0 +1,14 @@
+"""What the commands may say to a person instead of a traceback."""
+
+
+class UserError(Exception):
+    """A mistake in what was asked for: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+
+class RunError(Exception):
+    """A fault that is not the user's doing, such as a loss that is not finite or
+    a workdir whose checkpoints are all damaged: one line on stderr, exit code 1."""
+
+    exit_code = 1

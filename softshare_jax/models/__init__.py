@@ -1,0 +1,1 @@
+"""Ordinary Flax networks; ``zoo.named`` pairs each name with its sharing rule."""

@@ -1,0 +1,57 @@
+"""The residual CNN of the shortest-paths task."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.models.initializers import he_normal
+
+
+class ConvBlock(nn.Module):
+    """A 3x3 convolution, batch-norm and ReLU, with a skip over all three.
+
+    Attributes:
+        dtype: dtype of the computation; parameters and statistics are float32.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps ``[B, H, W, C]`` to ``[B, H, W, C]``."""
+        y = nn.Conv(x.shape[-1], (3, 3), use_bias=False, kernel_init=he_normal, dtype=self.dtype, name="conv")(
+            x
+        )
+        y = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, name="norm")(y)
+        return x + nn.relu(y)
+
+
+class GridCNN(nn.Module):
+    """Keeps the resolution and answers for every pixel, as in the paper's synthetic task.
+
+    An ordinary network: the CNN of the paper as it stands, the SCNN under ``SoftShare``.
+
+    Attributes:
+        depth: number of 3x3 blocks, all of one shape.
+        channels: width of the blocks.
+        dtype: dtype of the computation; parameters, statistics and logits are float32.
+    """
+
+    depth: int
+    channels: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images ``[B, H, W, 2]`` to logits ``[B, H, W]``.
+
+        With ``train`` batch-norm takes the statistics of the batch and updates its running
+        ones, in the collection ``batch_stats``.
+        """
+        x = nn.Conv(self.channels, (1, 1), kernel_init=he_normal, dtype=self.dtype, name="stem")(images)
+        for i in range(self.depth):
+            x = ConvBlock(self.dtype, name=f"block_{i}")(x, train)
+        logits = nn.Conv(1, (1, 1), kernel_init=he_normal, dtype=self.dtype, name="head")(x)
+        return logits[..., 0].astype(jnp.float32)

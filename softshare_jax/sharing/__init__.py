@@ -1,0 +1,49 @@
+"""Soft parameter sharing as pure functions on a parameter tree.
+
+A rule makes a plan for a model; variables hold private parameters, templates and
+coefficients; ``materialize`` turns them into ordinary parameters; ``similarity`` says which
+layers have become the same; ``fold`` merges those. ``SoftShare`` wraps a linen module.
+This package imports jax and flax only.
+"""
+
+from softshare_jax.sharing.dense import from_dense, to_dense
+from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
+from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
+from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
+from softshare_jax.sharing.lsm import MEASURES, Measure, recurrence_penalty, similarity
+from softshare_jax.sharing.materialization import materialize
+from softshare_jax.sharing.module import SoftShare
+from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
+from softshare_jax.sharing.rules import Rule, by_regex, by_shape
+
+__all__ = [
+    "INITIALIZERS",
+    "MEASURES",
+    "Folded",
+    "Group",
+    "Loop",
+    "Measure",
+    "Member",
+    "Plan",
+    "PlanError",
+    "Rule",
+    "SoftShare",
+    "by_regex",
+    "by_shape",
+    "distinct_layers",
+    "find_loops",
+    "fold",
+    "fold_within",
+    "format_loops",
+    "from_dense",
+    "identity",
+    "initialize",
+    "materialize",
+    "merge",
+    "orthogonal",
+    "recurrence_penalty",
+    "similarity",
+    "sparse",
+    "to_dense",
+    "unroll",
+]

@@ -1,0 +1,164 @@
+"""Folding: a soft-shared network becomes an explicitly recurrent one."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from softshare_jax.sharing.dense import to_dense
+from softshare_jax.sharing.lsm import Measure, inner_products, similarity
+from softshare_jax.sharing.materialization import Variables, group_weights
+from softshare_jax.sharing.plan import Group, Plan
+
+# Two layers count as one where their weights are parallel up to float32 rounding.
+PARALLEL = 1 - 1e-5
+
+
+class Folded(NamedTuple):
+    """A folded network: again a plan and its variables."""
+
+    plan: Plan
+    variables: dict
+
+
+def merge(matrix: np.ndarray, threshold: float) -> tuple[int, ...]:
+    """Decides which layer each layer becomes.
+
+    In order of depth a layer joins the most similar of the layers kept so far, or is
+    kept itself where none reaches the threshold. Layers are compared with kept layers
+    only, so nothing drifts along a chain: every layer is at least ``threshold`` similar
+    to what replaces it.
+
+    Args:
+        matrix: layer similarity matrix ``[L, L]``.
+        threshold: from 0 (one layer is left) to 1.
+
+    Returns:
+        ``[L]``: for each layer the index of the layer whose weight it takes; its own
+        index where it is kept.
+    """
+    kept: list[int] = []
+    merged = []
+    for layer, row in enumerate(np.asarray(matrix)):
+        best = max(kept, key=lambda other: row[other], default=None)
+        if best is None or row[best] < threshold:
+            kept.append(layer)
+            best = layer
+        merged.append(best)
+    return tuple(merged)
+
+
+def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Measure = "weights") -> Folded:
+    """Merges layers of each group that are at least ``threshold`` similar.
+
+    A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the
+    least-squares scalar <W_i, W_j> / <W_i, W_i>: |cos| is blind to scale and sign, the
+    network is not, and for parallel weights the fold is then exact. Where no more
+    distinct layers are left than templates, the group is rolled back to the standard
+    parameterisation: its templates become the distinct weights themselves, each row of
+    coefficients keeps one nonzero entry, and the group's ``assignment`` says which.
+    Otherwise the templates stay and rows of coefficients become parallel.
+
+    Args:
+        plan: which layers share; groups may be folded already.
+        variables: ``params``, ``templates``, ``coefficients`` and any other collection.
+        threshold: smallest similarity at which layers merge, from 0 to 1.
+        measure: similarity that decides, ``'weights'`` or ``'coefficients'``.
+
+    Returns:
+        The folded plan and its variables, ready for all that takes a plan and variables.
+
+    Raises:
+        ValueError: the threshold is outside 0..1 or the measure unknown.
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"the threshold is a similarity from 0 to 1, not {threshold}")
+    matrices = similarity(plan, variables, measure)
+    groups, templates, coefficients = [], {}, {}
+    for group in plan.groups:
+        folded, templates[group.name], coefficients[group.name] = _fold_group(
+            group,
+            merge(np.asarray(matrices[group.name]), threshold),
+            variables["templates"][group.name],
+            variables["coefficients"][group.name],
+        )
+        groups.append(folded)
+    sharing = {"templates": templates, "coefficients": coefficients} if groups else {}
+    return Folded(Plan(tuple(groups)), {**variables, **sharing})
+
+
+def _fold_group(group: Group, merged: tuple[int, ...], templates, coefficients):
+    kept = sorted(set(merged))
+    if len(kept) == group.layers:
+        return group, templates, coefficients
+    products = inner_products(coefficients, templates, "weights")
+    rows = np.arange(group.layers)
+    scale = products[rows, np.array(merged)] / products[np.array(merged), np.array(merged)]
+    if len(kept) > group.templates:
+        return group, templates, scale[:, None] * coefficients[np.array(merged)]
+    assignment = tuple(kept.index(layer) for layer in merged)
+    weights = group_weights(coefficients[np.array(kept)], templates)
+    one_hot = jnp.zeros((group.layers, len(kept)), weights.dtype).at[rows, np.array(assignment)].set(scale)
+    return dataclasses.replace(group, templates=len(kept), assignment=assignment), weights, one_hot
+
+
+def fold_within(
+    plan: Plan,
+    variables: Variables,
+    evaluate: Callable[[dict], float],
+    max_drop: float,
+    measure: Measure = "weights",
+) -> tuple[Folded, float]:
+    """Folds as far as a metric allows.
+
+    Bisects the thresholds at which the merged layers change. What it returns was
+    evaluated and lies within the budget; where the metric is not monotone in the
+    threshold, a still lower one may exist.
+
+    Args:
+        plan: which layers share.
+        variables: all collections.
+        evaluate: metric of a plain network's variables (larger is better); it always
+            gets the same shapes, so that a jitted evaluation compiles once.
+        max_drop: largest fall of the metric, in its own unit.
+        measure: as for ``fold``.
+
+    Returns:
+        ``(folded, threshold)``.
+
+    Raises:
+        ValueError: ``max_drop`` is negative or the measure unknown.
+    """
+    if max_drop < 0:
+        raise ValueError(f"the budget is a fall of the metric, 0 or more, not {max_drop}")
+    matrices = similarity(plan, variables, measure).values()
+    pairs = [np.asarray(m)[np.triu_indices(len(m), 1)] for m in matrices]
+    thresholds = np.unique(np.concatenate([*pairs, np.ones(1, np.float32)]))
+    floor = evaluate(to_dense(plan, variables)) - max_drop
+
+    def within_budget(index: int) -> bool:
+        folded = fold(plan, variables, float(thresholds[index]), measure)
+        return evaluate(to_dense(*folded)) >= floor
+
+    low, high = 0, len(thresholds) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if within_budget(middle):
+            high = middle
+        else:
+            low = middle + 1
+    threshold = float(thresholds[high])
+    return fold(plan, variables, threshold, measure), threshold
+
+
+def distinct_layers(plan: Plan, variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Returns for each layer of each group the first layer with a parallel weight.
+
+    Returns:
+        ``{group: [L]}`` of layer indices; the number of different ones is the number of
+        distinct layers, and ``loops.find_loops`` reads the order in which they run.
+    """
+    matrices = similarity(plan, variables, "weights")
+    return {name: merge(np.asarray(matrix), PARALLEL) for name, matrix in matrices.items()}

@@ -1,0 +1,84 @@
+"""How soft sharing starts: coefficients, and templates beside them."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.sharing.materialization import stack_members
+from softshare_jax.sharing.plan import Plan, PlanError
+
+Initializer = Callable[[jax.Array, int, int], jax.Array]
+
+
+def orthogonal(key: jax.Array, layers: int, templates: int) -> jax.Array:
+    """Returns a random ``[L, k]`` matrix with orthonormal rows (k >= L) or columns (k <= L).
+
+    The paper's choice, and the default.
+    """
+    return jax.nn.initializers.orthogonal()(key, (layers, templates), jnp.float32)
+
+
+def identity(key: jax.Array, layers: int, templates: int) -> jax.Array:
+    """Returns the identity ``[L, L]``: the network starts unshared and may learn to share.
+
+    Raises:
+        PlanError: k is not L.
+    """
+    del key
+    if templates != layers:
+        raise PlanError(
+            f"identity coefficients need one template per layer: {layers} layers, {templates} templates"
+        )
+    return jnp.eye(layers)
+
+
+def sparse(key: jax.Array, layers: int, templates: int) -> jax.Array:
+    """Returns a ``[L, k]`` matrix with a single 1 in each row: layer i starts as template i mod k.
+
+    The network starts as a loop over its templates; training may mix them.
+    """
+    del key
+    return jax.nn.one_hot(jnp.arange(layers) % templates, templates)
+
+
+INITIALIZERS: Mapping[str, Initializer] = {
+    "orthogonal": orthogonal,
+    "identity": identity,
+    "sparse": sparse,
+}
+
+
+def initialize(
+    plan: Plan, params: Mapping, key: jax.Array, coefficients: Initializer = orthogonal
+) -> dict[str, dict]:
+    """Turns a model's freshly initialised parameters into soft-shared variables.
+
+    Templates start as the initial weights of each group's first k layers, so they
+    follow whatever initialiser the model has: He normal (fan-in) for the networks
+    of this package, as in the paper. The private parameters stay as they are.
+
+    Args:
+        plan: which layers share.
+        params: the model's own initial parameters.
+        key: random key for the coefficients.
+        coefficients: one of ``orthogonal``, ``identity`` and ``sparse``.
+
+    Returns:
+        ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and
+        ``coefficients`` ``{group: [L, k]}``, float32.
+
+    Raises:
+        PlanError: the plan does not fit the parameters, or the initialiser does
+            not fit a group.
+    """
+    private, dense = stack_members(plan, params)
+    keys = jax.random.split(key, max(len(plan.groups), 1))
+    return {
+        "params": private,
+        "templates": {group.name: dense[group.name][: group.templates] for group in plan.groups},
+        "coefficients": {
+            group.name: coefficients(group_key, group.layers, group.templates)
+            for group, group_key in zip(plan.groups, keys, strict=False)
+        },
+    }

@@ -1,0 +1,72 @@
+"""Detection of loops in a sequence of layers: "1 2 (3 4)×4"."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Union
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """A body of layers (and inner loops) that runs ``times`` times in a row."""
+
+    body: tuple[Union[int, "Loop"], ...]
+    times: int
+
+    def __str__(self) -> str:
+        return f"({format_loops(self.body)})×{self.times}"
+
+
+Step = int | Loop
+
+
+def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
+    """Writes a sequence of layers with the fewest layers, as loops where it repeats.
+
+    >>> format_loops(find_loops([0, 1, 2, 3, 2, 3, 2, 3, 2, 3]))
+    '1 2 (3 4)×4'
+
+    Args:
+        layers: for each position the index of the layer that runs there, from 0.
+
+    Returns:
+        Layer indices and loops that, written out, give the sequence; loops may hold loops.
+        Among the shortest ways to write it the one with the fewest loops.
+    """
+    sequence = tuple(layers)
+
+    @functools.cache
+    def shortest(start: int, stop: int) -> tuple[tuple[int, int], tuple[Step, ...]]:
+        """Returns ``((layers written, loops), steps)`` for ``sequence[start:stop]``."""
+        if stop - start == 0:
+            return (0, 0), ()
+        candidates = [_add((1, 0), sequence[start], shortest(start + 1, stop))]
+        for period in range(1, (stop - start) // 2 + 1):
+            body = sequence[start : start + period]
+            end = start + period
+            while sequence[end : end + period] == body and end + period <= stop:
+                end += period
+                cost, steps = shortest(start, start + period)
+                loop = Loop(steps, (end - start) // period)
+                candidates.append(_add((cost[0], cost[1] + 1), loop, shortest(end, stop)))
+        return min(candidates, key=lambda candidate: candidate[0])
+
+    return shortest(0, len(sequence))[1]
+
+
+def _add(cost, step, rest):
+    (written, loops), steps = rest
+    return (cost[0] + written, cost[1] + loops), (step, *steps)
+
+
+def unroll(steps: Sequence[Step]) -> tuple[int, ...]:
+    """Returns the layer indices in the order in which they run: the inverse of ``find_loops``."""
+    order: list[int] = []
+    for step in steps:
+        order += unroll(step.body) * step.times if isinstance(step, Loop) else [step]
+    return tuple(order)
+
+
+def format_loops(steps: Sequence[Step]) -> str:
+    """Returns steps as text, with layers counted from 1."""
+    return " ".join(str(step) if isinstance(step, Loop) else str(step + 1) for step in steps)

@@ -1,0 +1,83 @@
+"""The layer similarity matrix (LSM): which layers have become the same."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.sharing.materialization import Variables
+from softshare_jax.sharing.plan import Plan
+
+Measure = Literal["coefficients", "weights"]
+MEASURES: tuple[Measure, ...] = ("coefficients", "weights")
+
+
+def inner_products(coefficients: jax.Array, templates: jax.Array, measure: Measure) -> jax.Array:
+    """Returns the signed inner products ``[L, L]`` between layers.
+
+    Args:
+        coefficients: ``[L, k]``.
+        templates: ``[k, *shape]``.
+        measure: ``'coefficients'``: <alpha_i, alpha_j>. ``'weights'``: <W_i, W_j>,
+            computed as alpha_i G alpha_j with the Gram matrix G of the templates, so
+            that no weight is materialised.
+
+    Raises:
+        ValueError: the measure is neither.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"measure is 'coefficients' or 'weights', not {measure!r}")
+    highest = jax.lax.Precision.HIGHEST
+    if measure == "coefficients":
+        return jnp.matmul(coefficients, coefficients.T, precision=highest)
+    flat = templates.reshape(templates.shape[0], -1)
+    gram = jnp.matmul(flat, flat.T, precision=highest)
+    return jnp.matmul(jnp.matmul(coefficients, gram, precision=highest), coefficients.T, precision=highest)
+
+
+def similarity(
+    plan: Plan, variables: Variables, measure: Measure = "coefficients"
+) -> dict[str, jax.Array]:
+    """Returns the layer similarity matrix of every group: S_ij = |cos(layer i, layer j)|.
+
+    ``'coefficients'`` is the paper's measure and what its regulariser works on.
+    ``'weights'`` compares the effective weights; it does not change when templates and
+    coefficients are written in another basis (T -> M^-1 T, alpha -> alpha M), which
+    changes no weight but can change the first measure a lot.
+
+    Args:
+        plan: which layers share.
+        variables: ``templates`` and ``coefficients``.
+        measure: ``'coefficients'`` or ``'weights'``.
+
+    Returns:
+        ``{group: [L, L]}``, symmetric, from 0 to 1; a layer of zeros is similar to none.
+
+    Raises:
+        ValueError: the measure is neither of the two.
+    """
+    return {
+        group.name: _absolute_cosines(
+            inner_products(
+                variables["coefficients"][group.name], variables["templates"][group.name], measure
+            )
+        )
+        for group in plan.groups
+    }
+
+
+def recurrence_penalty(plan: Plan, variables: Variables) -> jax.Array:
+    """Returns the sum of all entries of all coefficient LSMs, a scalar.
+
+    The paper's recurrence regulariser subtracts lambda_R times this from the loss, which
+    draws layers together until the network is a loop (SCNN-R, lambda_R = 0.01).
+    """
+    matrices = similarity(plan, variables, "coefficients").values()
+    return sum((jnp.sum(matrix) for matrix in matrices), start=jnp.zeros(()))
+
+
+def _absolute_cosines(products: jax.Array) -> jax.Array:
+    squares = jnp.diagonal(products)
+    # The maximum keeps value and gradient finite for a layer of zeros.
+    scale = jax.lax.rsqrt(jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
+    return jnp.minimum(jnp.abs(products) * scale[:, None] * scale[None, :], 1.0)

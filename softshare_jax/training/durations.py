@@ -1,0 +1,38 @@
+"""Lengths of time in a training run: every one goes through these functions."""
+
+import re
+from collections.abc import Iterable
+
+from softshare_jax.errors import UserError
+
+
+def to_steps(duration: str, steps_per_epoch: int, field: str) -> int:
+    """Returns a duration such as ``'200 epochs'`` or ``'1000 steps'`` in steps, at least 1.
+
+    Args:
+        duration: a positive number and a unit; epochs may have a fraction (``'0.5 epochs'``).
+        steps_per_epoch: training steps in an epoch.
+        field: the config field it stands in, for the message.
+
+    Raises:
+        UserError: the text is not a duration.
+    """
+    match = re.fullmatch(r"(\d+|\d*\.\d+) (step|epoch)s?", duration.strip())
+    if match is None or float(match[1]) == 0 or (match[2] == "step" and "." in match[1]):
+        raise UserError(f"{field} is a duration such as '1000 steps' or '20 epochs', not {duration!r}")
+    if match[2] == "step":
+        return int(match[1])
+    return max(1, round(float(match[1]) * steps_per_epoch))
+
+
+def is_due(step: int, every: int, last: int) -> bool:
+    """Says whether something that happens every ``every`` steps happens after ``step`` of ``last`` steps.
+
+    It always happens after the last step.
+    """
+    return step % every == 0 or step == last
+
+
+def next_due(step: int, everies: Iterable[int], last: int) -> int:
+    """Returns the first step after ``step`` at which something is due."""
+    return min([last, *((step // every + 1) * every for every in everies)])

@@ -1,0 +1,28 @@
+"""Evaluates the newest checkpoint of a run."""
+
+from softshare_jax.errors import UserError
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.trained import load
+from softshare_jax.training.workdir import Workdir
+
+
+def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
+    """Prints the metrics of the newest checkpoint on the test set of every phase.
+
+    Args:
+        config: must be the run's own; ``None`` to take that.
+        workdir: a run, folded or not; nothing is written there.
+
+    Raises:
+        UserError: there is no run there, or another one.
+    """
+    run = load(workdir)
+    difference = config and config_lib.first_difference(run.experiment.config, config)
+    if difference:
+        raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
+    plain = run.experiment.to_plain(run.variables)
+    task = run.experiment.task
+    for phase in range(task.phases):
+        scores = run.experiment.evaluate(plain, phase)
+        values = "  ".join(f"eval/{name} {value:.4f}" for name, value in scores.items())
+        print(f"step {run.step}  {task.phase_name(phase)}  {values}", flush=True)

@@ -1,0 +1,179 @@
+"""A config made into functions: network, plan, initial state, steps and evaluation."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softshare_jax import sharing
+from softshare_jax.errors import UserError
+from softshare_jax.models import zoo
+from softshare_jax.training import mesh as mesh_lib
+from softshare_jax.training.config import Config
+from softshare_jax.training.durations import to_steps
+from softshare_jax.training.optimizer import make_optimizer
+from softshare_jax.training.steps import TrainState, make_eval_step, make_train_step, take_batch, trainable
+from softshare_jax.training.tasks import ShortestPathsTask, stream
+
+
+class Experiment:
+    """What the loop, the fold pass and the report need to know about a run.
+
+    Attributes:
+        config: the validated config.
+        task: data, loss and metrics.
+        network: the plain network.
+        plan: which layers share.
+        model: the network under ``SoftShare`` with that plan.
+        steps_per_epoch, total_steps, phase_steps: lengths in steps.
+    """
+
+    def __init__(self, config: Config, plan: sharing.Plan | None = None):
+        """Builds the experiment; nothing is computed or compiled yet.
+
+        Args:
+            config: a validated config.
+            plan: as stored in a workdir; ``None`` to make it by the network's own rule.
+
+        Raises:
+            UserError: the config names no network, or asks for what the network cannot do.
+        """
+        self.config = config
+        self.task = ShortestPathsTask(config.data, config.seed)
+        named = zoo.named(config.model)
+        self.network = named.build(jnp.dtype(config.dtype))
+        self.mesh = mesh_lib.data_mesh(config.batch_size)
+        try:
+            self.plan = (plan or named.rule)(self._plain_shapes()["params"])
+        except sharing.PlanError as error:
+            raise UserError(f"{config.model}: {error}") from error
+        if config.sharing.recurrence and not self.plan.groups:
+            raise UserError(f"config.sharing.recurrence regularises shared layers, {config.model} has none")
+        self.coefficients = sharing.INITIALIZERS[config.sharing.coefficients]
+        self.model = sharing.SoftShare(self.network, self.plan, self.coefficients)
+        self.optimizer = make_optimizer(self.plan, **config.to_dict()["optimizer"])
+        self.steps_per_epoch = config.data.train_examples // config.batch_size
+        self.total_steps = self.steps_of("duration", config.duration)
+        self.phase_steps = self.steps_of("data.phase", config.data.phase)
+
+    def steps_of(self, field: str, duration: str) -> int:
+        """Returns a duration of the config in steps."""
+        return to_steps(duration, self.steps_per_epoch, f"config.{field}")
+
+    def phase_at(self, step: int) -> int:
+        """Returns the curriculum phase that trains the step after ``step``; the last one stays on."""
+        return min(step // self.phase_steps, self.task.phases - 1)
+
+    def init_state(self) -> TrainState:
+        """Returns the initial state, on all devices."""
+        return self._init(stream(self.config.seed, "init"))
+
+    def state_shapes(self) -> TrainState:
+        """Returns the state's shapes, dtypes and shardings, without computing it."""
+        shapes = jax.eval_shape(self._init_state, stream(self.config.seed, "init"))
+        everywhere = mesh_lib.replicated(self.mesh)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+
+    def fresh_state(self, step: int, variables: dict[str, Any]) -> TrainState:
+        """Returns a state with given variables and an optimiser that has seen nothing."""
+        return TrainState(jnp.int32(step), variables, self.optimizer.init(trainable(variables)))
+
+    def epoch_order(self, epoch: int) -> jax.Array:
+        """Returns the order of an epoch: a permutation of the examples, ``[N]`` int32."""
+        return self._order(stream(self.config.seed, "order", epoch))
+
+    def train_data(self, phase: int) -> dict[str, jax.Array]:
+        """Returns the training examples of a phase, on all devices."""
+        return jax.device_put(self.task.load("train", phase), mesh_lib.replicated(self.mesh))
+
+    @functools.cached_property
+    def train_steps(self):
+        """The compiled ``(state, metrics, data, order, count) -> (state, metrics)``.
+
+        It takes ``count`` steps in one dispatch and adds up their metrics; all within one epoch
+        and phase. The count is not a constant of the compiled code.
+        """
+        step = make_train_step(
+            self.model, self.plan, self.task, self.optimizer, self.config.sharing.recurrence, self.config.seed
+        )
+        batch_sharding = mesh_lib.split(self.mesh)
+
+        def one(carry, data, order):
+            state, metrics = carry
+            batch = take_batch(data, order, state.step, self.config.batch_size)
+            state, measured = step(state, jax.lax.with_sharding_constraint(batch, batch_sharding))
+            return state, metrics.merge(measured)
+
+        def single(state, metrics, data, order, count):
+            del count
+            return one((state, metrics), data, order)
+
+        def several(state, metrics, data, order, count):
+            return jax.lax.fori_loop(0, count, lambda _, carry: one(carry, data, order), (state, metrics))
+
+        # A loop on the device saves dispatches, but XLA:CPU runs convolutions in a loop
+        # more than ten times slower.
+        return jax.jit(single if self.steps_per_dispatch == 1 else several, donate_argnums=(0, 1))
+
+    @property
+    def steps_per_dispatch(self) -> int:
+        """The most steps that one dispatch takes; 0 in the config chooses by backend."""
+        return self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
+
+    def evaluate(self, plain: dict[str, Any], phase: int) -> dict[str, float]:
+        """Returns the metrics of a plain network over every test example of a phase.
+
+        Args:
+            plain: variables as ``sharing.to_dense`` returns them.
+            phase: whose test set.
+        """
+        data = self.task.load("test", phase)
+        metrics = self.task.metrics.empty()
+        for start in range(0, len(data["images"]), self.config.batch_size):
+            metrics = metrics.merge(self._evaluate_batch(plain, data, start)[0])
+        return {name: float(value) for name, value in metrics.compute().items()}
+
+    def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
+        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
+        data = self.task.load("test", phase)
+        starts = range(0, number, self.config.batch_size)
+        return np.concatenate([self._evaluate_batch(plain, data, s)[1] for s in starts])[:number]
+
+    @functools.cached_property
+    def _evaluate_batch(self):
+        step = make_eval_step(self.network, self.task)
+
+        def evaluate_batch(plain, data, start):
+            index = start + jnp.arange(self.config.batch_size)
+            number = len(data["images"])
+            batch = {name: array[jnp.minimum(index, number - 1)] for name, array in data.items()}
+            return step(plain, batch, index < number)
+
+        return jax.jit(evaluate_batch)
+
+    @functools.cached_property
+    def to_plain(self):
+        """The compiled ``variables -> variables of the plain network``."""
+        return jax.jit(functools.partial(sharing.to_dense, self.plan))
+
+    @functools.cached_property
+    def _init(self):
+        return jax.jit(self._init_state, out_shardings=mesh_lib.replicated(self.mesh))
+
+    def _init_state(self, key: jax.Array) -> TrainState:
+        variables = self.model.init({"params": key}, self._example())
+        return self.fresh_state(0, variables)
+
+    @functools.cached_property
+    def _order(self):
+        number = self.config.data.train_examples
+        permutation = functools.partial(jax.random.permutation, x=number)
+        return jax.jit(permutation, out_shardings=mesh_lib.replicated(self.mesh))
+
+    def _plain_shapes(self):
+        return jax.eval_shape(lambda: self.network.init(jax.random.key(0), self._example()))
+
+    def _example(self) -> jax.Array:
+        return jnp.zeros((1, *self.task.input_shape))

@@ -1,0 +1,203 @@
+"""The training loop: when things happen. What happens is elsewhere."""
+
+import contextlib
+import json
+import math
+
+import jax
+
+from softshare_jax import sharing
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.checksum import checksum
+from softshare_jax.training.durations import is_due, next_due
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.progress import Progress
+from softshare_jax.training.records import Records
+from softshare_jax.training.steps import TrainState
+from softshare_jax.training.stopping import StopRequest, stop_on_signal
+from softshare_jax.training.workdir import Workdir
+
+# Steps between the start of a run and the start of its profile, which then holds no compilation.
+PROFILE_AFTER = 5
+
+
+def train(config: config_lib.Config | None, workdir: Workdir) -> None:
+    """Trains a run to its end, or resumes it where its last whole checkpoint is.
+
+    On SIGTERM or Ctrl-C it saves, says how to go on, and returns.
+
+    Args:
+        config: what to train; ``None`` for the config of the workdir.
+        workdir: a new folder, or that of a run with the same config.
+
+    Raises:
+        UserError: the workdir belongs to another config or cannot be written.
+        RunError: the loss is not finite, or all checkpoints are damaged.
+    """
+    with stop_on_signal() as stop:
+        experiment = _open(config, workdir)
+        with workdir.lock():
+            workdir.write_run(experiment.config, experiment.plan)
+            _Run(experiment, workdir, stop).run()
+
+
+def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
+    """Returns the experiment of a new or existing run, having written nothing into an existing one."""
+    plan = None
+    if workdir.config_file.exists() or config is None:
+        stored, plan = workdir.read_config(), workdir.read_plan()
+        difference = config and config_lib.first_difference(stored, config)
+        if difference:
+            raise UserError(
+                f"workdir {workdir.root} belongs to another config: {difference}; "
+                "use its own config or another workdir"
+            )
+        config = config or stored
+    elif workdir.checkpoints.exists():
+        raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
+    experiment = Experiment(config, plan)
+    workdir.create()
+    return experiment
+
+
+class _Run:
+    """One process's share of a run."""
+
+    def __init__(self, experiment: Experiment, workdir: Workdir, stop: StopRequest):
+        self.experiment, self.workdir, self.stop = experiment, workdir, stop
+        config = experiment.config
+        self.total = experiment.total_steps
+        self.log_every = experiment.steps_of("log_every", config.log_every)
+        self.evaluate_every = experiment.steps_of("evaluate_every", config.evaluate_every)
+        self.checkpoint_every = experiment.steps_of("checkpoint_every", config.checkpoint_every)
+        self.checkpoints = Checkpoints(
+            workdir.checkpoints, f"target/{experiment.task.score}", config.keep_checkpoints
+        )
+
+    def run(self) -> None:
+        """Takes all steps that are left."""
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(self.checkpoints.close)
+            restored = self.checkpoints.restore(self.experiment.state_shapes(), self.workdir.damaged)
+            state = restored or self.experiment.init_state()
+            step = int(state.step)
+            if step >= self.total:
+                print(
+                    f"{self.workdir.root} is trained to step {step} of {self.total}; "
+                    f"to go on, give a longer --config.duration",
+                    flush=True,
+                )
+                return
+            self._announce(step, restored is not None)
+            self.records = Records(self.workdir, step)
+            cleanup.callback(self.records.close)
+            if not restored:
+                self._record_similarity(state)
+            state = self._loop(state, step)
+            self.checkpoints.wait()
+        done = int(state.step)
+        if done < self.total:
+            print(f"stopped at step {done} of {self.total}; run the same command again to go on", flush=True)
+        else:
+            print(
+                f"trained {done} steps; parameter checksum {checksum(state.variables)}; "
+                f"checkpoints in {self.workdir.checkpoints}",
+                flush=True,
+            )
+
+    def _loop(self, state: TrainState, step: int) -> TrainState:
+        experiment = self.experiment
+        everies = (self.log_every, self.evaluate_every, self.checkpoint_every)
+        boundaries = (*everies, experiment.steps_per_epoch, experiment.phase_steps)
+        progress = Progress(step, self.total)
+        profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
+        metrics, order, phase, epoch = experiment.task.metrics.empty(), None, None, None
+        while step < self.total and not self.stop:
+            if experiment.phase_at(step) != phase:
+                phase = experiment.phase_at(step)
+                data = experiment.train_data(phase)
+            if step // experiment.steps_per_epoch != epoch:
+                epoch = step // experiment.steps_per_epoch
+                order = experiment.epoch_order(epoch)
+            count = min(next_due(step, boundaries, self.total) - step, experiment.steps_per_dispatch)
+            profile.before(step)
+            state, metrics = experiment.train_steps(state, metrics, data, order, count)
+            step += count
+            profile.after(step, state)
+            evaluates = is_due(step, self.evaluate_every, self.total)
+            saves = is_due(step, self.checkpoint_every, self.total) or bool(self.stop)
+            scores = None
+            if evaluates or saves or is_due(step, self.log_every, self.total):
+                scalars = {f"train/{name}": float(value) for name, value in metrics.compute().items()}
+                self._check_finite(scalars, step)
+                metrics = experiment.task.metrics.empty()
+                if evaluates:
+                    scores = self._evaluate(state, phase)
+                    self._record_similarity(state)
+                self.records.write_scalars(step, {"phase": phase, **scalars, **(scores or {})})
+                shown = {**scalars, **(scores or {})}
+                print(progress.line(step, experiment.task.phase_name(phase), shown), flush=True)
+            if saves:
+                self.checkpoints.save(state, scores)
+        return state
+
+    def _evaluate(self, state: TrainState, phase: int) -> dict[str, float]:
+        """Evaluates on the current phase, and on the last one, the target of the curriculum."""
+        experiment = self.experiment
+        plain = experiment.to_plain(state.variables)
+        now = experiment.evaluate(plain, phase)
+        last = experiment.task.phases - 1
+        score = experiment.task.score
+        target = now[score] if phase == last else experiment.evaluate(plain, last)[score]
+        return {f"eval/{name}": value for name, value in now.items()} | {f"target/{score}": target}
+
+    def _record_similarity(self, state: TrainState) -> None:
+        plan = self.experiment.plan
+        if plan.groups:
+            matrices = {
+                measure: sharing.similarity(plan, state.variables, measure) for measure in sharing.MEASURES
+            }
+            self.records.write_similarity(int(state.step), jax.device_get(matrices))
+
+    def _check_finite(self, scalars: dict[str, float], step: int) -> None:
+        if not math.isfinite(scalars["train/loss"]):
+            raise RunError(
+                f"the loss is {scalars['train/loss']} by step {step}: nothing was saved since the last "
+                "checkpoint; a lower config.optimizer.learning_rate may help"
+            )
+
+    def _announce(self, step: int, resumed: bool) -> None:
+        experiment = self.experiment
+        config = experiment.config
+        start = f"going on from step {step}" if resumed else "a new run"
+        groups = json.dumps({g.name: f"{g.layers} layers, {g.templates} templates" for g in experiment.plan.groups})
+        print(
+            f"{self.workdir.root}: {start} of {self.total} steps; {config.model}, "
+            f"shared {groups if experiment.plan.groups else 'nothing'}; "
+            f"{jax.device_count()} {jax.default_backend()} device(s); compiling takes a moment",
+            flush=True,
+        )
+
+
+class _Profile:
+    """Traces ``steps`` steps from step ``start`` on into the workdir, for TensorBoard or XProf."""
+
+    def __init__(self, workdir: Workdir, start: int, steps: int):
+        self._workdir, self._start, self._stop = workdir, start, start + steps
+        self._running = False
+
+    def before(self, step: int) -> None:
+        """Starts the trace where it is due."""
+        if self._start <= step < self._stop and not self._running:
+            jax.profiler.start_trace(str(self._workdir.profile))
+            self._running = True
+
+    def after(self, step: int, state: TrainState) -> None:
+        """Ends the trace where it is due."""
+        if self._running and step >= self._stop:
+            jax.block_until_ready(state)
+            jax.profiler.stop_trace()
+            self._running = False
+            print(f"wrote a profile to {self._workdir.profile}", flush=True)

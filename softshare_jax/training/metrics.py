@@ -1,0 +1,51 @@
+"""Metrics that add up over batches, beyond those of clu."""
+
+import flax
+import jax
+import jax.numpy as jnp
+from clu import metrics
+
+
+@flax.struct.dataclass
+class F1(metrics.Metric):
+    """F1 over pixels: 2 tp / (2 tp + fp + fn), counted over all examples.
+
+    Attributes:
+        true_positive: pixels predicted and on a path, a count.
+        wrong: pixels predicted or on a path, but not both, a count.
+    """
+
+    true_positive: jax.Array
+    wrong: jax.Array
+
+    @classmethod
+    def empty(cls) -> "F1":
+        """Returns the metric of no examples."""
+        return cls(true_positive=jnp.zeros(()), wrong=jnp.zeros(()))
+
+    @classmethod
+    def from_model_output(cls, *, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_) -> "F1":
+        """Counts a batch: logits and labels ``[B, H, W]``, mask ``[B]``, false for padding."""
+        predicted, true = logits > 0, labels > 0
+        counted = mask[:, None, None]
+        return cls(
+            true_positive=jnp.sum(predicted & true & counted, dtype=jnp.float32),
+            wrong=jnp.sum((predicted ^ true) & counted, dtype=jnp.float32),
+        )
+
+    def merge(self, other: "F1") -> "F1":
+        """Returns the metric of both sets of examples together."""
+        return F1(self.true_positive + other.true_positive, self.wrong + other.wrong)
+
+    def compute(self) -> jax.Array:
+        """Returns F1 from 0 to 1; 1 where there was nothing to find and nothing was found."""
+        total = 2 * self.true_positive + self.wrong
+        return jnp.where(total > 0, 2 * self.true_positive / jnp.maximum(total, 1), 1.0)
+
+
+@flax.struct.dataclass
+class PathMetrics(metrics.Collection):
+    """What is measured on shortest paths."""
+
+    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
+    f1: F1

@@ -1,0 +1,61 @@
+"""Optimisers, with the paper's rules for what decays and what stays zero."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from softshare_jax.sharing import Plan
+
+
+def make_optimizer(
+    plan: Plan, name: str, learning_rate: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
+
+    Weight decay acts on everything except the coefficients, batch-norm and biases included
+    (Savarese & Maire 2019, section 4). For ``'sgd'`` (Nesterov momentum 0.9) and ``'adam'``
+    it is an L2 term in the gradient, for ``'adamw'`` it is decoupled.
+
+    Args:
+        plan: its folded groups keep their layers tied: a coefficient that the assignment leaves
+            out stays exactly zero.
+        name: ``'sgd'``, ``'adam'`` or ``'adamw'``.
+        learning_rate: step size.
+        weight_decay: decay rate, 0 for none.
+
+    Raises:
+        ValueError: there is no optimiser of that name.
+    """
+    decay = optax.add_decayed_weights(weight_decay, mask=_decays)
+    rules = {
+        "sgd": [decay, optax.trace(decay=0.9, nesterov=True)],
+        "adam": [decay, optax.scale_by_adam()],
+        "adamw": [optax.scale_by_adam(), decay],
+    }
+    if name not in rules:
+        raise ValueError(f"there is no optimiser {name!r}; there are {', '.join(rules)}")
+    return optax.chain(*rules[name], optax.scale_by_learning_rate(learning_rate), _hold_assignments(plan))
+
+
+def _decays(trainable: dict) -> dict:
+    return {name: jax.tree.map(lambda _: name != "coefficients", tree) for name, tree in trainable.items()}
+
+
+def _hold_assignments(plan: Plan) -> optax.GradientTransformation:
+    """Zeroes the updates of the coefficients that a folded group does not use."""
+    used = {
+        group.name: jax.nn.one_hot(jnp.array(group.assignment), group.templates)
+        for group in plan.groups
+        if group.assignment is not None
+    }
+
+    def hold(updates):
+        if not used:
+            return updates
+        held = {
+            name: update * used[name] if name in used else update
+            for name, update in updates["coefficients"].items()
+        }
+        return {**updates, "coefficients": held}
+
+    return optax.stateless(lambda updates, _: hold(updates))

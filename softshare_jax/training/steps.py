@@ -1,0 +1,117 @@
+"""The training and evaluation steps: pure functions of state and batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+from flax import linen as nn
+
+from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
+from softshare_jax.training.tasks import ShortestPathsTask, stream
+
+TRAINABLE = ("params", "templates", "coefficients")
+Batch = dict[str, jax.Array]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """All that training changes.
+
+    Attributes:
+        step: steps taken, int32 scalar. Data order and randomness are functions of it, so
+            it is all that a resumed run needs to go on bit for bit.
+        variables: collections of the network: ``params``, ``templates``, ``coefficients``,
+            ``batch_stats``.
+        opt_state: the optimiser's state.
+    """
+
+    step: jax.Array
+    variables: dict[str, Any]
+    opt_state: optax.OptState
+
+
+def trainable(variables: dict[str, Any]) -> dict[str, Any]:
+    """Returns the collections that the optimiser updates."""
+    return {name: variables[name] for name in TRAINABLE if name in variables}
+
+
+def make_train_step(
+    model: SoftShare,
+    plan: Plan,
+    task: ShortestPathsTask,
+    optimizer: optax.GradientTransformation,
+    recurrence: float,
+    seed: int,
+) -> Callable[[TrainState, Batch], tuple[TrainState, clu_metrics.Collection]]:
+    """Returns the pure step ``(state, batch) -> (state, metrics of the batch)``.
+
+    Args:
+        model: the soft-shared network.
+        plan: its plan.
+        task: loss and metrics.
+        optimizer: over the trainable collections.
+        recurrence: lambda_R, the weight of the recurrence regulariser; 0 for none.
+        seed: of the run; randomness inside the network is a function of it and of the step.
+    """
+
+    def train_step(state: TrainState, batch: Batch):
+        others = [name for name in state.variables if name not in TRAINABLE]
+
+        def objective(weights):
+            logits, updated = model.apply(
+                {**state.variables, **weights},
+                task.inputs(batch),
+                train=True,
+                mutable=others,
+                rngs={"dropout": stream(seed, "dropout", state.step)},
+            )
+            losses = task.loss(logits, batch)
+            penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
+            return jnp.mean(losses) - penalty, (logits, losses, updated)
+
+        weights = trainable(state.variables)
+        gradients, (logits, losses, updated) = jax.grad(objective, has_aux=True)(weights)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, weights)
+        variables = {**state.variables, **updated, **optax.apply_updates(weights, updates)}
+        metrics = _measure(task, logits, losses, batch, jnp.ones(losses.shape, bool))
+        return TrainState(state.step + 1, variables, opt_state), metrics
+
+    return train_step
+
+
+def make_eval_step(
+    model: nn.Module, task: ShortestPathsTask
+) -> Callable[[dict[str, Any], Batch, jax.Array], tuple[clu_metrics.Collection, jax.Array]]:
+    """Returns the pure step ``(variables, batch, mask) -> (metrics, logits)`` of a plain network.
+
+    The mask ``[B]`` is false for the padding of a last batch, which counts for nothing.
+    """
+
+    def eval_step(variables: dict[str, Any], batch: Batch, mask: jax.Array):
+        logits = model.apply(variables, task.inputs(batch), train=False)
+        return _measure(task, logits, task.loss(logits, batch), batch, mask), logits
+
+    return eval_step
+
+
+def take_batch(data: Batch, order: jax.Array, step: jax.Array, batch_size: int) -> Batch:
+    """Returns the examples of a step.
+
+    Args:
+        data: arrays ``[N, ...]``.
+        order: the epoch's permutation ``[N]``.
+        step: steps taken before, in the whole run.
+        batch_size: B; the N mod B examples at the end of the order wait for another epoch.
+    """
+    start = (step % (order.size // batch_size)) * batch_size
+    chosen = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+    return {name: array[chosen] for name, array in data.items()}
+
+
+def _measure(task, logits, losses, batch, mask) -> clu_metrics.Collection:
+    return task.metrics.single_from_model_output(
+        logits=logits, labels=batch["labels"], loss=losses, mask=mask
+    )

@@ -1,0 +1,105 @@
+"""The folder of a run: what lies where, and whose it is."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from softshare_jax.errors import UserError
+from softshare_jax.sharing import Plan, PlanError
+from softshare_jax.training import config as config_lib
+
+
+class Workdir:
+    """Paths and small files of a workdir. Files appear whole or not at all."""
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = pathlib.Path(root).expanduser().absolute()
+        self.config_file = self.root / "config.json"
+        self.plan_file = self.root / "plan.json"
+        self.metrics_file = self.root / "metrics.jsonl"
+        self.certificate_file = self.root / "certificate.json"
+        self.report_file = self.root / "report.html"
+        self.checkpoints = self.root / "checkpoints"
+        self.damaged = self.root / "damaged"
+        self.similarity = self.root / "similarity"
+        self.figures = self.root / "figures"
+        self.tensorboard = self.root / "tensorboard"
+        self.profile = self.root / "profile"
+
+    def create(self) -> None:
+        """Makes the folder and shows that it can be written.
+
+        Raises:
+            UserError: it cannot.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.write(self.root / ".writable", "")
+            (self.root / ".writable").unlink()
+        except OSError as error:
+            raise UserError(f"workdir {self.root} cannot be written: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the workdir for one writer; the system lets go when the process ends.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        with open(self.root / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is writing to {self.root}") from None
+            yield
+
+    def read_config(self) -> config_lib.Config:
+        """Returns the run's config.
+
+        Raises:
+            UserError: the folder is missing, holds no run, or the config is not one.
+        """
+        if not self.root.is_dir():
+            raise UserError(f"workdir {self.root} does not exist")
+        if not self.config_file.exists():
+            raise UserError(f"workdir {self.root} holds no run: config.json is missing")
+        return config_lib.from_dict(self.read_json(self.config_file))
+
+    def read_plan(self) -> Plan:
+        """Returns the run's plan.
+
+        Raises:
+            UserError: it is missing or not a plan.
+        """
+        try:
+            return Plan.from_json(self.plan_file.read_text())
+        except FileNotFoundError:
+            raise UserError(f"workdir {self.root} is not complete: plan.json is missing") from None
+        except PlanError as error:
+            raise UserError(f"{self.plan_file}: {error}") from error
+
+    def write_run(self, config: config_lib.Config, plan: Plan) -> None:
+        """Writes config and plan."""
+        self.write(self.plan_file, plan.to_json())
+        self.write(self.config_file, json.dumps(config.to_dict(), indent=1))
+
+    def read_json(self, file: pathlib.Path) -> Any:
+        """Returns what a JSON file of the workdir holds.
+
+        Raises:
+            UserError: it is not JSON.
+        """
+        try:
+            return json.loads(file.read_text())
+        except ValueError as error:
+            raise UserError(f"{file} is not JSON: {error}") from error
+
+    def write(self, file: pathlib.Path, text: str) -> None:
+        """Writes a text file: its old content or its new one is on disk, never a part."""
+        partial = file.with_name(file.name + ".partial")
+        partial.write_text(text)
+        os.replace(partial, file)
