@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.train_examples = 8000
     config.data.test_examples = 1000
     config.optimizer.learning_rate = 0.003
+    config.optimizer.schedule = "cosine"
     config.duration = "1000 steps"
     config.log_every = "50 steps"
     config.evaluate_every = "50 steps"

@@ -19,7 +19,7 @@ VARIANTS = {
 def get_config(variant: str = "scnn-r") -> ml_collections.ConfigDict:
     """Returns the complete config of a variant."""
     if variant not in VARIANTS:
-        raise ValueError(f"there is no variant {variant!r} of shortest_paths; there are {', '.join(VARIANTS)}")
+        raise ValueError(f"shortest_paths has no variant {variant!r}, it has {', '.join(VARIANTS)}")
     config = ml_collections.ConfigDict()
 
     # Every random number of a run is a function of this, a name and the step.
@@ -53,6 +53,8 @@ def get_config(variant: str = "scnn-r") -> ml_collections.ConfigDict:
     # sgd (Nesterov momentum 0.9), adam or adamw.
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 0.01
+    # constant, or cosine: down to zero at the end of the run.
+    config.optimizer.schedule = "constant"
     # Of everything but the coefficients: an L2 term for sgd and adam, decoupled for adamw.
     config.optimizer.weight_decay = 0.0
 

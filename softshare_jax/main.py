@@ -1,6 +1,6 @@
 """Trains or evaluates one run.
 
-    python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
+python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 import sys

@@ -21,11 +21,11 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H, W, C]``."""
-        y = nn.Conv(x.shape[-1], (3, 3), use_bias=False, kernel_init=he_normal, dtype=self.dtype, name="conv")(
-            x
+        conv = nn.Conv(
+            x.shape[-1], (3, 3), use_bias=False, kernel_init=he_normal, dtype=self.dtype, name="conv"
         )
-        y = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, name="norm")(y)
-        return x + nn.relu(y)
+        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, name="norm")
+        return x + nn.relu(norm(conv(x)))
 
 
 class GridCNN(nn.Module):

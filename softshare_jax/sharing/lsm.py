@@ -35,9 +35,7 @@ def inner_products(coefficients: jax.Array, templates: jax.Array, measure: Measu
     return jnp.matmul(jnp.matmul(coefficients, gram, precision=highest), coefficients.T, precision=highest)
 
 
-def similarity(
-    plan: Plan, variables: Variables, measure: Measure = "coefficients"
-) -> dict[str, jax.Array]:
+def similarity(plan: Plan, variables: Variables, measure: Measure = "coefficients") -> dict[str, jax.Array]:
     """Returns the layer similarity matrix of every group: S_ij = |cos(layer i, layer j)|.
 
     ``'coefficients'`` is the paper's measure and what its regulariser works on.
@@ -58,9 +56,7 @@ def similarity(
     """
     return {
         group.name: _absolute_cosines(
-            inner_products(
-                variables["coefficients"][group.name], variables["templates"][group.name], measure
-            )
+            inner_products(variables["coefficients"][group.name], variables["templates"][group.name], measure)
         )
         for group in plan.groups
     }
@@ -71,9 +67,17 @@ def recurrence_penalty(plan: Plan, variables: Variables) -> jax.Array:
 
     The paper's recurrence regulariser subtracts lambda_R times this from the loss, which
     draws layers together until the network is a loop (SCNN-R, lambda_R = 0.01).
+
+    The value is the paper's. The gradient of each |c| is that of sqrt(c^2 + 0.1^2): layers
+    start orthogonal, so at first the sign of c, and with it the direction of the exact
+    gradient, is rounding noise, and layers drawn together by random signs can freeze in
+    clusters that oppose each other (docs/results.md has the figures).
     """
-    matrices = similarity(plan, variables, "coefficients").values()
-    return sum((jnp.sum(matrix) for matrix in matrices), start=jnp.zeros(()))
+    total = jnp.zeros(())
+    for matrix in similarity(plan, variables, "coefficients").values():
+        smooth = jnp.sqrt(matrix**2 + 0.1**2)
+        total += jnp.sum(smooth + jax.lax.stop_gradient(matrix - smooth))
+    return total
 
 
 def _absolute_cosines(products: jax.Array) -> jax.Array:

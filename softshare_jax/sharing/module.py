@@ -4,7 +4,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from softshare_jax.sharing.initializers import Initializer, initialize, orthogonal
 from softshare_jax.sharing.materialization import Variables, materialize
@@ -44,10 +43,12 @@ class SoftShare(nn.Module):
     coefficients: Initializer = orthogonal
 
     def setup(self):
+        """Shares the model's scope."""
         # One scope for both: the parameter tree has no level of its own for the wrapper.
         nn.share_scope(self, self.model)
 
     def __call__(self, *args, **kwargs):
+        """Calls the model, with whatever it takes and returns."""
         initializing = self.is_initializing()
         plan = self.rule if isinstance(self.rule, Plan) else self._plan(args, kwargs)
 

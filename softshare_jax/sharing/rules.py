@@ -44,9 +44,7 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
     return rule
 
 
-def by_shape(
-    templates: Templates = None, exclude: str = r".*embed.*", stacked: str | None = None
-) -> Rule:
+def by_shape(templates: Templates = None, exclude: str = r".*embed.*", stacked: str | None = None) -> Rule:
     """Groups all weights of equal shape, in any model.
 
     Scalars, vectors (biases, norm scales) and shapes that occur once stay

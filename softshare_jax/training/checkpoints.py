@@ -89,7 +89,7 @@ class Checkpoints:
         for step in steps:
             try:
                 return self._read(step, shapes)
-            except Exception as error:  # noqa: BLE001: what damage raises is not documented
+            except Exception as error:  # what damage raises is not documented
                 moved = _move_aside(self._root / str(step), set_aside)
                 print(f"checkpoint {step} is damaged ({_first_line(error)}); moved it to {moved}", flush=True)
                 self._manager.reload()
@@ -122,7 +122,7 @@ class Checkpoints:
         for candidate in steps if step is None else [step]:
             try:
                 return candidate, self._read_item(candidate, "variables", shapes)
-            except Exception as error:  # noqa: BLE001: what damage raises is not documented
+            except Exception as error:  # what damage raises is not documented
                 print(f"checkpoint {candidate} is damaged ({_first_line(error)}); passed over", flush=True)
         raise RunError(f"no checkpoint of {self._root} can be read")
 

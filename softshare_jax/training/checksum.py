@@ -18,8 +18,9 @@ def checksum(tree: Any) -> str:
     probability 1 - 2^-32.
     """
     leaves = named_leaves(tree)
+    sums = jax.device_get(_sums(list(leaves.values())))
     digest = hashlib.sha256()
-    for (path, leaf), number in zip(leaves.items(), jax.device_get(_sums(list(leaves.values()))), strict=True):
+    for (path, leaf), number in zip(leaves.items(), sums, strict=True):
         digest.update(f"{path} {leaf.shape} {leaf.dtype} {number}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -23,7 +23,7 @@ CHANGEABLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Sharing:
-    """See configs/shortest_paths.py, which says what each field means; so for all that follow."""
+    """How layers share. What each field means stands in configs/shortest_paths.py."""
 
     coefficients: str
     recurrence: float
@@ -31,6 +31,8 @@ class Sharing:
 
 @dataclasses.dataclass(frozen=True)
 class ShortestPaths:
+    """The data of the shortest-paths task."""
+
     name: str
     side: int
     density: float
@@ -42,8 +44,11 @@ class ShortestPaths:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
+    """How weights are updated."""
+
     name: str
     learning_rate: float
+    schedule: str
     weight_decay: float
 
 
@@ -105,7 +110,8 @@ def _build(cls: type, values: Any, prefix: str):
     expected = typing.get_type_hints(cls)
     for name in values:
         if name not in expected:
-            raise UserError(f"config.{prefix}{name} is not a field; the fields there are {', '.join(expected)}")
+            fields = ", ".join(expected)
+            raise UserError(f"config.{prefix}{name} is not a field; the fields there are {fields}")
     for name in expected:
         if name not in values:
             raise UserError(f"config.{prefix}{name} is missing")
@@ -140,6 +146,10 @@ def _check_ranges(config: Config) -> None:
             "optimizer.name is 'sgd', 'adam' or 'adamw'",
         ),
         (not config.optimizer.learning_rate > 0, "optimizer.learning_rate is above 0"),
+        (
+            config.optimizer.schedule not in ("constant", "cosine"),
+            "optimizer.schedule is 'constant' or 'cosine'",
+        ),
         (config.optimizer.weight_decay < 0, "optimizer.weight_decay is 0 or more"),
         (data.name != "shortest_paths", "data.name is 'shortest_paths'"),
         (data.side < 3, "data.side is 3 or more"),

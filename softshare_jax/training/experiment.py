@@ -53,10 +53,10 @@ class Experiment:
             raise UserError(f"config.sharing.recurrence regularises shared layers, {config.model} has none")
         self.coefficients = sharing.INITIALIZERS[config.sharing.coefficients]
         self.model = sharing.SoftShare(self.network, self.plan, self.coefficients)
-        self.optimizer = make_optimizer(self.plan, **config.to_dict()["optimizer"])
         self.steps_per_epoch = config.data.train_examples // config.batch_size
         self.total_steps = self.steps_of("duration", config.duration)
         self.phase_steps = self.steps_of("data.phase", config.data.phase)
+        self.optimizer = make_optimizer(self.plan, **vars(config.optimizer), steps=self.total_steps)
 
     def steps_of(self, field: str, duration: str) -> int:
         """Returns a duration of the config in steps."""

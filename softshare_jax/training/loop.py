@@ -1,7 +1,6 @@
 """The training loop: when things happen. What happens is elsewhere."""
 
 import contextlib
-import json
 import math
 
 import jax
@@ -172,10 +171,13 @@ class _Run:
         experiment = self.experiment
         config = experiment.config
         start = f"going on from step {step}" if resumed else "a new run"
-        groups = json.dumps({g.name: f"{g.layers} layers, {g.templates} templates" for g in experiment.plan.groups})
+        groups = "; ".join(
+            f"{group.name} of {group.layers} layers with {group.templates} templates"
+            for group in experiment.plan.groups
+        )
         print(
             f"{self.workdir.root}: {start} of {self.total} steps; {config.model}, "
-            f"shared {groups if experiment.plan.groups else 'nothing'}; "
+            f"shared: {groups or 'nothing'}; "
             f"{jax.device_count()} {jax.default_backend()} device(s); compiling takes a moment",
             flush=True,
         )

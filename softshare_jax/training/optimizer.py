@@ -8,7 +8,7 @@ from softshare_jax.sharing import Plan
 
 
 def make_optimizer(
-    plan: Plan, name: str, learning_rate: float, weight_decay: float
+    plan: Plan, name: str, learning_rate: float, schedule: str, weight_decay: float, steps: int
 ) -> optax.GradientTransformation:
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
@@ -20,11 +20,13 @@ def make_optimizer(
         plan: its folded groups keep their layers tied: a coefficient that the assignment leaves
             out stays exactly zero.
         name: ``'sgd'``, ``'adam'`` or ``'adamw'``.
-        learning_rate: step size.
+        learning_rate: step size, at the start where it is scheduled.
+        schedule: ``'constant'``, or ``'cosine'`` down to zero at the last step.
         weight_decay: decay rate, 0 for none.
+        steps: length of the run, for the schedule.
 
     Raises:
-        ValueError: there is no optimiser of that name.
+        KeyError: there is no optimiser or schedule of that name.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=_decays)
     rules = {
@@ -32,13 +34,15 @@ def make_optimizer(
         "adam": [decay, optax.scale_by_adam()],
         "adamw": [optax.scale_by_adam(), decay],
     }
-    if name not in rules:
-        raise ValueError(f"there is no optimiser {name!r}; there are {', '.join(rules)}")
-    return optax.chain(*rules[name], optax.scale_by_learning_rate(learning_rate), _hold_assignments(plan))
+    rates = {
+        "constant": optax.constant_schedule(learning_rate),
+        "cosine": optax.cosine_decay_schedule(learning_rate, steps),
+    }
+    return optax.chain(*rules[name], optax.scale_by_learning_rate(rates[schedule]), _hold_assignments(plan))
 
 
-def _decays(trainable: dict) -> dict:
-    return {name: jax.tree.map(lambda _: name != "coefficients", tree) for name, tree in trainable.items()}
+def _decays(trainable: dict) -> dict[str, bool]:
+    return {name: name != "coefficients" for name in trainable}
 
 
 def _hold_assignments(plan: Plan) -> optax.GradientTransformation:

@@ -19,7 +19,7 @@ class Records:
         self._workdir = workdir
         kept = [record for record in read_metrics(workdir.metrics_file) if record["step"] <= step]
         workdir.write(workdir.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
-        self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115: closed by close
+        self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115 (closed by close)
         self._tensorboard = tensorboardX.SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
         for number, file in similarity_files(workdir).items():
             if number > step:

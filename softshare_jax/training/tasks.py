@@ -44,7 +44,7 @@ class ShortestPathsTask:
         window = self._data.windows[phase]
         return f"window {window}x{window}"
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019: a task lives as long as its process
+    @functools.lru_cache(maxsize=8)  # noqa: B019 (a task lives as long as its process)
     def load(self, split: Split, phase: int) -> dict[str, jax.Array]:
         """Returns a split of a phase as device arrays.
 

@@ -56,11 +56,12 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
 def describe(certificate: dict[str, Any]) -> str:
     """Returns a certificate as the lines that ``fold`` prints."""
     parameters, layers, metric = (certificate[key] for key in ("parameters", "distinct_layers", "metric"))
+    kept, shared = parameters["kept"], certificate["shared_layers"]
     lines = [
         f"{certificate['model']} at step {certificate['step']}, folded where the similarity of "
         f"{certificate['measure']} is {certificate['threshold']:.4g} or more",
-        f"  parameters       {parameters['before']:,} -> {parameters['after']:,} ({parameters['kept']:.1%} remain)",
-        f"  distinct layers  {layers['before']} -> {layers['after']} of {certificate['shared_layers']} shared",
+        f"  parameters       {parameters['before']:,} -> {parameters['after']:,} ({kept:.1%} remain)",
+        f"  distinct layers  {layers['before']} -> {layers['after']} of {shared} shared",
         f"  test {metric['name']}          {metric['before']:.4f} -> {metric['after']:.4f} "
         f"(drop {metric['drop']:+.4f}; {metric['measured_on']})",
         f"  largest logit difference {certificate['max_logit_difference']:.3g}",

@@ -1,0 +1,1 @@
+"""What the commands do with trained runs and named networks."""
