@@ -20,12 +20,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.model = "scnn-10-24"
     config.data.side = 16
     config.data.windows = (5, 7, 9, 11)
-    config.data.phase = "250 steps"
+    config.data.phase = "200 steps"
     config.data.train_examples = 8000
     config.data.test_examples = 1000
-    config.optimizer.learning_rate = 0.003
+    config.optimizer.learning_rate = 0.006
     config.optimizer.schedule = "cosine"
-    config.duration = "1000 steps"
+    config.duration = "1500 steps"
     config.log_every = "50 steps"
     config.evaluate_every = "50 steps"
     config.checkpoint_every = "100 steps"

@@ -33,12 +33,13 @@ def merge(matrix: np.ndarray, threshold: float) -> tuple[int, ...]:
 
     Args:
         matrix: layer similarity matrix ``[L, L]``.
-        threshold: from 0 (one layer is left) to 1.
+        threshold: from 0 (one layer is left) to 1 (parallel layers merge, up to rounding).
 
     Returns:
         ``[L]``: for each layer the index of the layer whose weight it takes; its own
         index where it is kept.
     """
+    threshold = min(threshold, PARALLEL)
     kept: list[int] = []
     merged = []
     for layer, row in enumerate(np.asarray(matrix)):

@@ -31,7 +31,7 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
 
     Returns:
         Layer indices and loops that, written out, give the sequence; loops may hold loops.
-        Among the shortest ways to write it the one with the fewest loops.
+        Among the shortest ways to write it one with the fewest loops, those as early as may be.
     """
     sequence = tuple(layers)
 
@@ -40,7 +40,7 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
         """Returns ``((layers written, loops), steps)`` for ``sequence[start:stop]``."""
         if stop - start == 0:
             return (0, 0), ()
-        candidates = [_add((1, 0), sequence[start], shortest(start + 1, stop))]
+        candidates = []
         for period in range(1, (stop - start) // 2 + 1):
             body = sequence[start : start + period]
             end = start + period
@@ -49,6 +49,7 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
                 cost, steps = shortest(start, start + period)
                 loop = Loop(steps, (end - start) // period)
                 candidates.append(_add((cost[0], cost[1] + 1), loop, shortest(end, stop)))
+        candidates.append(_add((1, 0), sequence[start], shortest(start + 1, stop)))
         return min(candidates, key=lambda candidate: candidate[0])
 
     return shortest(0, len(sequence))[1]

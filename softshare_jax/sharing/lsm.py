@@ -81,7 +81,9 @@ def recurrence_penalty(plan: Plan, variables: Variables) -> jax.Array:
 
 
 def _absolute_cosines(products: jax.Array) -> jax.Array:
+    products = (products + products.T) / 2  # symmetric to the last bit
     squares = jnp.diagonal(products)
-    # The maximum keeps value and gradient finite for a layer of zeros.
-    scale = jax.lax.rsqrt(jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
-    return jnp.minimum(jnp.abs(products) * scale[:, None] * scale[None, :], 1.0)
+    # A layer of zeros gets similarity 0 and gradient 0, in place of 0/0.
+    nonzero = squares > 0
+    scale = jnp.where(nonzero, jax.lax.rsqrt(jnp.where(nonzero, squares, 1.0)), 0.0)
+    return jnp.minimum(jnp.abs(products) * (scale[:, None] * scale[None, :]), 1.0)

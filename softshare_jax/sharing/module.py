@@ -55,9 +55,16 @@ class SoftShare(nn.Module):
         def to_plain(variables: Variables) -> Variables:
             return {"params": materialize(plan, variables)} if variables else variables
 
+        initial: list[Variables] = []
+
         def to_shared(plain: Variables) -> Variables:
-            # Drawn after the model's own parameters, which are thus what they would be alone.
-            return initialize(plan, plain["params"], self.make_rng("params"), self.coefficients)
+            # Linen calls this a second time on what the first result materialises to, which is
+            # that result again. The key is drawn after the model's own parameters, which are
+            # thus what they would be without the wrapper.
+            if not initial:
+                key = self.make_rng("params")
+                initial.append(initialize(plan, plain["params"], key, self.coefficients))
+            return initial[0]
 
         run = nn.map_variables(
             lambda wrapper, *args, **kwargs: wrapper.model(*args, **kwargs),
@@ -65,7 +72,6 @@ class SoftShare(nn.Module):
             trans_in_fn=to_plain,
             trans_out_fn=to_shared,
             init=initializing,
-            mutable=initializing,
         )
         return run(self, *args, **kwargs)
 

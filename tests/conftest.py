@@ -1,0 +1,40 @@
+"""Strict settings for all tests: four fake devices, warnings as errors, no silent rank promotion."""
+
+import os
+import pathlib
+
+REPO = pathlib.Path(__file__).parents[1]
+
+# Before jax is imported, here and in the processes that tests start.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from softshare_jax.training import config as config_lib  # noqa: E402
+from softshare_jax.training.loop import train  # noqa: E402
+from softshare_jax.training.workdir import Workdir  # noqa: E402
+from tests import tiny  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> config_lib.Config:
+    """The quickstart config, shrunk to seconds."""
+    return tiny.config()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, tiny_config) -> Workdir:
+    """A trained run. Tests that write into a workdir copy it first."""
+    workdir = Workdir(tmp_path_factory.mktemp("trained") / "run")
+    train(tiny_config, workdir)
+    return workdir

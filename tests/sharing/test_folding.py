@@ -1,0 +1,145 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softshare_jax import sharing
+from tests.sharing.strategies import shared
+from tests.sharing.test_materialize import layer_weights
+
+THRESHOLDS = st.floats(0, 1)
+
+
+def one_group(coefficients, templates):
+    coefficients, templates = jnp.asarray(coefficients, jnp.float32), jnp.asarray(templates, jnp.float32)
+    layers, k = coefficients.shape
+    members = tuple(sharing.Member(f"layer_{i}") for i in range(layers))
+    plan = sharing.Plan((sharing.Group("g", members, k, templates.shape[1:]),))
+    return plan, {"params": {}, "templates": {"g": templates}, "coefficients": {"g": coefficients}}
+
+
+@given(shared(), THRESHOLDS, st.sampled_from(sharing.MEASURES))
+def test_every_merged_layer_is_as_similar_as_asked(case, threshold, measure):
+    plan, variables = case
+    for name, matrix in sharing.similarity(plan, variables, measure).items():
+        merged = sharing.merge(np.asarray(matrix), threshold)
+        assert all(merged[kept] == kept and kept <= layer for layer, kept in enumerate(merged))
+        assert all(kept == layer or matrix[layer, kept] >= min(threshold, 1 - 1e-5) for layer, kept in enumerate(merged)), name
+        kept = sorted(set(merged))
+        assert all(matrix[a, b] < max(threshold, 1e-9) for a in kept for b in kept if a < b)
+
+
+@given(shared(), THRESHOLDS)
+def test_a_folded_net_is_a_soft_shared_net(case, threshold):
+    plan, variables = case
+    folded = sharing.fold(plan, variables, threshold)
+    params = sharing.materialize(folded.plan, folded.variables)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, sharing.materialize(plan, variables))
+    assert sharing.Plan.from_json(folded.plan.to_json()) == folded.plan
+    for before, group in zip(plan.groups, folded.plan.groups, strict=True):
+        assert group.templates <= before.templates
+        coefficients = np.asarray(folded.variables["coefficients"][group.name])
+        assert coefficients.shape == (group.layers, group.templates)
+        if group.assignment is not None:
+            for layer, template in enumerate(group.assignment):
+                assert np.flatnonzero(coefficients[layer]).tolist() in ([template], [])
+
+
+@given(shared(), THRESHOLDS)
+def test_merged_weights_are_the_nearest_multiple_of_the_kept_one(case, threshold):
+    plan, variables = case
+    folded = sharing.fold(plan, variables, threshold)
+    before = layer_weights(plan, sharing.materialize(plan, variables))
+    after = layer_weights(plan, sharing.materialize(folded.plan, folded.variables))
+    for name, matrix in sharing.similarity(plan, variables, "weights").items():
+        merged = sharing.merge(np.asarray(matrix), threshold)
+        for layer, kept in enumerate(merged):
+            w, v = (before[name][i].astype(np.float64).ravel() for i in (layer, kept))
+            nearest = (w @ v) / (v @ v) * v
+            np.testing.assert_allclose(after[name][layer].ravel(), nearest, atol=2e-3)
+
+
+@given(shared(), THRESHOLDS)
+def test_folding_again_changes_nothing(case, threshold):
+    plan, variables = case
+    once = sharing.fold(plan, variables, threshold)
+    twice = sharing.fold(once.plan, once.variables, max(threshold, 0.999))
+    first, second = (layer_weights(plan, sharing.materialize(*f)) for f in (once, twice))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=2e-2, atol=2e-2)
+    assert sharing.distinct_layers(*once) == sharing.distinct_layers(*twice)
+
+
+def test_scaled_and_flipped_copies_fold_exactly_and_roll_back():
+    templates = np.random.default_rng(0).normal(size=(3, 2, 4))
+    alpha = np.array([[1, 2, 3], [0, 1, -1], [-2, -4, -6], [0, 0.5, -0.5], [3, 6, 9]])
+    plan, variables = one_group(alpha, templates)
+    folded = sharing.fold(plan, variables, 0.999)
+    (group,) = folded.plan.groups
+    assert (group.templates, group.assignment) == (2, (0, 1, 0, 1, 0))
+    np.testing.assert_allclose(
+        folded.variables["coefficients"]["g"], [[1, 0], [0, 1], [-2, 0], [0, 0.5], [3, 0]], rtol=1e-5
+    )
+    before, after = sharing.materialize(plan, variables), sharing.materialize(*folded)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), before, after)
+    assert sharing.format_loops(sharing.find_loops(sharing.distinct_layers(*folded)["g"])) == "(1 2)×2 1"
+
+
+def test_templates_stay_while_there_are_more_distinct_layers():
+    plan, variables = one_group([[1, 0], [0, 1], [1, 1], [2, 2]], np.eye(2))
+    folded = sharing.fold(plan, variables, 0.99)
+    assert folded.plan == plan
+    np.testing.assert_array_equal(folded.variables["templates"]["g"], variables["templates"]["g"])
+    assert sharing.distinct_layers(*folded)["g"] == (0, 1, 2, 2)
+
+
+def test_threshold_zero_leaves_one_layer_and_nothing_merges_above_the_highest_similarity():
+    plan, variables = one_group(np.eye(4), np.eye(4))
+    assert sharing.fold(plan, variables, 0.0).plan.groups[0].templates == 1
+    folded = sharing.fold(plan, variables, 0.5)
+    assert folded.plan == plan
+    assert folded.variables["templates"]["g"] is variables["templates"]["g"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_thresholds_outside_the_range(threshold):
+    with pytest.raises(ValueError, match="similarity from 0 to 1"):
+        sharing.fold(*one_group(np.eye(2), np.eye(2)), threshold)
+
+
+def test_the_measures_can_disagree():
+    # Equal weights from different coefficients, because the two templates are one.
+    plan, variables = one_group([[1, 0], [0, 1]], [[1, 2], [1, 2]])
+    assert sharing.fold(plan, variables, 0.9, "weights").plan.groups[0].templates == 1
+    assert sharing.fold(plan, variables, 0.9, "coefficients").plan == plan
+
+
+@given(shared(), st.floats(0, 3))
+def test_the_budget_search_stays_within_its_budget(case, budget):
+    plan, variables = case
+    original = sharing.materialize(plan, variables)
+
+    def score(plain):
+        distance = jax.tree.map(lambda a, b: jnp.sum(jnp.abs(a - b)), plain["params"], original)
+        return -float(sum(jax.tree.leaves(distance)))
+
+    folded, threshold = sharing.fold_within(plan, variables, score, budget)
+    assert score(sharing.to_dense(*folded)) >= -budget - 1e-3
+    assert sharing.fold(plan, variables, threshold).plan == folded.plan
+
+
+def test_a_boundless_budget_folds_everything_and_a_negative_one_is_an_error():
+    case = one_group([[1, 0], [0, 1], [1, 0.1]], np.eye(2))
+    folded, _ = sharing.fold_within(*case, lambda plain: 0.0, max_drop=1.0)
+    assert folded.plan.groups[0].templates == 1
+    with pytest.raises(ValueError, match="0 or more"):
+        sharing.fold_within(*case, lambda plain: 0.0, max_drop=-1)
+
+
+def test_other_collections_pass_through():
+    plan, variables = one_group(np.eye(2), np.eye(2))
+    folded = sharing.fold(plan, {**variables, "batch_stats": {"mean": 1}}, 0.0)
+    assert folded.variables["batch_stats"] == {"mean": 1}
+    assert sharing.fold(sharing.Plan(), {"params": {"w": 1}}).variables == {"params": {"w": 1}}

@@ -1,0 +1,99 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from softshare_jax import sharing
+from tests.sharing.strategies import shared
+from tests.sharing.test_materialize import layer_weights
+
+
+def cosines(rows):
+    rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.abs(rows @ rows.T)
+
+
+@given(shared())
+def test_both_measures_against_their_definition(case):
+    plan, variables = case
+    weights = layer_weights(plan, sharing.materialize(plan, variables))
+    by_coefficients = sharing.similarity(plan, variables)
+    by_weights = sharing.similarity(plan, variables, "weights")
+    for name in weights:
+        np.testing.assert_allclose(by_coefficients[name], cosines(variables["coefficients"][name]), atol=1e-4)
+        np.testing.assert_allclose(by_weights[name], cosines(weights[name]), atol=1e-3)
+
+
+@given(shared(), st.integers(0, 2**31))
+def test_only_the_weight_measure_survives_a_change_of_basis(case, seed):
+    plan, variables = case
+    changed = {**variables, "templates": {}, "coefficients": {}}
+    for group in plan.groups:
+        basis = np.random.default_rng(seed).normal(size=(group.templates, group.templates))
+        assume(np.linalg.cond(basis) < 30)
+        templates = np.asarray(variables["templates"][group.name], np.float64)
+        moved = np.tensordot(np.linalg.inv(basis), templates, 1)
+        changed["templates"][group.name] = jnp.asarray(moved, jnp.float32)
+        changed["coefficients"][group.name] = jnp.asarray(variables["coefficients"][group.name] @ basis)
+    before, after = (sharing.similarity(plan, v, "weights") for v in (variables, changed))
+    for name in before:
+        np.testing.assert_allclose(before[name], after[name], atol=2e-3)
+
+
+def test_the_coefficient_measure_depends_on_the_basis():
+    plan = sharing.Plan((sharing.Group("g", (sharing.Member("a"), sharing.Member("b")), 2, (2,)),))
+    orthogonal = {"templates": {"g": jnp.eye(2)}, "coefficients": {"g": jnp.eye(2)}}
+    basis = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    slanted = {"templates": {"g": jnp.linalg.inv(basis)}, "coefficients": {"g": basis}}
+    jax.tree.map(np.testing.assert_allclose, *(sharing.materialize(plan, v) for v in (orthogonal, slanted)))
+    assert sharing.similarity(plan, orthogonal)["g"][0, 1] == 0
+    np.testing.assert_allclose(sharing.similarity(plan, slanted)["g"][0, 1], np.sqrt(0.5), rtol=1e-6)
+    assert sharing.similarity(plan, slanted, "weights")["g"][0, 1] < 1e-6
+
+
+def test_a_layer_of_zeros_is_similar_to_none_and_has_a_finite_gradient():
+    plan = sharing.Plan((sharing.Group("g", (sharing.Member("a"), sharing.Member("b")), 2, (2,)),))
+    variables = {"templates": {"g": jnp.eye(2)}, "coefficients": {"g": jnp.array([[0.0, 0.0], [1.0, 2.0]])}}
+    np.testing.assert_allclose(sharing.similarity(plan, variables)["g"], [[0, 0], [0, 1]], atol=1e-6)
+    gradient = jax.grad(lambda v: sharing.recurrence_penalty(plan, v))(variables)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+
+
+def test_unknown_measure():
+    plan = sharing.Plan((sharing.Group("g", (sharing.Member("a"), sharing.Member("b")), 1, (2,)),))
+    variables = {"templates": {"g": jnp.ones((1, 2))}, "coefficients": {"g": jnp.ones((2, 1))}}
+    with pytest.raises(ValueError, match="'coefficients' or 'weights', not 'cosine'"):
+        sharing.similarity(plan, variables, "cosine")
+
+
+@given(shared())
+def test_the_penalty_is_the_plain_sum(case):
+    plan, variables = case
+    expected = sum(cosines(a).sum() for a in variables["coefficients"].values())
+    np.testing.assert_allclose(sharing.recurrence_penalty(plan, variables), expected, rtol=1e-4)
+    assert sharing.recurrence_penalty(sharing.Plan(), {}) == 0
+
+
+def test_following_the_penalty_leads_to_one_layer():
+    # Twenty draws of ten orthogonal layers: with the exact gradient of |c| some freeze in clusters.
+    members = tuple(sharing.Member(str(i)) for i in range(10))
+    plan = sharing.Plan((sharing.Group("g", members, 10, (1,)),))
+
+    def least_similarity(key):
+        alpha = sharing.orthogonal(key, 10, 10)
+
+        def ascend(alpha, _):
+            gradient = jax.grad(lambda a: sharing.recurrence_penalty(plan, {"coefficients": {"g": a}, **templates}))(
+                alpha
+            )
+            return alpha + 0.01 * gradient, None
+
+        templates = {"templates": {"g": jnp.ones((10, 1))}}
+        alpha, _ = jax.lax.scan(ascend, alpha, None, length=600)
+        return jnp.min(sharing.similarity(plan, {"coefficients": {"g": alpha}, **templates})["g"])
+
+    least = jax.vmap(least_similarity)(jax.random.split(jax.random.key(0), 20))
+    assert least.min() > 0.99

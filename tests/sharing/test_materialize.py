@@ -1,0 +1,127 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softshare_jax import sharing
+from softshare_jax.sharing.materialization import stack_members
+from tests.sharing.strategies import shared
+
+
+def layer_weights(plan, params):
+    """Weights by group from a plain tree, read with nothing of the package but the plan's names."""
+    weights = {}
+    for group in plan.groups:
+        rows = []
+        for member in group.members:
+            node = params
+            for key in member.path.split("/"):
+                node = node[key]
+            rows.append(np.asarray(node if member.index is None else node[member.index]))
+        weights[group.name] = np.stack(rows)
+    return weights
+
+
+@given(shared())
+def test_every_weight_is_its_combination_of_templates(case):
+    plan, variables = case
+    params = sharing.materialize(plan, variables)
+    for name, weights in layer_weights(plan, params).items():
+        alpha, templates = (np.asarray(variables[c][name], np.float64) for c in ("coefficients", "templates"))
+        for i, weight in enumerate(weights):
+            expected = sum(alpha[i, j] * templates[j] for j in range(len(templates)))
+            np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-5)
+    assert params["private"] == variables["params"]["private"]
+
+
+@given(shared())
+def test_jit_and_vmap_change_nothing(case):
+    plan, variables = case
+    plain = sharing.materialize(plan, variables)
+    jitted = jax.jit(lambda v: sharing.materialize(plan, v))(variables)
+    batched = jax.vmap(lambda v: sharing.materialize(plan, v))(jax.tree.map(lambda x: x[None], variables))
+    for other in (jitted, jax.tree.map(lambda x: x[0], batched)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), plain, other)
+
+
+@given(shared())
+def test_gradients_are_those_of_the_chain_rule(case):
+    plan, variables = case
+
+    def loss(v):
+        return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(sharing.materialize(plan, v)))
+
+    gradient = jax.grad(loss)(variables)
+    for name, weights in layer_weights(plan, sharing.materialize(plan, variables)).items():
+        upstream = np.cos(weights).reshape(len(weights), -1)
+        templates = np.asarray(variables["templates"][name])
+        flat = templates.reshape(len(templates), -1)
+        np.testing.assert_allclose(gradient["coefficients"][name], upstream @ flat.T, rtol=1e-3, atol=1e-4)
+        by_template = (np.asarray(variables["coefficients"][name]).T @ upstream).reshape(templates.shape)
+        np.testing.assert_allclose(gradient["templates"][name], by_template, rtol=1e-3, atol=1e-4)
+
+
+@given(shared())
+def test_pmap_materializes_on_every_device(case):
+    plan, variables = case
+    devices = jax.local_device_count()
+    assert devices == 4
+    copies = jax.tree.map(lambda x: jnp.stack([x * (i + 1) for i in range(devices)]), variables["templates"])
+    out = jax.pmap(lambda t: sharing.materialize(plan, {**variables, "templates": t}))(copies)
+    plain = layer_weights(plan, sharing.materialize(plan, variables))
+    for i in range(devices):
+        weights = layer_weights(plan, jax.tree.map(lambda x, i=i: x[i], out))
+        for name in plain:
+            np.testing.assert_allclose(weights[name], plain[name] * (i + 1), rtol=1e-4, atol=1e-4)
+
+
+@given(shared())
+def test_stack_members_reads_back_what_materialize_wrote(case):
+    plan, variables = case
+    params = sharing.materialize(plan, variables)
+    private, dense = stack_members(plan, params)
+    assert jax.tree.structure(private) == jax.tree.structure(variables["params"])
+    for name, weights in layer_weights(plan, params).items():
+        np.testing.assert_array_equal(dense[name], weights)
+
+
+@given(shared(), st.integers(0, 2**31))
+def test_full_rank_from_dense_is_exact(case, seed):
+    plan, variables = case
+    full = sharing.Plan(
+        tuple(sharing.Group(g.name, g.members, g.layers, g.shape) for g in plan.groups)
+    )
+    params = sharing.materialize(plan, variables)
+    again = sharing.materialize(full, sharing.from_dense(full, params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), params, again)
+
+
+@given(shared())
+def test_from_dense_is_the_best_approximation(case):
+    plan, variables = case
+    # Weights of full rank: what two independent draws of the variables add up to.
+    doubled = jax.tree.map(lambda a: a + jnp.sin(7 * jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape),
+                           sharing.materialize(plan, variables))
+    found = layer_weights(plan, sharing.materialize(plan, sharing.from_dense(plan, doubled)))
+    for group in plan.groups:
+        dense = layer_weights(plan, doubled)[group.name].reshape(group.layers, -1)
+        error = np.linalg.norm(dense - found[group.name].reshape(dense.shape))
+        left_out = np.linalg.svd(dense.astype(np.float64), compute_uv=False)[group.templates :]
+        np.testing.assert_allclose(error, np.linalg.norm(left_out), atol=1e-3)
+
+
+@given(shared())
+def test_to_dense_keeps_the_other_collections(case):
+    plan, variables = case
+    dense = sharing.to_dense(plan, {**variables, "batch_stats": {"mean": jnp.ones(2)}})
+    assert set(dense) == {"params", "batch_stats"}
+    assert layer_weights(plan, dense["params"]).keys() == variables["templates"].keys()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_dtype_of_the_weights_is_that_of_templates_and_coefficients(dtype):
+    plan = sharing.Plan((sharing.Group("g", (sharing.Member("a"), sharing.Member("b")), 1, (3,)),))
+    variables = {"templates": {"g": jnp.ones((1, 3), dtype)}, "coefficients": {"g": jnp.ones((2, 1), dtype)}}
+    assert {x.dtype for x in jax.tree.leaves(sharing.materialize(plan, variables))} == {jnp.dtype(dtype)}

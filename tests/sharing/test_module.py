@@ -1,0 +1,117 @@
+"""SoftShare around a linen network: names, random streams and collections are the model's own."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from softshare_jax import sharing
+
+
+class Net(nn.Module):
+    """Has all that a wrapper could disturb: own parameters, batch-norm, dropout, sown values."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        scale = self.param("scale", nn.initializers.normal(), (3,))
+        for i in range(3):
+            x = nn.BatchNorm(use_running_average=not train, name=f"norm_{i}")(nn.Dense(4, name=f"dense_{i}")(x))
+            self.sow("intermediates", "x", x)
+        return nn.Dropout(0.5, deterministic=not train)(x) + jnp.sum(scale)
+
+    def twice(self, x):
+        return self(x) * 2
+
+
+RULE = sharing.by_regex({"dense": r"dense_\d/kernel"}, templates=2)
+X = jnp.linspace(-1, 1, 8).reshape(2, 4)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(params=["rule", "plan"])
+def model(request):
+    plan = RULE(Net().init(KEY, X)["params"])
+    return sharing.SoftShare(Net(), RULE if request.param == "rule" else plan)
+
+
+def test_the_whole_tree_of_shapes(model):
+    norm = {f"norm_{i}": {"scale": (4,), "bias": (4,)} for i in range(3)}
+    assert jax.tree.map(jnp.shape, model.init(KEY, X)) == {
+        "params": {**{f"dense_{i}": {"bias": (4,)} for i in range(3)}, **norm, "scale": (3,)},
+        "templates": {"dense": (2, 4, 4)},
+        "coefficients": {"dense": (3, 2)},
+        "batch_stats": {f"norm_{i}": {"mean": (4,), "var": (4,)} for i in range(3)},
+    }
+
+
+def test_private_parameters_and_templates_are_what_the_model_alone_would_draw(model):
+    variables, plain = model.init(KEY, X), Net().init(KEY, X)
+    np.testing.assert_array_equal(variables["params"]["scale"], plain["params"]["scale"])
+    for j in range(2):
+        np.testing.assert_array_equal(
+            variables["templates"]["dense"][j], plain["params"][f"dense_{j}"]["kernel"]
+        )
+
+
+def check_equal_to_plain(model, variables):
+    plan = RULE(Net().init(KEY, X)["params"])
+    plain = sharing.to_dense(plan, variables)
+    options = {"train": True, "mutable": ["batch_stats", "intermediates"], "rngs": {"dropout": KEY}}
+    (y, updates), (expected, expected_updates) = (
+        m.apply(v, X, **options) for m, v in ((model, variables), (Net(), plain))
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), updates, expected_updates)
+
+
+def test_outputs_statistics_and_sown_values_are_the_plain_network_s(model):
+    check_equal_to_plain(model, model.init(KEY, X))
+
+
+def test_weights_are_still_tied_after_an_update(model):
+    variables = model.init(KEY, X)
+    collections = {name: variables[name] for name in ("params", "templates", "coefficients")}
+
+    def loss(weights):
+        return jnp.sum(model.apply({**variables, **weights}, X) ** 2)
+
+    optimizer = optax.sgd(0.1)
+    updates, _ = optimizer.update(jax.jit(jax.grad(loss))(collections), optimizer.init(collections))
+    updated = {**variables, **optax.apply_updates(collections, updates)}
+    assert np.abs(updated["templates"]["dense"] - variables["templates"]["dense"]).max() > 1e-4
+    assert np.abs(updated["coefficients"]["dense"] - variables["coefficients"]["dense"]).max() > 1e-4
+    check_equal_to_plain(model, updated)
+
+
+def test_the_empty_plan_is_the_model_itself():
+    model, plain = sharing.SoftShare(Net(), sharing.Plan()), Net().init(KEY, X)
+    variables = model.init(KEY, X)
+    assert jax.tree.structure({c: t for c, t in variables.items() if t}) == jax.tree.structure(plain)
+    np.testing.assert_array_equal(model.apply(plain, X), Net().apply(plain, X))
+
+
+def test_inside_another_module():
+    class Outer(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(sharing.SoftShare(Net(name="body"), RULE)(x))
+
+    variables = Outer().init(KEY, X)
+    assert variables["templates"]["body"]["dense"].shape == (2, 4, 4)
+    assert Outer().apply(variables, X).shape == (2, 2)
+
+
+def test_jitted_initialisation_draws_the_same(model):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        model.init(KEY, X),
+        jax.jit(model.init)(KEY, X),
+    )
+
+
+def test_a_plan_of_another_network():
+    plan = sharing.by_regex({"g": r"other_\d"})({"other_0": X, "other_1": X})
+    with pytest.raises(sharing.PlanError, match="other_0, which the model has not"):
+        sharing.SoftShare(Net(), plan).init(KEY, X)

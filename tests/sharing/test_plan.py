@@ -1,0 +1,125 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import given
+
+from softshare_jax.sharing import Group, Member, Plan, PlanError, by_regex, by_shape, materialize
+from tests.sharing.strategies import shared
+
+LAYERS = tuple(Member(f"layer_{i}") for i in range(4))
+
+
+def params(number=12, shape=(3, 3)):
+    return {f"block_{i}": {"kernel": jnp.zeros(shape), "bias": jnp.zeros(3)} for i in range(number)}
+
+
+@given(shared())
+def test_json_round_trip(case):
+    plan, _ = case
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_json_round_trip_of_a_folded_group():
+    plan = Plan((Group("g", LAYERS, 2, (3, 3), assignment=(0, 1, 0, 1)),))
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"groups": [{"name": "g"}]}', '{"groups": 3}'])
+def test_text_that_is_no_plan(text):
+    with pytest.raises(PlanError, match="not the JSON of a plan"):
+        Plan.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (lambda: Group("g", LAYERS[:1], 1, (3,)), "two or more layers, it has 1: layer_0"),
+        (lambda: Group("g", LAYERS, 0, (3,)), "choose from 1 to 4"),
+        (lambda: Group("g", LAYERS, 5, (3,)), "choose from 1 to 4"),
+        (lambda: Group("g", LAYERS, 2, (3,), (0, 1, 2, 0)), "assignment"),
+        (lambda: Group("g", LAYERS, 2, (3,), (0, 1)), "assignment"),
+        (lambda: Plan((Group("g", LAYERS[:2], 1, (3,)), Group("g", LAYERS[2:], 1, (3,)))), "same name"),
+        (lambda: Plan((Group("g", LAYERS, 1, (3,)), Group("h", LAYERS[2:], 1, (3,)))), "twice"),
+        (
+            lambda: Plan((Group("g", (Member("a"), Member("a", 0)), 1, (3,)),)),
+            "a is both one layer and a stack",
+        ),
+    ],
+)
+def test_contradictions(group, message):
+    with pytest.raises(PlanError, match=message):
+        group()
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"layer_0": jnp.zeros(3)}, "shares layer_1, which the model has not"),
+        ({f"layer_{i}": jnp.zeros(3 + (i == 2)) for i in range(4)}, r"layer_2 has shape \(4,\)"),
+    ],
+)
+def test_a_plan_that_does_not_fit(tree, message):
+    with pytest.raises(PlanError, match=message):
+        Plan((Group("g", LAYERS, 1, (3,)),))(tree)
+
+
+def test_a_stack_is_shared_whole():
+    plan = Plan((Group("g", (Member("stack", 0), Member("stack", 1)), 1, (3,)),))
+    assert plan({"stack": jnp.zeros((2, 3))}) is plan
+    with pytest.raises(PlanError, match="stacks 3 layers and the plan names 2"):
+        plan({"stack": jnp.zeros((3, 3))})
+
+
+def test_by_regex_orders_layers_as_a_person_counts():
+    plan = by_regex({"body": r"block_\d+/kernel"}, templates=2)(params())
+    (group,) = plan.groups
+    assert [m.path for m in group.members] == [f"block_{i}/kernel" for i in range(12)]
+    assert (group.templates, group.shape) == (2, (3, 3))
+
+
+def test_by_regex_templates_by_group_and_one_per_layer():
+    rule = by_regex({"low": r"block_[0-3]/kernel", "high": r"block_[4-9]/kernel"}, templates={"low": 1})
+    assert [(g.name, g.layers, g.templates) for g in rule(params()).groups] == [("low", 4, 1), ("high", 6, 6)]
+
+
+def test_by_regex_mistakes():
+    with pytest.raises(PlanError, match="'body' needs two or more layers, it has 0"):
+        by_regex({"body": "nothing"})(params())
+    with pytest.raises(PlanError, match="several shapes"):
+        by_regex({"body": r"block_\d+/.*"})(params())
+
+
+def test_by_regex_stacked():
+    stacks = {"scan": {"kernel": jnp.zeros((5, 3, 3))}}
+    (group,) = by_regex({"scan": "scan/kernel"}, templates=2, stacked=".*")(stacks).groups
+    assert group.members == tuple(Member("scan/kernel", i) for i in range(5))
+    assert group.shape == (3, 3)
+
+
+def test_by_shape_keeps_vectors_singletons_and_embeddings_private():
+    tree = {
+        **params(3),
+        "head": {"kernel": jnp.zeros((3, 10))},
+        "TokenEmbedding_0": jnp.zeros((4, 4)),
+        "PositionEmbedding_0": jnp.zeros((4, 4)),
+    }
+    plan = by_shape(templates=2)(tree)
+    assert [g.name for g in plan.groups] == ["3x3"]
+    assert plan.paths == ("block_0/kernel", "block_1/kernel", "block_2/kernel")
+
+
+def test_by_shape_takes_no_more_templates_than_layers():
+    tree = {**params(3), **{f"wide_{i}": jnp.zeros((2, 5)) for i in range(6)}}
+    assert {g.name: g.templates for g in by_shape(templates=4)(tree).groups} == {"3x3": 3, "2x5": 4}
+
+
+def test_rules_take_shapes_in_place_of_arrays():
+    shapes = jax.eval_shape(lambda: params())
+    rule = by_regex({"body": r"block_\d+/kernel"})
+    assert rule(shapes) == rule(params())
+
+
+def test_the_empty_plan_is_a_plain_network():
+    tree = params(2)
+    assert Plan()(tree) == Plan()
+    assert jax.tree.structure(materialize(Plan(), {"params": tree})) == jax.tree.structure(tree)
