@@ -47,7 +47,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps on disk, the newest first."""
-        return sorted(self._manager.all_steps(read=True), reverse=True)
+        self._manager.reload()
+        return sorted(self._manager.all_steps(), reverse=True)
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None) -> None:
         """Starts to save a state; ``wait`` returns when it is on disk.
@@ -55,9 +56,12 @@ class Checkpoints:
         Args:
             state: it may be donated as soon as this returns.
             metrics: of this step, if it was evaluated: a candidate for the best.
+
+        Raises:
+            RunError: the folder holds this step or a later one.
         """
         seal = {"variables": checksum(state.variables), "optimizer": checksum(state.opt_state)}
-        self._manager.save(
+        saved = self._manager.save(
             int(state.step),
             args=ocp.args.Composite(
                 variables=ocp.args.StandardSave(state.variables),
@@ -66,6 +70,8 @@ class Checkpoints:
             ),
             metrics=dict(metrics) if metrics else None,
         )
+        if not saved:
+            raise RunError(f"step {int(state.step)} was not saved: {self._root} has it or a later one")
 
     def wait(self) -> None:
         """Returns when all that was saved is on disk."""
@@ -92,6 +98,7 @@ class Checkpoints:
             except Exception as error:  # what damage raises is not documented
                 moved = _move_aside(self._root / str(step), set_aside)
                 print(f"checkpoint {step} is damaged ({_first_line(error)}); moved it to {moved}", flush=True)
+                # Or the manager would take the step for saved and skip it, in silence, next time.
                 self._manager.reload()
         if steps:
             raise RunError(

@@ -32,8 +32,8 @@ def _sums(leaves: list[jax.Array]) -> list[jax.Array]:
 
 def _sum(leaf: jax.Array) -> jax.Array:
     """Returns sum_i mix(word_i + i * odd) mod 2^32, where mix is a bijection."""
-    width = jnp.dtype(leaf.dtype).itemsize
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[width]
+    leaf = leaf.astype(jnp.uint8) if leaf.dtype == jnp.bool_ else leaf
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
     words = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32).ravel()
     x = words + jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1)
     for shift, odd in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

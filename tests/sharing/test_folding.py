@@ -26,7 +26,10 @@ def test_every_merged_layer_is_as_similar_as_asked(case, threshold, measure):
     for name, matrix in sharing.similarity(plan, variables, measure).items():
         merged = sharing.merge(np.asarray(matrix), threshold)
         assert all(merged[kept] == kept and kept <= layer for layer, kept in enumerate(merged))
-        assert all(kept == layer or matrix[layer, kept] >= min(threshold, 1 - 1e-5) for layer, kept in enumerate(merged)), name
+        assert all(
+            kept == layer or matrix[layer, kept] >= min(threshold, 1 - 1e-5)
+            for layer, kept in enumerate(merged)
+        ), name
         kept = sorted(set(merged))
         assert all(matrix[a, b] < max(threshold, 1e-9) for a in kept for b in kept if a < b)
 

@@ -26,7 +26,10 @@ def test_identity_and_sparse():
 @pytest.fixture
 def case():
     keys = jax.random.split(jax.random.key(1), 6)
-    params = {f"layer_{i}": {"kernel": jax.random.normal(k, (3, 4)), "bias": jnp.ones(4)} for i, k in enumerate(keys)}
+    params = {
+        f"layer_{i}": {"kernel": jax.random.normal(k, (3, 4)), "bias": jnp.ones(4)}
+        for i, k in enumerate(keys)
+    }
     return sharing.by_regex({"g": r".*/kernel"}, templates=2)(params), params
 
 

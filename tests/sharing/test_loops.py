@@ -34,7 +34,11 @@ def test_unrolled_loops_are_the_sequence(layers):
     assert unroll(find_loops(layers)) == tuple(layers)
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(2, 6), st.lists(st.integers(6, 9), max_size=3))
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    st.integers(2, 6),
+    st.lists(st.integers(6, 9), max_size=3),
+)
 def test_a_loop_is_found(body, times, tail):
     steps = find_loops([*body * times, *tail])
     assert written(steps) <= len(body) + len(tail)

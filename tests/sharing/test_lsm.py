@@ -86,9 +86,9 @@ def test_following_the_penalty_leads_to_one_layer():
         alpha = sharing.orthogonal(key, 10, 10)
 
         def ascend(alpha, _):
-            gradient = jax.grad(lambda a: sharing.recurrence_penalty(plan, {"coefficients": {"g": a}, **templates}))(
-                alpha
-            )
+            gradient = jax.grad(
+                lambda a: sharing.recurrence_penalty(plan, {"coefficients": {"g": a}, **templates})
+            )(alpha)
             return alpha + 0.01 * gradient, None
 
         templates = {"templates": {"g": jnp.ones((10, 1))}}

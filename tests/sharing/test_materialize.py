@@ -90,9 +90,7 @@ def test_stack_members_reads_back_what_materialize_wrote(case):
 @given(shared(), st.integers(0, 2**31))
 def test_full_rank_from_dense_is_exact(case, seed):
     plan, variables = case
-    full = sharing.Plan(
-        tuple(sharing.Group(g.name, g.members, g.layers, g.shape) for g in plan.groups)
-    )
+    full = sharing.Plan(tuple(sharing.Group(g.name, g.members, g.layers, g.shape) for g in plan.groups))
     params = sharing.materialize(plan, variables)
     again = sharing.materialize(full, sharing.from_dense(full, params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), params, again)
@@ -102,8 +100,10 @@ def test_full_rank_from_dense_is_exact(case, seed):
 def test_from_dense_is_the_best_approximation(case):
     plan, variables = case
     # Weights of full rank: what two independent draws of the variables add up to.
-    doubled = jax.tree.map(lambda a: a + jnp.sin(7 * jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape),
-                           sharing.materialize(plan, variables))
+    doubled = jax.tree.map(
+        lambda a: a + jnp.sin(7 * jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape),
+        sharing.materialize(plan, variables),
+    )
     found = layer_weights(plan, sharing.materialize(plan, sharing.from_dense(plan, doubled)))
     for group in plan.groups:
         dense = layer_weights(plan, doubled)[group.name].reshape(group.layers, -1)

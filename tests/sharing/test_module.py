@@ -17,7 +17,9 @@ class Net(nn.Module):
     def __call__(self, x, train=False):
         scale = self.param("scale", nn.initializers.normal(), (3,))
         for i in range(3):
-            x = nn.BatchNorm(use_running_average=not train, name=f"norm_{i}")(nn.Dense(4, name=f"dense_{i}")(x))
+            x = nn.BatchNorm(use_running_average=not train, name=f"norm_{i}")(
+                nn.Dense(4, name=f"dense_{i}")(x)
+            )
             self.sow("intermediates", "x", x)
         return nn.Dropout(0.5, deterministic=not train)(x) + jnp.sum(scale)
 
@@ -63,7 +65,9 @@ def check_equal_to_plain(model, variables):
         m.apply(v, X, **options) for m, v in ((model, variables), (Net(), plain))
     )
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), updates, expected_updates)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), updates, expected_updates
+    )
 
 
 def test_outputs_statistics_and_sown_values_are_the_plain_network_s(model):

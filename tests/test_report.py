@@ -1,0 +1,570 @@
+"""The report: what is on the page, what is in the figures folder, and what is said to be missing."""
+
+import base64
+import dataclasses
+import html.parser
+import io
+import json
+import pathlib
+import runpy
+import shutil
+import sys
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from softshare_jax import cli, report, sharing
+from softshare_jax.analysis.folding import fold_run
+from softshare_jax.errors import UserError
+from softshare_jax.reporting import animation, curves, diagram, examples, matrices, tables
+from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting.picture import draw
+from softshare_jax.reporting.theme import DARK, LIGHT
+from softshare_jax.reporting.write import write_report
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.loop import train
+from softshare_jax.training.workdir import Workdir
+
+QUICKSTART = pathlib.Path(__file__).parent.parent / "configs" / "quickstart.py"
+VOID = {"meta", "link", "img", "source", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """What the tests look at: the text, the headings, every reference and every image."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.headings: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.images: list[dict] = []
+        self.cells: list[list[str]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(attributes)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th"):
+            self.cells[-1].append("")
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append("")
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.references += [attributes[key] for key in ("src", "href", "srcset") if key in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            assert "url(" not in data
+            assert "@import" not in data
+            return
+        self.words += data.split()
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings[-1] += data
+        if {"td", "th"} & set(self.open):
+            self.cells[-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def read_page(workdir: Workdir) -> Page:
+    """Parses a report and checks that it needs nothing else and that its images are whole."""
+    page = Page(workdir.report_file.read_text())
+    for reference in page.references:
+        assert urlsplit(reference).scheme in ("", "data"), reference[:60]
+        if reference.startswith("#"):
+            assert reference[1:] in page.ids
+        elif reference != "data:,":
+            kind, encoded = reference.removeprefix("data:image/").split(";base64,")
+            image = Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)))
+            image.load()
+            assert image.format.lower() == kind
+    assert all(image["alt"] for image in page.images)
+    return page
+
+
+def tiny_config(model: str, recurrence: float) -> config_lib.Config:
+    config = runpy.run_path(str(QUICKSTART))["get_config"]()
+    config.model = model
+    config.sharing.recurrence = recurrence
+    config.data.side = 8
+    config.data.windows = (3, 5)
+    config.data.phase = "4 steps"
+    config.data.train_examples, config.data.test_examples = 32, 16
+    config.batch_size = 8
+    config.duration = "8 steps"
+    config.log_every = config.evaluate_every = config.checkpoint_every = "4 steps"
+    return config_lib.from_dict(config.to_dict())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Workdir]:
+    """A trained run, its fold and an unshared run; tests copy them before they write."""
+    root = tmp_path_factory.mktemp("runs")
+    named = {name: Workdir(root / name) for name in ("trained", "folded", "unshared")}
+    train(tiny_config("scnn-3-4", 0.01), named["trained"])
+    fold_run(named["trained"], named["folded"], threshold=0.0)
+    train(tiny_config("cnn-3-4", 0.0), named["unshared"])
+    return named
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    """Copies one of the runs; what is written stays in the test."""
+
+    def copied(name: str) -> Workdir:
+        shutil.copytree(runs[name].root, tmp_path / name)
+        return Workdir(tmp_path / name)
+
+    return copied
+
+
+@pytest.fixture(scope="module")
+def reported(runs, tmp_path_factory) -> dict[str, Workdir]:
+    """All three runs in one report, which lies in ``trained``."""
+    root = tmp_path_factory.mktemp("reported")
+    copies = {name: Workdir(shutil.copytree(run.root, root / name)) for name, run in runs.items()}
+    assert write_report(list(copies.values())) == copies["trained"].report_file
+    return copies
+
+
+def test_page_of_several_runs(reported):
+    page = read_page(reported["trained"])
+    assert not reported["folded"].report_file.exists()
+    assert page.headings == [
+        "3 runs",
+        "trained",
+        "Folding, a preview",
+        "Layer similarity",
+        "How the layers came to resemble each other",
+        "Learning curves",
+        "Test examples",
+        "Parameters",
+        "folded",
+        "Folded",
+        "Certificate of the fold",
+        "Layer similarity",
+        "How the layers came to resemble each other",
+        "Learning curves",
+        "Test examples",
+        "Parameters",
+        "unshared",
+        "Learning curves",
+        "Test examples",
+        "Parameters",
+    ]
+    assert "What is missing" not in page.text
+    assert "cnn-3-4, an unshared network" in page.text
+
+
+def test_summary_has_a_line_for_each_run(reported):
+    page = read_page(reported["trained"])
+    header, *lines = page.cells[:4]
+    assert header == ["run", "model", "step", "f1", "parameters", "distinct layers", "would fold to"]
+    by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    # 3 layers of 3x3x4x4 numbers and 9 coefficients; private: stem 12, norms 24, head 5.
+    assert by_name["trained"]["parameters"] == f"{3 * 144 + 9 + 41:,}"
+    assert by_name["folded"]["parameters"] == f"{144 + 3 + 41:,}"
+    assert by_name["unshared"]["parameters"] == f"{3 * 144 + 41:,}"
+    assert by_name["trained"]["distinct layers"] == "3"
+    assert by_name["folded"]["distinct layers"] == "1"
+    assert by_name["unshared"]["distinct layers"] == "–"
+    assert {line["step"] for line in by_name.values()} == {"8"}
+    certificate = json.loads(reported["folded"].certificate_file.read_text())
+    assert by_name["folded"]["f1"] == f"{certificate['metric']['after']:.4f}"
+    records = [json.loads(line) for line in reported["trained"].metrics_file.read_text().splitlines()]
+    assert by_name["trained"]["f1"] == f"{records[-1]['target/f1']:.4f}"
+
+
+def test_folded_run_shows_its_loop_and_its_certificate(reported):
+    page = read_page(reported["trained"])
+    assert "blocks runs as (1)×3" in page.text
+    certificate = json.loads(reported["folded"].certificate_file.read_text())
+    rows = {row[0]: row for row in page.cells if row}
+    assert rows["distinct layers"][:3] == ["distinct layers", "3", "1"]
+    assert rows["largest logit difference"][2] == f"{certificate['max_logit_difference']:.3g}"
+
+
+def test_table_of_parameters_adds_up(reported):
+    page = read_page(reported["trained"])
+    rows = [row for row in page.cells if row[:1] == ["blocks"]]
+    assert rows[0] == ["blocks", "3×3×4×4", "3", "3", "432", "9", "441", "432"]
+    assert rows[1] == ["blocks", "3×3×4×4", "3", "1", "144", "3", "147", "432"]
+    totals = [row[-2:] for row in page.cells if row[:1] == ["total"]]
+    assert totals == [["482", "473"], ["188", "473"], ["473", "473"]]
+
+
+def test_figures_are_written_into_each_workdir(reported):
+    of_any = {"loss.png", "f1.png", "examples-long.png", "examples-errors.png"}
+    of_group = {
+        "folding-blocks.png",
+        "similarity-blocks-coefficients.png",
+        "similarity-blocks-weights.png",
+        "evolution-blocks.png",
+        "evolution-blocks.gif",
+    }
+    for name, expected in [
+        ("trained", of_any | of_group),
+        ("folded", of_any | of_group),
+        ("unshared", of_any),
+    ]:
+        files = sorted(reported[name].figures.iterdir())
+        assert {file.name for file in files} == expected
+        for file in files:
+            with Image.open(file) as image:
+                image.load()
+                assert image.format.lower() == file.suffix[1:]
+                assert min(image.size) > 100
+    with Image.open(reported["trained"].figures / "evolution-blocks.gif") as image:
+        assert image.n_frames == 3  # steps 0, 4 and 8
+
+
+def test_page_of_one_run_is_small_and_has_no_summary(copy):
+    workdir = copy("unshared")
+    write_report([workdir, workdir])
+    page = read_page(workdir)
+    assert page.headings[0] == "unshared"
+    assert "summary" not in page.ids
+    assert workdir.report_file.stat().st_size < 1_000_000
+    assert not list(workdir.root.glob("*.partial"))
+
+
+def test_empty_folder_has_a_report_that_says_so(tmp_path):
+    workdir = Workdir(tmp_path)
+    write_report([workdir])
+    page = read_page(workdir)
+    assert page.headings == [tmp_path.name, "What is missing"]
+    assert "This folder holds no run" in page.text
+    assert not page.images
+    assert not workdir.figures.exists()
+
+
+def _damage_checkpoints(workdir: Workdir, steps: str = "*") -> None:
+    """Makes the checksums wrong."""
+    for file in workdir.checkpoints.glob(f"{steps}/seal/metadata"):
+        file.write_text('{"variables": "0", "optimizer": "0"}')
+
+
+def _write_garbage(workdir: Workdir) -> None:
+    for file in workdir.similarity.iterdir():
+        file.write_bytes(b"no zip file")
+    workdir.metrics_file.write_bytes(b"\xff\xfe\n")
+    workdir.certificate_file.write_text('{"parameters": 3}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentences", "absent"),
+    [
+        (lambda w: w.metrics_file.unlink(), ["No metrics:"], ["Learning curves"]),
+        (
+            lambda w: shutil.rmtree(w.checkpoints),
+            ["No checkpoint:", "train first"],
+            ["Folding, a preview", "Test examples"],
+        ),
+        (
+            _damage_checkpoints,
+            ["Checkpoint 8 is damaged", "Checkpoint 4 is damaged", "can be read"],
+            ["Folding, a preview", "Test examples"],
+        ),
+        (
+            lambda w: shutil.rmtree(w.similarity),
+            ["No similarity history:"],
+            ["How the layers came to resemble each other"],
+        ),
+        (
+            lambda w: w.plan_file.unlink(),
+            ["No plan:", "The checkpoints cannot be read"],
+            ["Folding, a preview", "Test examples", "Parameters"],
+        ),
+        (
+            lambda w: w.config_file.unlink(),
+            ["No config:", "The checkpoints cannot be read"],
+            ["Folding, a preview", "Test examples", "Parameters"],
+        ),
+        (
+            lambda w: w.config_file.write_text("{"),
+            ["No config:", "is not JSON"],
+            ["Folding, a preview", "Test examples", "Parameters"],
+        ),
+        (
+            _write_garbage,
+            ["No metrics:", "No similarity history:", "No certificate:"],
+            ["Learning curves", "How the layers came to resemble each other", "Certificate of the fold"],
+        ),
+    ],
+    ids=["metrics", "checkpoints", "damaged", "similarity", "plan", "config", "json", "garbage"],
+)
+def test_what_is_missing_is_named_and_the_rest_shown(copy, damage, sentences, absent):
+    workdir = copy("trained")
+    damage(workdir)
+    write_report([workdir])
+    page = read_page(workdir)
+    expected = [
+        "trained",
+        "What is missing",
+        "Folding, a preview",
+        "Layer similarity",
+        "How the layers came to resemble each other",
+        "Learning curves",
+        "Test examples",
+        "Parameters",
+    ]
+    assert page.headings == [heading for heading in expected if heading not in absent]
+    for sentence in sentences:
+        assert sentence in page.text
+
+
+def test_one_damaged_checkpoint_is_passed_over(copy, capsys):
+    workdir = copy("trained")
+    _damage_checkpoints(workdir, "8")
+    write_report([workdir])
+    page = read_page(workdir)
+    assert "Checkpoint 8 is damaged" in page.text
+    assert "step 4 of 8" in page.text
+    assert "Test examples" in page.headings
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_names_are_escaped(copy):
+    workdir = copy("unshared")
+    odd = Workdir(workdir.root.with_name("<b>&amp;"))
+    workdir.root.rename(odd.root)
+    write_report([odd])
+    assert read_page(odd).headings[0] == "<b>&amp;"
+
+
+def test_missing_folder_is_not_made(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        write_report([Workdir(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    # Root may write anywhere, so the way is blocked by folders where files would be.
+    (tmp_path / "one" / ".writable.partial").mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report([Workdir(tmp_path / "one")])
+    (tmp_path / "two" / "report.html").mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report([Workdir(tmp_path / "two")])
+
+
+def test_figures_folder_that_is_a_file(copy):
+    workdir = copy("unshared")
+    workdir.figures.write_text("")
+    with pytest.raises(UserError, match="figures cannot be written"):
+        write_report([workdir])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "err"),
+    [
+        (["--workdir=one"], 0, "the report is", ""),
+        (["--workdir=none"], 2, "", "does not exist"),
+        ([], 2, "", "--workdir"),
+    ],
+)
+def test_command(tmp_path, monkeypatch, capsys, arguments, code, out, err):
+    (tmp_path / "one").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(report.main)
+    assert stopped.value.code == code
+    said = capsys.readouterr()
+    assert (out in said.out) and (err in said.err)
+    assert len((said.out + said.err).splitlines()) == 1
+
+
+def test_layout_of_nested_loops():
+    steps = sharing.find_loops([0, 1, 2, 2, 1, 2, 2, 3])
+    assert sharing.format_loops(steps) == "1 (2 (3)×2)×2 4"
+    layout = diagram.lay_out(steps)
+    assert [(box.layer, box.column, box.again) for box in layout.boxes] == [
+        (0, 0, False),
+        (1, 1, False),
+        (2, 2, False),
+        (3, 3, False),
+    ]
+    assert layout.brackets == (
+        diagram.Bracket(line=0, first=2, last=2, level=1, times=2),
+        diagram.Bracket(line=0, first=1, last=2, level=2, times=2),
+    )
+    assert layout.levels == (2,)
+
+
+def test_layout_breaks_lines_between_steps_never_in_a_loop():
+    loop = sharing.Loop((2, 3, 4), 2)
+    layout = diagram.lay_out((0, 1, loop, 0), columns=4)
+    assert [(box.line, box.column) for box in layout.boxes] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (1, 3),
+    ]
+    assert [box.again for box in layout.boxes] == [False] * 5 + [True]
+    assert layout.levels == (0, 1)
+    wide = diagram.lay_out((sharing.Loop(tuple(range(6)), 2),), columns=4)
+    assert wide.columns == 6
+    assert diagram.lay_out(()).levels == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "labels"),
+    [
+        (
+            (0,) * 40,
+            ["before: 40 layers, each", "after: 40 layers, 1 distinct weight", "after, written as loops"],
+        ),
+        (tuple(range(40)), ["before and after: 40 layers, each with a weight of its own"]),
+        ((0, 1, 0, 1), ["before: 4", "after: 4 layers, 2 distinct weights", "after, written as loops"]),
+        ((0, 1, 1, 0, 2, 0), ["before: 6", "after: 6", "after, written as loops"]),
+        ((0, 1, 0), ["before: 3", "after: 3 layers, 2 distinct weights"]),
+    ],
+)
+def test_diagram_draws_what_folding_changed(after, labels):
+    before = tuple(range(len(after)))
+    rows = diagram.rows(before, after)
+    assert len(rows) == len(labels)
+    for row, label in zip(rows, labels, strict=True):
+        assert row.label.startswith(label)
+        height = diagram.draw_folding(before, after, LIGHT).get_figheight()
+    assert height > sum(row.height for row in rows)
+    assert [box.layer for box in rows[0].layout.boxes] == list(before)
+
+
+def test_diagram_colours_only_shared_weights():
+    after, before = diagram.shared_colors((0, 1, 2, 3, 3), (0, 1, 0, 1, 1))
+    assert after == {0: 0, 1: 1}
+    assert before == {3: 2}
+    after, before = diagram.shared_colors((0, 1, 0), (0, 0, 0))
+    assert after == before == {0: 0}
+
+
+@pytest.mark.parametrize(
+    ("layers", "text"),
+    [
+        (range(40), "1–40"),
+        ((0, 1, 2, 3, 2, 3), "1 2 (3 4)×2"),
+        ((0, *range(3, 9), 0), "1 4–9 1"),
+        ((0,) * 3, "(1)×3"),
+    ],
+)
+def test_written_as_loops(layers, text):
+    assert tables.written_as_loops(tuple(layers)) == text
+
+
+def test_bands_of_the_curriculum():
+    records = [{"step": s, "phase": p} for s, p in [(2, 0), (4, 0), (6, 1), (8, 2), (9, 2)]]
+    assert curves.phase_bands([{"step": 1}, *records]) == [
+        curves.Band(0, 1, 4),
+        curves.Band(1, 4, 6),
+        curves.Band(2, 6, 9),
+    ]
+    assert curves.phase_bands([{"step": 3}]) == []
+
+
+def test_values_that_are_not_finite_are_left_out():
+    records = [{"step": 1, "x": 0.5}, {"step": 2, "x": float("nan")}, {"step": 3}, {"step": 4, "x": 1}]
+    assert curves.points(records, "x") == ([1, 4], [0.5, 1])
+
+
+def test_steps_are_spaced_from_first_to_last_and_closer_early():
+    for number in (1, 2, 8, 9, 21, 400):
+        steps = list(range(0, 10 * number, 10))
+        chosen = matrices.spaced_steps(steps)
+        assert len(chosen) == min(number, 8)
+        assert chosen == sorted(set(chosen))
+        assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
+    assert chosen[1] - chosen[0] < chosen[-1] - chosen[-2]
+
+
+@pytest.mark.parametrize("layers", [2, 13, 40, 100])
+def test_matrices_of_any_size_keep_the_scale(layers):
+    matrix = np.full((layers, layers), 0.5)
+    figure = matrices.draw_matrix(matrix, "weights", LIGHT)
+    (image,) = figure.axes[0].get_images()
+    assert image.get_clim() == (0, 1)
+    labels = [int(label.get_text()) for label in figure.axes[0].get_xticklabels()]
+    assert labels[0] == 1
+    assert len(labels) <= 21
+    assert len(figure.axes[0].texts) == (layers**2 if layers <= 12 else 0)
+
+
+def test_animation_keeps_a_colour_for_a_similarity():
+    history = {step: {"weights": np.array([[1.0, step / 90], [step / 90, 1.0]])} for step in range(0, 91, 1)}
+    picture = animation.animate("a.gif", "a", history, ["weights"])
+    for data, theme in [(picture.light, LIGHT), (picture.dark, DARK)]:
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.n_frames == animation.MOST_FRAMES
+            for frame in (0, image.n_frames - 1):
+                image.seek(frame)
+                corner = np.array(image.convert("RGB").getpixel((5, animation.HEAD + 5))) / 255
+                np.testing.assert_allclose(corner, theme.colormap(1.0)[:3], atol=0.02)
+                margin = np.array(image.convert("RGB").getpixel((0, 0))) / 255
+                np.testing.assert_allclose(margin, _rgb(theme.surface), atol=0.001)
+
+
+def _rgb(color: str) -> tuple[float, ...]:
+    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def _example(path: list[int], predicted: list[int]) -> examples.Example:
+    marked = [np.isin(np.arange(9), cells).reshape(3, 3) for cells in (path[:2], [], path, predicted)]
+    return examples.Example(*marked)
+
+
+def test_examples_tell_right_missed_and_wrong_apart():
+    example = _example([0, 1, 2], [1, 2, 5])
+    assert np.flatnonzero(example.missed).tolist() == [0]
+    assert np.flatnonzero(example.wrong).tolist() == [5]
+    assert example.errors == 2
+    figure = draw("x.png", "x", lambda theme: examples.draw_examples([example], "t", theme))
+    with Image.open(io.BytesIO(figure.light)) as image:
+        colors = {tuple(c) for c in np.asarray(image.convert("RGB")).reshape(-1, 3)[::7]}
+    near = [any(np.allclose(np.array(c) / 255, _rgb(w), atol=0.03) for c in colors) for w in
+            (LIGHT.right, LIGHT.missed, LIGHT.wrong, LIGHT.wall)]  # fmt: skip
+    assert all(near)
+
+
+def test_examples_are_the_longest_and_the_worst():
+    short, long = _example([0, 1], [0, 1]), _example([0, 1, 2, 5], [0, 1, 2, 5])
+    bad, worse = _example([0, 1], [0]), _example([0, 1], [7])
+    assert examples.choose([short, bad, long, worse], number=1) == ([long], [worse])
+    assert examples.choose([short, long], number=1) == ([long], [])
+
+
+@pytest.mark.parametrize(
+    ("step", "certificate_step", "expected"),
+    [(8, None, (0.8, 8)), (7, None, (0.4, 4)), (3, None, None), (None, None, (0.8, 8)), (4, 4, (0.5, 4)),
+     (8, 4, (0.8, 8)), (8, 8, (0.5, 8))],
+)  # fmt: skip
+def test_score_is_that_of_the_checkpoint(step, certificate_step, expected):
+    records = [{"step": 4, "target/f1": 0.4}, {"step": 6, "train/f1": 0.6}, {"step": 8, "target/f1": 0.8}]
+    certificate = None if certificate_step is None else {"step": certificate_step, "metric": {"after": 0.5}}
+    assert tables.score(records, "f1", step, certificate) == expected
+
+
+def test_collect_changes_nothing(copy):
+    workdir = copy("folded")
+    before = sorted(str(file) for file in workdir.root.rglob("*"))
+    run = collect(workdir)
+    assert run.missing == ()
+    assert (run.step, sorted(run.history)) == (8, [0, 4, 8])
+    assert sorted(str(file) for file in workdir.root.rglob("*")) == before
+    assert dataclasses.asdict(run)["certificate"]["threshold"] == 0.0

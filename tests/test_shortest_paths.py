@@ -1,0 +1,96 @@
+"""The generated grids, against networkx."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softshare_jax.data import shortest_paths
+
+
+def graph(free):
+    grid = nx.grid_2d_graph(*free.shape)
+    grid.remove_nodes_from([node for node in list(grid) if not free[node]])
+    return grid
+
+
+def path_pixels(free, a, b):
+    """All pixels on all shortest paths, listed one path at a time."""
+    pixels = np.zeros(free.shape, bool)
+    grid = graph(free)
+    if nx.has_path(grid, a, b):
+        for path in nx.all_shortest_paths(grid, a, b):
+            pixels[tuple(zip(*path, strict=True))] = True
+    return pixels
+
+
+def one(shape, node):
+    return jnp.zeros(shape, bool).at[node].set(True)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 7), st.floats(0, 0.5))
+def test_distances_and_paths_on_any_grid(seed, side, density):
+    random = np.random.default_rng(seed)
+    free = random.random((7, 7)) >= density
+    free[side % 7, :] &= True
+    a, b = (tuple(int(x) for x in random.integers(0, 7, 2)) for _ in range(2))
+    free[a] = free[b] = True
+    found = shortest_paths.shortest_path_pixels(one((7, 7), a), one((7, 7), b), jnp.asarray(free))
+    np.testing.assert_array_equal(found, path_pixels(free, a, b))
+    steps = np.asarray(shortest_paths.distances(one((7, 7), a), jnp.asarray(free), one((7, 7), b)))
+    lengths = nx.single_source_shortest_path_length(graph(free), a)
+    reach = lengths.get(b, max(lengths.values()))
+    for node in itertools.product(range(7), repeat=2):
+        if node in lengths and lengths[node] <= reach:
+            assert steps[node] == lengths[node]
+
+
+@pytest.fixture(scope="module", params=[(0.1, 5), (0.3, 9), (0.6, 5)])
+def generated(request):
+    density, window = request.param
+    data = shortest_paths.generate(jax.random.key(3), 60, 12, density, window)
+    return density, window, jax.tree.map(np.asarray, data)
+
+
+def test_generated_paths(generated):
+    _, _, data = generated
+    assert data["images"].shape == (60, 12, 12, 2)
+    assert data["images"].dtype == data["labels"].dtype == np.uint8
+    for image, label in zip(data["images"], data["labels"], strict=True):
+        a, b = (tuple(int(x) for x in node) for node in np.argwhere(image[..., 0]))
+        np.testing.assert_array_equal(label, path_pixels(image[..., 1] == 0, a, b))
+        assert label[a]
+        assert label[b]
+
+
+def test_the_second_point_lies_in_the_window_and_obstacles_never_on_points(generated):
+    density, window, data = generated
+    points, obstacles = data["images"][..., 0], data["images"][..., 1]
+    assert (points.sum((1, 2)) == 2).all()
+    assert not (points & obstacles).any()
+    spans = [np.ptp(np.argwhere(p), axis=0).max() for p in points]
+    assert max(spans) == window // 2
+    if density < 0.2:  # a denser grid keeps its reachable pairs, which have fewer obstacles
+        assert abs(obstacles.mean() - density) < 0.02
+
+
+def test_an_example_does_not_depend_on_its_batch():
+    whole = shortest_paths.generate(jax.random.key(5), 20, 8, 0.4, 7)
+    start = shortest_paths.generate(jax.random.key(5), 7, 8, 0.4, 7)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:7], b), whole, start)
+    other = shortest_paths.generate(jax.random.key(6), 7, 8, 0.4, 7)
+    assert (np.asarray(other["images"]) != np.asarray(start["images"])).any()
+
+
+def test_no_python_loop_over_examples():
+    # The traced program is as long for ten examples as for a thousand.
+    def length(number):
+        traced = jax.make_jaxpr(shortest_paths._generate_grids, static_argnums=(1, 2))
+        return len(str(traced(jax.random.key(0), number, 8, 0.1, 5)).splitlines())
+
+    assert length(500) == length(400)

@@ -1,0 +1,76 @@
+import dataclasses
+import json
+
+import pytest
+
+from softshare_jax.errors import UserError
+from softshare_jax.training import config as config_lib
+from tests import tiny
+
+
+@pytest.mark.parametrize("variant", ["cnn", "scnn", "scnn-r"])
+def test_shipped_variants(variant):
+    config = tiny.config("shortest_paths", (variant,))
+    assert config_lib.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert (config.sharing.recurrence > 0) == (variant == "scnn-r")
+
+
+def changed(**changes):
+    values = tiny.config().to_dict()
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        node = values
+        for key in path:
+            node = node[key]
+        node[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning": 1}, "config.learning is not a field; the fields there are seed, model"),
+        ({"data__wide": 1}, "config.data.wide is not a field; the fields there are name, side"),
+        ({"batch_size": "many"}, "config.batch_size is of type int, not 'many'"),
+        ({"batch_size": True}, "config.batch_size is of type int, not True"),
+        ({"data__windows": 5}, "config.data.windows is a tuple, not 5"),
+        ({"data__windows": (5, "7")}, "config.data.windows is of type int, not '7'"),
+        ({"data": 5}, "config.data holds fields of its own"),
+        ({"batch_size": 0}, "batch_size is 1 or more"),
+        ({"data__density": 1.0}, "data.density is a probability"),
+        ({"data__windows": (4,)}, "data.windows has an odd number"),
+        ({"data__windows": ()}, "data.windows has an odd number"),
+        ({"data__name": "mnist"}, "data.name is 'shortest_paths'"),
+        ({"data__train_examples": 3}, "data.train_examples is at least batch_size"),
+        ({"optimizer__learning_rate": float("nan")}, "optimizer.learning_rate is above 0"),
+        ({"optimizer__name": "lion"}, "optimizer.name is 'sgd', 'adam' or 'adamw'"),
+        ({"optimizer__schedule": "step"}, "optimizer.schedule is 'constant' or 'cosine'"),
+        ({"optimizer__weight_decay": -1.0}, "optimizer.weight_decay is 0 or more"),
+        ({"sharing__coefficients": "random"}, "sharing.coefficients is one of orthogonal, identity, sparse"),
+        ({"sharing__recurrence": -1}, "sharing.recurrence is 0 or more"),
+        ({"dtype": "float64"}, "dtype is 'float32' or 'bfloat16'"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints is 1 or more"),
+    ],
+)
+def test_mistakes(changes, message):
+    with pytest.raises(UserError, match=message):
+        config_lib.from_dict(changed(**changes))
+
+
+def test_a_missing_field():
+    values = tiny.config().to_dict()
+    del values["data"]["side"]
+    with pytest.raises(UserError, match=r"config\.data\.side is missing"):
+        config_lib.from_dict(values)
+
+
+def test_whole_numbers_stand_for_floats():
+    assert config_lib.from_dict(changed(data__density=0)).data.density == 0.0
+
+
+def test_what_a_resumed_run_may_change():
+    config = tiny.config()
+    longer = dataclasses.replace(config, duration="99 steps", log_every="1 step", keep_checkpoints=9)
+    assert config_lib.first_difference(config, longer) is None
+    other = tiny.config(optimizer__learning_rate=0.5)
+    assert config_lib.first_difference(config, other) == "optimizer.learning_rate is 0.006 there and 0.5 here"

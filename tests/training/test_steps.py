@@ -1,0 +1,195 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from softshare_jax import sharing
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.metrics import F1
+from softshare_jax.training.optimizer import make_optimizer
+from softshare_jax.training.steps import TrainState, make_train_step, take_batch, trainable
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return Experiment(tiny.config())
+
+
+@pytest.fixture(scope="module")
+def step(experiment):
+    return make_train_step(
+        experiment.model, experiment.plan, experiment.task, experiment.optimizer, recurrence=0.0, seed=0
+    )
+
+
+@pytest.fixture(scope="module")
+def batch(experiment):
+    return {name: array[:8] for name, array in experiment.task.load("train", 0).items()}
+
+
+def as_host(tree):
+    return jax.tree.map(np.asarray, tree)
+
+
+def test_a_soft_shared_step_has_the_gradients_of_the_plain_network(experiment, batch):
+    # The chain rule by hand: gradients of the plain network, contracted with templates and coefficients.
+    state = experiment.init_state()
+    plain = sharing.to_dense(experiment.plan, state.variables)
+
+    def loss(params):
+        logits, _ = experiment.network.apply(
+            {**plain, "params": params}, experiment.task.inputs(batch), train=True, mutable=["batch_stats"]
+        )
+        return jnp.mean(experiment.task.loss(logits, batch))
+
+    gradient = jax.grad(loss)(plain["params"])
+    stacked = np.stack([gradient[f"block_{i}"]["conv"]["kernel"] for i in range(4)])
+    alpha = np.asarray(state.variables["coefficients"]["blocks"])
+    templates = np.asarray(state.variables["templates"]["blocks"])
+
+    sgd = optax.sgd(1.0)
+    sgd_step = make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0)
+    start = TrainState(jnp.int32(0), state.variables, sgd.init(trainable(state.variables)))
+    after, _ = jax.jit(sgd_step)(start, batch)
+    np.testing.assert_allclose(
+        templates - after.variables["templates"]["blocks"],
+        np.einsum("lk,l...->k...", alpha, stacked),
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        alpha - after.variables["coefficients"]["blocks"],
+        stacked.reshape(4, -1) @ templates.reshape(4, -1).T,
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        np.asarray(state.variables["params"]["head"]["kernel"]) - after.variables["params"]["head"]["kernel"],
+        gradient["head"]["kernel"],
+        atol=1e-5,
+    )
+
+
+def test_a_step_updates_running_statistics_as_batch_norm_does(experiment, step, batch):
+    state = experiment.init_state()
+    after, _ = jax.jit(step)(state, batch)
+    stem = as_host(state.variables["params"]["stem"])
+    first = np.einsum("bhwi,io->bhwo", batch["images"], stem["kernel"][0, 0]) + stem["bias"]
+    kernel = sharing.materialize(experiment.plan, state.variables)["block_0"]["conv"]["kernel"]
+    conv = jax.lax.conv_general_dilated(
+        jnp.asarray(first, jnp.float32), kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(
+        after.variables["batch_stats"]["block_0"]["norm"]["mean"], 0.1 * conv.mean((0, 1, 2)), atol=1e-5
+    )
+
+
+def test_the_regulariser_draws_layers_together(experiment, batch):
+    optimizer = make_optimizer(experiment.plan, "adam", 0.02, "constant", 0.0, steps=60)
+
+    def mean_similarity(recurrence):
+        step = jax.jit(
+            make_train_step(experiment.model, experiment.plan, experiment.task, optimizer, recurrence, 0)
+        )
+        variables = experiment.init_state().variables
+        state = TrainState(jnp.int32(0), variables, optimizer.init(trainable(variables)))
+        for _ in range(60):
+            state, _ = step(state, batch)
+        return float(jnp.mean(sharing.similarity(experiment.plan, state.variables)["blocks"]))
+
+    assert mean_similarity(0.1) > mean_similarity(0.0) + 0.3
+
+
+def test_the_step_is_pure_and_runs_under_pmap(experiment, step, batch):
+    state = experiment.init_state()
+    split = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), batch)
+    copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (4, *x.shape)), as_host(state))
+    states, _ = jax.pmap(step)(copies, split)
+    for i in range(4):
+        one, _ = jax.jit(step)(as_host(state), jax.tree.map(lambda x, i=i: np.asarray(x[i]), split))
+        np.testing.assert_allclose(
+            states.variables["templates"]["blocks"][i], one.variables["templates"]["blocks"], atol=1e-4
+        )
+
+
+def test_four_devices_and_one_take_the_same_steps(experiment):
+    # The experiment's mesh splits each batch over four devices; batch-norm must not notice.
+    config = experiment.config
+    step = jax.jit(
+        make_train_step(
+            experiment.model,
+            experiment.plan,
+            experiment.task,
+            experiment.optimizer,
+            config.sharing.recurrence,
+            config.seed,
+        )
+    )
+    data, order = experiment.train_data(0), experiment.epoch_order(0)
+    assert len(data["images"].sharding.device_set) == 4
+    parallel, alone = experiment.init_state(), as_host(experiment.init_state())
+    metrics = experiment.task.metrics.empty()
+    for number in range(3):
+        parallel, metrics = experiment.train_steps(parallel, metrics, data, order, 1)
+        alone, _ = step(alone, take_batch(as_host(data), np.asarray(order), jnp.int32(number), 8))
+    for a, b in zip(*(jax.tree.leaves(as_host(s.variables)) for s in (parallel, alone)), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_several_steps_in_one_dispatch_are_the_steps_one_by_one():
+    single, several = (Experiment(tiny.config(steps_per_dispatch=n)) for n in (1, 4))
+    data, order = single.train_data(0), single.epoch_order(0)
+    one, sums = single.init_state(), single.task.metrics.empty()
+    for _ in range(4):
+        one, sums = single.train_steps(one, sums, data, order, 1)
+    all_, totals = several.train_steps(several.init_state(), several.task.metrics.empty(), data, order, 4)
+    assert int(all_.step) == int(one.step) == 4
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+        as_host(all_.variables),
+        as_host(one.variables),
+    )
+    assert totals.compute()["loss"] == pytest.approx(float(sums.compute()["loss"]), rel=1e-3)
+
+
+def test_an_epoch_visits_every_example_once_and_epochs_differ(experiment):
+    order = np.asarray(experiment.epoch_order(0))
+    assert sorted(order) == list(range(48))
+    data = {"index": np.arange(48)}
+    seen = [take_batch(data, order, jnp.int32(step), 8)["index"] for step in range(6)]
+    assert sorted(np.concatenate(seen)) == list(range(48))
+    np.testing.assert_array_equal(take_batch(data, order, jnp.int32(6), 8)["index"], seen[0])
+    assert (np.asarray(experiment.epoch_order(1)) != order).any()
+
+
+def test_evaluation_counts_every_example_once(experiment):
+    # 20 examples in batches of 8: the last batch is padded, and padding counts for nothing.
+    state = experiment.init_state()
+    plain = experiment.to_plain(state.variables)
+    data = as_host(experiment.task.load("test", 1))
+    logits = np.asarray(experiment.network.apply(plain, data["images"].astype(np.float32)))
+    labels = data["labels"].astype(np.float64)
+    loss = np.mean(np.logaddexp(0, logits) - labels * logits)
+    predicted, true = logits > 0, labels > 0
+    f1 = 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
+    scores = experiment.evaluate(plain, 1)
+    assert scores == pytest.approx({"loss": loss, "f1": f1}, rel=1e-4)
+    np.testing.assert_allclose(experiment.predict(plain, 1, 20), logits, atol=1e-4)
+
+
+def test_f1_of_nothing_to_find():
+    empty = F1.empty()
+    assert empty.compute() == 1.0
+    wrong = F1.from_model_output(
+        logits=jnp.ones((1, 2, 2)), labels=jnp.zeros((1, 2, 2)), mask=jnp.ones(1, bool)
+    )
+    assert empty.merge(wrong).compute() == 0.0
+
+
+def test_phases_and_held_out_examples(experiment):
+    assert [experiment.phase_at(step) for step in (0, 7, 8, 15, 16, 99)] == [0, 0, 1, 1, 1, 1]
+    again = Experiment(tiny.config())
+    for split in ("train", "test"):
+        jax.tree.map(np.testing.assert_array_equal, again.task.load(split, 1), experiment.task.load(split, 1))
+    train, test = (as_host(experiment.task.load(split, 1))["images"] for split in ("train", "test"))
+    assert not (train[:20] == test).all()
