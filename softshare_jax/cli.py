@@ -27,6 +27,7 @@ def run(command: Callable[[], None]) -> NoReturn:
     # Orbax and jax log what these commands say themselves, at length.
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
+    sys.unraisablehook = _unraisable
     try:
         command()
     except (UserError, RunError) as error:
@@ -40,3 +41,13 @@ def run(command: Callable[[], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _unraisable(unraisable) -> None:
+    """Passes on what cannot be raised, but for one harmless report.
+
+    When Orbax gives up on a damaged checkpoint, reads that are still under way in tensorstore's
+    threads find its event loop closed, each with a traceback.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)

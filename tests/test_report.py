@@ -5,8 +5,6 @@ import dataclasses
 import html.parser
 import io
 import json
-import pathlib
-import runpy
 import shutil
 import sys
 from urllib.parse import urlsplit
@@ -18,16 +16,15 @@ from PIL import Image
 from softshare_jax import cli, report, sharing
 from softshare_jax.analysis.folding import fold_run
 from softshare_jax.errors import UserError
-from softshare_jax.reporting import animation, curves, diagram, examples, matrices, tables
+from softshare_jax.reporting import animation, curves, diagram, examples, figures, matrices, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.picture import draw
 from softshare_jax.reporting.theme import DARK, LIGHT
 from softshare_jax.reporting.write import write_report
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.loop import train
 from softshare_jax.training.workdir import Workdir
+from tests import tiny
 
-QUICKSTART = pathlib.Path(__file__).parent.parent / "configs" / "quickstart.py"
 VOID = {"meta", "link", "img", "source", "br"}
 
 
@@ -96,29 +93,14 @@ def read_page(workdir: Workdir) -> Page:
     return page
 
 
-def tiny_config(model: str, recurrence: float) -> config_lib.Config:
-    config = runpy.run_path(str(QUICKSTART))["get_config"]()
-    config.model = model
-    config.sharing.recurrence = recurrence
-    config.data.side = 8
-    config.data.windows = (3, 5)
-    config.data.phase = "4 steps"
-    config.data.train_examples, config.data.test_examples = 32, 16
-    config.batch_size = 8
-    config.duration = "8 steps"
-    config.log_every = config.evaluate_every = config.checkpoint_every = "4 steps"
-    return config_lib.from_dict(config.to_dict())
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Workdir]:
+def runs(trained, tmp_path_factory) -> dict[str, Workdir]:
     """A trained run, its fold and an unshared run; tests copy them before they write."""
     root = tmp_path_factory.mktemp("runs")
-    named = {name: Workdir(root / name) for name in ("trained", "folded", "unshared")}
-    train(tiny_config("scnn-3-4", 0.01), named["trained"])
-    fold_run(named["trained"], named["folded"], threshold=0.0)
-    train(tiny_config("cnn-3-4", 0.0), named["unshared"])
-    return named
+    folded, unshared = Workdir(root / "folded"), Workdir(root / "unshared")
+    fold_run(trained, folded, threshold=0.0)
+    train(tiny.config(model="cnn-4-6", sharing__recurrence=0.0), unshared)
+    return {"trained": trained, "folded": folded, "unshared": unshared}
 
 
 @pytest.fixture
@@ -167,7 +149,7 @@ def test_page_of_several_runs(reported):
         "Parameters",
     ]
     assert "What is missing" not in page.text
-    assert "cnn-3-4, an unshared network" in page.text
+    assert "cnn-4-6, an unshared network" in page.text
 
 
 def test_summary_has_a_line_for_each_run(reported):
@@ -175,14 +157,14 @@ def test_summary_has_a_line_for_each_run(reported):
     header, *lines = page.cells[:4]
     assert header == ["run", "model", "step", "f1", "parameters", "distinct layers", "would fold to"]
     by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
-    # 3 layers of 3x3x4x4 numbers and 9 coefficients; private: stem 12, norms 24, head 5.
-    assert by_name["trained"]["parameters"] == f"{3 * 144 + 9 + 41:,}"
-    assert by_name["folded"]["parameters"] == f"{144 + 3 + 41:,}"
-    assert by_name["unshared"]["parameters"] == f"{3 * 144 + 41:,}"
-    assert by_name["trained"]["distinct layers"] == "3"
+    # 4 layers of 3x3x6x6 numbers and 16 coefficients; private: stem 18, norms 48, head 7.
+    assert by_name["trained"]["parameters"] == f"{4 * 324 + 16 + 73:,}"
+    assert by_name["folded"]["parameters"] == f"{324 + 4 + 73:,}"
+    assert by_name["unshared"]["parameters"] == f"{4 * 324 + 73:,}"
+    assert by_name["trained"]["distinct layers"] == "4"
     assert by_name["folded"]["distinct layers"] == "1"
     assert by_name["unshared"]["distinct layers"] == "–"
-    assert {line["step"] for line in by_name.values()} == {"8"}
+    assert {line["step"] for line in by_name.values()} == {"16"}
     certificate = json.loads(reported["folded"].certificate_file.read_text())
     assert by_name["folded"]["f1"] == f"{certificate['metric']['after']:.4f}"
     records = [json.loads(line) for line in reported["trained"].metrics_file.read_text().splitlines()]
@@ -191,20 +173,20 @@ def test_summary_has_a_line_for_each_run(reported):
 
 def test_folded_run_shows_its_loop_and_its_certificate(reported):
     page = read_page(reported["trained"])
-    assert "blocks runs as (1)×3" in page.text
+    assert "blocks runs as (1)×4" in page.text
     certificate = json.loads(reported["folded"].certificate_file.read_text())
     rows = {row[0]: row for row in page.cells if row}
-    assert rows["distinct layers"][:3] == ["distinct layers", "3", "1"]
+    assert rows["distinct layers"][:3] == ["distinct layers", "4", "1"]
     assert rows["largest logit difference"][2] == f"{certificate['max_logit_difference']:.3g}"
 
 
 def test_table_of_parameters_adds_up(reported):
     page = read_page(reported["trained"])
     rows = [row for row in page.cells if row[:1] == ["blocks"]]
-    assert rows[0] == ["blocks", "3×3×4×4", "3", "3", "432", "9", "441", "432"]
-    assert rows[1] == ["blocks", "3×3×4×4", "3", "1", "144", "3", "147", "432"]
+    assert rows[0] == ["blocks", "3×3×6×6", "4", "4", "1,296", "16", "1,312", "1,296"]
+    assert rows[1] == ["blocks", "3×3×6×6", "4", "1", "324", "4", "328", "1,296"]
     totals = [row[-2:] for row in page.cells if row[:1] == ["total"]]
-    assert totals == [["482", "473"], ["188", "473"], ["473", "473"]]
+    assert totals == [["1,385", "1,369"], ["401", "1,369"], ["1,369", "1,369"]]
 
 
 def test_figures_are_written_into_each_workdir(reported):
@@ -229,7 +211,7 @@ def test_figures_are_written_into_each_workdir(reported):
                 assert image.format.lower() == file.suffix[1:]
                 assert min(image.size) > 100
     with Image.open(reported["trained"].figures / "evolution-blocks.gif") as image:
-        assert image.n_frames == 3  # steps 0, 4 and 8
+        assert image.n_frames == 5  # steps 0, 4, 8, 12 and 16
 
 
 def test_page_of_one_run_is_small_and_has_no_summary(copy):
@@ -276,7 +258,7 @@ def _write_garbage(workdir: Workdir) -> None:
         ),
         (
             _damage_checkpoints,
-            ["Checkpoint 8 is damaged", "Checkpoint 4 is damaged", "can be read"],
+            ["Checkpoint 16 is damaged", "Checkpoint 12 is damaged", "can be read"],
             ["Folding, a preview", "Test examples"],
         ),
         (
@@ -329,19 +311,18 @@ def test_what_is_missing_is_named_and_the_rest_shown(copy, damage, sentences, ab
 
 def test_one_damaged_checkpoint_is_passed_over(copy, capsys):
     workdir = copy("trained")
-    _damage_checkpoints(workdir, "8")
+    _damage_checkpoints(workdir, "16")
     write_report([workdir])
     page = read_page(workdir)
-    assert "Checkpoint 8 is damaged" in page.text
-    assert "step 4 of 8" in page.text
+    assert "Checkpoint 16 is damaged" in page.text
+    assert "step 12 of 16" in page.text
     assert "Test examples" in page.headings
     assert "damaged" not in capsys.readouterr().out
 
 
-def test_names_are_escaped(copy):
-    workdir = copy("unshared")
-    odd = Workdir(workdir.root.with_name("<b>&amp;"))
-    workdir.root.rename(odd.root)
+def test_names_are_escaped(tmp_path):
+    odd = Workdir(tmp_path / "<b>&amp;")
+    odd.create()
     write_report([odd])
     assert read_page(odd).headings[0] == "<b>&amp;"
 
@@ -362,8 +343,9 @@ def test_folder_that_cannot_be_written(tmp_path):
         write_report([Workdir(tmp_path / "two")])
 
 
-def test_figures_folder_that_is_a_file(copy):
-    workdir = copy("unshared")
+def test_figures_folder_that_is_a_file(tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.metrics_file.write_text('{"step": 1, "train/loss": 0.5}')
     workdir.figures.write_text("")
     with pytest.raises(UserError, match="figures cannot be written"):
         write_report([workdir])
@@ -385,7 +367,8 @@ def test_command(tmp_path, monkeypatch, capsys, arguments, code, out, err):
         cli.run(report.main)
     assert stopped.value.code == code
     said = capsys.readouterr()
-    assert (out in said.out) and (err in said.err)
+    assert out in said.out
+    assert err in said.err
     assert len((said.out + said.err).splitlines()) == 1
 
 
@@ -508,7 +491,7 @@ def test_matrices_of_any_size_keep_the_scale(layers):
 
 def test_animation_keeps_a_colour_for_a_similarity():
     history = {step: {"weights": np.array([[1.0, step / 90], [step / 90, 1.0]])} for step in range(0, 91, 1)}
-    picture = animation.animate("a.gif", "a", history, ["weights"])
+    picture = animation.animate("a.gif", "a", history, ["weights"], 1_000_000)
     for data, theme in [(picture.light, LIGHT), (picture.dark, DARK)]:
         with Image.open(io.BytesIO(data)) as image:
             assert image.n_frames == animation.MOST_FRAMES
@@ -518,6 +501,20 @@ def test_animation_keeps_a_colour_for_a_similarity():
                 np.testing.assert_allclose(corner, theme.colormap(1.0)[:3], atol=0.02)
                 margin = np.array(image.convert("RGB").getpixel((0, 0))) / 255
                 np.testing.assert_allclose(margin, _rgb(theme.surface), atol=0.001)
+
+
+def test_animation_leaves_frames_out_where_it_would_be_too_large():
+    history = {step: {"weights": np.eye(4)} for step in range(100)}
+    sizes = {}
+    for most_bytes in (1_000_000, 0):
+        picture = animation.animate("a.gif", "a", history, ["weights"], most_bytes)
+        with Image.open(io.BytesIO(picture.light)) as image:
+            sizes[most_bytes] = image.n_frames
+    assert sizes == {1_000_000: animation.MOST_FRAMES, 0: animation.FEWEST_FRAMES}
+
+
+def test_names_of_files_are_plain_and_differ():
+    assert figures.file_names(["blocks", "a/b", "a b", "$"]) == ["blocks", "a-b-2", "a-b-3", "group"]
 
 
 def _rgb(color: str) -> tuple[float, ...]:
@@ -565,6 +562,6 @@ def test_collect_changes_nothing(copy):
     before = sorted(str(file) for file in workdir.root.rglob("*"))
     run = collect(workdir)
     assert run.missing == ()
-    assert (run.step, sorted(run.history)) == (8, [0, 4, 8])
+    assert (run.step, sorted(run.history)) == (16, [0, 4, 8, 12, 16])
     assert sorted(str(file) for file in workdir.root.rglob("*")) == before
     assert dataclasses.asdict(run)["certificate"]["threshold"] == 0.0

@@ -113,7 +113,8 @@ class _Run:
         progress = Progress(step, self.total)
         profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
         metrics, order, phase, epoch = experiment.task.metrics.empty(), None, None, None
-        while step < self.total and not self.stop:
+        stopping = False
+        while step < self.total and not stopping:
             if experiment.phase_at(step) != phase:
                 phase = experiment.phase_at(step)
                 data = experiment.train_data(phase)
@@ -125,8 +126,10 @@ class _Run:
             state, metrics = experiment.train_steps(state, metrics, data, order, count)
             step += count
             profile.after(step, state)
+            # Asked once a turn: a signal that comes later is for the next one, which then saves.
+            stopping = bool(self.stop)
             evaluates = is_due(step, self.evaluate_every, self.total)
-            saves = is_due(step, self.checkpoint_every, self.total) or bool(self.stop)
+            saves = stopping or is_due(step, self.checkpoint_every, self.total)
             scores = None
             if evaluates or saves or is_due(step, self.log_every, self.total):
                 scalars = {f"train/{name}": float(value) for name, value in metrics.compute().items()}

@@ -1,0 +1,34 @@
+"""Writes a report of one or more runs: tables, figures and report.html, which needs nothing else.
+
+python -m softshare_jax.report --workdir=runs/quickstart --workdir=runs/quickstart-folded
+"""
+
+import argparse
+import sys
+
+from softshare_jax import cli
+
+
+def main() -> None:
+    """Reads the arguments, writes the report, and prints where it is."""
+    arguments = _parse(sys.argv[1:])
+    from softshare_jax.reporting.write import write_report
+    from softshare_jax.training.workdir import Workdir
+
+    file = write_report([Workdir(workdir) for workdir in arguments.workdir])
+    print(f"the report is {file}", flush=True)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.Parser(prog="python -m softshare_jax.report", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        action="append",
+        help="folder of a run; may be given several times, the report is written into the first",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main)

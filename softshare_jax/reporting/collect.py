@@ -1,0 +1,134 @@
+"""What a workdir holds, read as far as it can be read."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from softshare_jax import sharing
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.training import records
+from softshare_jax.training.config import Config
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.trained import load
+from softshare_jax.training.workdir import Workdir
+
+T = TypeVar("T")
+History = dict[int, dict[str, dict[str, np.ndarray]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk. What is missing is ``None`` or empty, and named in ``missing``.
+
+    Attributes:
+        workdir: where it lies.
+        config: its config.
+        plan: which layers share.
+        experiment: made of both; without a plan, good for the task only.
+        step: of the newest whole checkpoint.
+        variables: the network there.
+        metrics: the records, in order.
+        history: recorded similarity matrices, step -> measure -> group -> ``[L, L]``.
+        certificate: of the fold that made this workdir.
+        missing: a sentence for everything that is not there.
+    """
+
+    workdir: Workdir
+    config: Config | None = None
+    plan: sharing.Plan | None = None
+    experiment: Experiment | None = None
+    step: int | None = None
+    variables: dict[str, Any] | None = None
+    metrics: tuple[dict, ...] = ()
+    history: History = dataclasses.field(default_factory=dict)
+    certificate: dict[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+
+
+def collect(workdir: Workdir) -> Run:
+    """Reads all that a workdir holds; it changes nothing there.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not workdir.root.is_dir():
+        raise UserError(f"workdir {workdir.root} does not exist")
+    if not any(file.exists() for file in (workdir.config_file, workdir.metrics_file, workdir.checkpoints)):
+        return Run(workdir, missing=("This folder holds no run: there is no config.json in it.",))
+    missing: list[str] = []
+    config = _attempt(workdir.read_config, "config", missing)
+    plan = _attempt(workdir.read_plan, "plan", missing)
+    experiment = None
+    if config is not None:
+        experiment = _attempt(lambda: Experiment(config, plan), "network", missing)
+    step, variables = None, None
+    if experiment is not None and plan is not None:
+        step, variables = _attempt(lambda: _checkpoint(workdir, missing), "checkpoint", missing) or (
+            None,
+            None,
+        )
+    elif workdir.checkpoints.exists():
+        missing.append("The checkpoints cannot be read without a config and a plan.")
+    metrics = _attempt(lambda: _metrics(workdir), "metrics", missing) or ()
+    history: History = {}
+    if plan is None or plan.groups:
+        history = _attempt(lambda: _history(workdir), "similarity history", missing) or {}
+    certificate = None
+    if workdir.certificate_file.exists():
+        certificate = _attempt(lambda: _certificate(workdir), "certificate", missing)
+    return Run(
+        workdir, config, plan, experiment, step, variables, metrics, history, certificate, tuple(missing)
+    )
+
+
+def _attempt(read: Callable[[], T], what: str, missing: list[str]) -> T | None:
+    """Returns what ``read`` returns, or ``None`` and notes why there is nothing."""
+    try:
+        return read()
+    except (UserError, RunError) as error:
+        missing.append(f"No {what}: {error}.")
+    except Exception as error:  # what damaged files raise is not documented
+        said = " ".join(str(error).split()) or type(error).__name__
+        missing.append(f"No {what}: it cannot be read ({said[:160]}).")
+    return None
+
+
+def _checkpoint(workdir: Workdir, missing: list[str]) -> tuple[int, dict[str, Any]]:
+    """Reads the newest whole checkpoint and notes those that were passed over."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            trained = load(workdir)
+    finally:
+        missing += [line[:1].upper() + line[1:] + "." for line in said.getvalue().splitlines()]
+    return trained.step, trained.variables
+
+
+def _metrics(workdir: Workdir) -> tuple[dict, ...]:
+    found = records.read_metrics(workdir.metrics_file)
+    usable = tuple(r for r in found if isinstance(r, dict) and isinstance(r.get("step"), int))
+    if not usable:
+        raise UserError(f"{workdir.metrics_file} holds no records")
+    return usable
+
+
+def _history(workdir: Workdir) -> History:
+    history = records.read_similarity(workdir)
+    if not history:
+        raise UserError(f"{workdir.similarity} holds no matrices")
+    return history
+
+
+def _certificate(workdir: Workdir) -> dict[str, Any]:
+    """Reads the certificate and checks what the report shows of it."""
+    certificate = workdir.read_json(workdir.certificate_file)
+    for key in ("parameters", "distinct_layers", "metric"):
+        float(certificate[key]["before"]), float(certificate[key]["after"])
+    for key in ("step", "threshold", "max_logit_difference", "shared_layers"):
+        float(certificate[key])
+    str(certificate["measure"]), str(certificate["metric"]["name"]), str(certificate["metric"]["measured_on"])
+    return certificate

@@ -1,0 +1,172 @@
+"""Which figures a run has."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from softshare_jax import sharing
+from softshare_jax.reporting import animation, curves, diagram, examples, matrices, tables
+from softshare_jax.reporting.collect import Run
+from softshare_jax.reporting.headline import score_name
+from softshare_jax.reporting.picture import Picture, draw
+
+# Of the first test examples so many are predicted, to choose from.
+PREDICTED = 64
+# Figures of more groups would make a page that nobody scrolls through.
+MOST_GROUPS = 8
+# Of all animations of a page in one theme.
+ANIMATION_BYTES = 600_000
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupPart:
+    """The figures of a group. Lists are empty and pictures ``None`` where there is nothing to draw."""
+
+    name: str
+    loops: str = ""
+    diagram: Picture | None = None
+    matrices: tuple[Picture, ...] = ()
+    evolution: Picture | None = None
+    animation: Picture | None = None
+
+
+def group_names(run: Run) -> list[str]:
+    """Returns the names of the groups, from the history where there is no plan."""
+    if run.plan is not None:
+        return [group.name for group in run.plan.groups]
+    return list(dict.fromkeys(name for at in run.history.values() for by in at.values() for name in by))
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Returns names that may stand in the name of a file, each different."""
+    plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") or "group" for name in names]
+    return [name if plain.count(name) == 1 else f"{name}-{place + 1}" for place, name in enumerate(plain)]
+
+
+def draw_groups(run: Run, assignment: tables.Assignment | None, runs: int = 1) -> tuple[GroupPart, ...]:
+    """Draws the groups of a run, the first ``MOST_GROUPS`` of them.
+
+    The similarity matrices are those of the checkpoint, or the last recorded ones without it.
+
+    Args:
+        run: with a plan, a similarity history or both; otherwise there is nothing to draw.
+        assignment: which layers have one weight; ``None`` without a checkpoint.
+        runs: number of runs on the page, which share the bytes for animations.
+    """
+    names = group_names(run)
+    shown = list(zip(names, file_names(names), strict=True))[:MOST_GROUPS]
+    now: dict[str, dict] = {}
+    if assignment is not None and run.plan is not None and run.variables is not None:
+        now = {m: sharing.similarity(run.plan, run.variables, m) for m in sharing.MEASURES}
+    elif run.history:
+        now = run.history[max(run.history)]
+    most_bytes = ANIMATION_BYTES // (runs * max(len(shown), 1))
+    return tuple(_group(run, assignment, now, name, file, most_bytes) for name, file in shown)
+
+
+def _group(
+    run: Run,
+    assignment: tables.Assignment | None,
+    now: dict[str, dict],
+    name: str,
+    file: str,
+    most_bytes: int,
+) -> GroupPart:
+    folding, loops = None, ""
+    if assignment is not None:
+        before, after = assignment.before[name], assignment.after[name]
+        loops = tables.written_as_loops(after)
+        folding = draw(
+            f"folding-{file}.png",
+            f"The layers of group {name} before and after folding: {loops}",
+            functools.partial(diagram.draw_folding, before, after),
+        )
+    heat_maps = tuple(
+        draw(
+            f"similarity-{file}-{measure}.png",
+            f"Layer similarity matrix of group {name}, measured on {measure}",
+            functools.partial(matrices.draw_matrix, np.asarray(now[measure][name]), measure),
+        )
+        for measure in sharing.MEASURES
+        if name in now.get(measure, {})
+    )
+    history = {
+        step: {measure: by_group[name] for measure, by_group in at.items() if name in by_group}
+        for step, at in run.history.items()
+    }
+    history = {step: at for step, at in history.items() if at}
+    evolution = animated = None
+    if len(history) > 1:
+        chosen = {step: history[step] for step in matrices.spaced_steps(list(history))}
+        evolution = draw(
+            f"evolution-{file}.png",
+            f"Layer similarity matrices of group {name} at {len(chosen)} steps",
+            functools.partial(matrices.draw_evolution, chosen, sharing.MEASURES),
+        )
+        animated = animation.animate(
+            f"evolution-{file}.gif",
+            f"Animation of the layer similarity matrices of group {name} over training",
+            history,
+            sharing.MEASURES,
+            most_bytes,
+        )
+    return GroupPart(name, loops, folding, heat_maps, evolution, animated)
+
+
+def draw_curves(run: Run) -> tuple[Picture, ...]:
+    """Draws loss and score over training, as far as they were recorded."""
+    if not run.metrics:
+        return ()
+    names: list[str] = []
+    if run.experiment is not None:
+        task = run.experiment.task
+        names = [task.phase_name(phase) for phase in range(task.phases)]
+    else:
+        last = max((band.phase for band in curves.phase_bands(run.metrics)), default=-1)
+        names = [f"phase {phase + 1}" for phase in range(last + 1)]
+    score = score_name(run)
+    loss_curves = [curves.Curve("train/loss", "training", "train"), curves.Curve("eval/loss", "test", "now")]
+    score_curves = [
+        curves.Curve(f"train/{score}", "training", "train"),
+        curves.Curve(f"eval/{score}", "test, current phase", "now"),
+        curves.Curve(f"target/{score}", "test, last phase", "target"),
+    ]
+    drawn = []
+    for file, title, lines, logarithmic in [
+        ("loss.png", "loss", loss_curves, True),
+        (f"{file_names([score])[0]}.png", score, score_curves, False),
+    ]:
+        if any(curves.points(run.metrics, curve.key)[0] for curve in lines):
+            figure = functools.partial(
+                curves.draw_curves, run.metrics, lines, title, names, logarithmic=logarithmic
+            )
+            drawn.append(draw(file, f"{title} over training steps", figure))
+    return tuple(drawn)
+
+
+def draw_examples(run: Run) -> tuple[tuple[Picture, ...], int]:
+    """Predicts some test examples of the last phase and draws the most telling ones.
+
+    Returns:
+        The pictures, and from how many examples they were chosen; none without a checkpoint.
+    """
+    if run.experiment is None or run.variables is None:
+        return (), 0
+    experiment = run.experiment
+    phase = experiment.task.phases - 1
+    number = min(PREDICTED, experiment.config.data.test_examples)
+    data = experiment.task.load("test", phase)
+    logits = experiment.predict(experiment.to_plain(run.variables), phase, number)
+    images, labels = (np.asarray(data[name][:number]) for name in ("images", "labels"))
+    chosen = examples.choose(examples.from_arrays(images, labels, logits))
+    drawn = []
+    for file, title, some in zip(
+        ("examples-long.png", "examples-errors.png"), ("longest paths", "most errors"), chosen, strict=True
+    ):
+        if some:
+            figure = functools.partial(examples.draw_examples, some, title)
+            drawn.append(draw(file, f"Test examples with predictions: {title}", figure))
+    return tuple(drawn), number

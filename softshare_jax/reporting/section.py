@@ -1,0 +1,89 @@
+"""One run as a section of the report."""
+
+import dataclasses
+
+from softshare_jax.reporting import figures, headline, tables
+from softshare_jax.reporting.collect import Run
+from softshare_jax.reporting.picture import Picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Everything that the page shows of a run.
+
+    Attributes:
+        name: of the run; the folder's.
+        model, facts: the headline.
+        missing: a sentence for everything that is not there.
+        shares: whether the plan has groups; ``None`` where there is no plan.
+        preview: whether folding is a preview rather than done.
+        groups: figures by group; ``left_out`` groups have none.
+        curves: learning curves.
+        examples: test examples, and ``judged``, how many they were chosen from.
+        certificate: of a folded run, and its lines.
+        parameters: the table of parameters.
+        steps: first and last step of the similarity history.
+        similarity_step: of the similarity matrices that are shown as the present ones.
+        summary: what the summary of several runs says, by column.
+    """
+
+    name: str
+    model: str = ""
+    facts: tuple[headline.Fact, ...] = ()
+    missing: tuple[str, ...] = ()
+    shares: bool | None = None
+    preview: bool = True
+    groups: tuple[figures.GroupPart, ...] = ()
+    left_out: int = 0
+    curves: tuple[Picture, ...] = ()
+    examples: tuple[Picture, ...] = ()
+    judged: int = 0
+    certificate: dict | None = None
+    certificate_rows: tuple[tuple[str, str, str, str], ...] = ()
+    parameters: tables.ParameterTable | None = None
+    steps: tuple[int, int] | None = None
+    similarity_step: int | None = None
+    summary: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All pictures, in the order of the page."""
+        by_group = [
+            picture
+            for group in self.groups
+            for picture in (group.diagram, *group.matrices, group.evolution, group.animation)
+            if picture is not None
+        ]
+        return [*by_group, *self.curves, *self.examples]
+
+
+def make_section(run: Run, name: str, runs: int = 1) -> Section:
+    """Draws and counts what there is of a run; ``runs`` is the number of runs on the page."""
+    experiment, plan = run.experiment, run.plan
+    assignment = None
+    if plan is not None and plan.groups and run.variables is not None:
+        assignment = tables.assignment(plan, run.variables, run.certificate is not None)
+    table = tables.parameter_table(experiment) if experiment is not None and plan is not None else None
+    pictures, judged = figures.draw_examples(run)
+    groups = figures.draw_groups(run, assignment, runs)
+    facts = tuple(headline.facts(run, table, assignment))
+    steps = list(run.history)
+    return Section(
+        name=name,
+        model=run.config.model if run.config else "",
+        facts=facts,
+        missing=run.missing,
+        shares=None if plan is None else bool(plan.groups),
+        preview=run.certificate is None,
+        groups=groups,
+        left_out=len(figures.group_names(run)) - len(groups),
+        curves=figures.draw_curves(run),
+        examples=pictures,
+        judged=judged,
+        certificate=run.certificate,
+        certificate_rows=tuple(tables.certificate_rows(run.certificate)) if run.certificate else (),
+        parameters=table,
+        steps=(steps[0], steps[-1]) if steps else None,
+        similarity_step=run.step if assignment is not None else max(steps, default=None),
+        summary={fact.name: fact.value for fact in facts},
+    )

@@ -1,0 +1,52 @@
+"""Writes the report and its figures into the workdirs."""
+
+import pathlib
+from collections.abc import Sequence
+
+import softshare_jax
+from softshare_jax.errors import UserError
+from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting.page import render
+from softshare_jax.reporting.section import Section, make_section
+from softshare_jax.training.workdir import Workdir
+
+
+def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
+    """Writes ``report.html`` into the first workdir and each run's figures into its own ``figures``.
+
+    Args:
+        workdirs: of any state, from empty to trained; named twice counts once.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: a workdir is missing or cannot be written.
+    """
+    workdirs = list({workdir.root: workdir for workdir in workdirs}.values())
+    for workdir in workdirs:
+        if not workdir.root.is_dir():
+            raise UserError(f"workdir {workdir.root} does not exist")
+        # Now rather than after all has been computed.
+        workdir.create()
+    names = [workdir.root.name for workdir in workdirs]
+    sections = [
+        make_section(collect(workdir), name if names.count(name) == 1 else str(workdir.root), len(workdirs))
+        for workdir, name in zip(workdirs, names, strict=True)
+    ]
+    first = workdirs[0]
+    page = render(sections, softshare_jax.__version__)
+    try:
+        for workdir, section in zip(workdirs, sections, strict=True):
+            _write_figures(workdir, section)
+        first.write(first.report_file, page)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
+    return first.report_file
+
+
+def _write_figures(workdir: Workdir, section: Section) -> None:
+    if section.pictures:
+        workdir.figures.mkdir(exist_ok=True)
+    for picture in section.pictures:
+        picture.save(workdir.figures)
