@@ -24,8 +24,8 @@ def main() -> None:
     """Reads the flags and hands a validated config on."""
     _parse(sys.argv)
     # Here, so that --help and a mistyped flag answer before jax is imported.
+    from softshare_jax.analysis.evaluation import evaluate
     from softshare_jax.training import config as config_lib
-    from softshare_jax.training.evaluation import evaluate
     from softshare_jax.training.loop import train
     from softshare_jax.training.workdir import Workdir
 

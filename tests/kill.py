@@ -2,8 +2,8 @@
 
     python -m tests.kill --runs=20
 
-Prints a line for each run and exits with 1 if any differs. Every save is slowed down by none of this:
-a run checkpoints every other step, so that many kills fall into a save.
+Prints a line for each run and exits with 1 if any differs. A run checkpoints every other step,
+so that many kills fall into a save.
 """
 
 import argparse
@@ -112,13 +112,13 @@ def main() -> None:
     arguments = parser.parse_args()
     different = 0
     with tempfile.TemporaryDirectory() as folder:
-        for number, run in enumerate(kill_and_resume(pathlib.Path(folder), arguments.runs, arguments.seed), 1):
+        for number, run in enumerate(
+            kill_and_resume(pathlib.Path(folder), arguments.runs, arguments.seed), 1
+        ):
             different += not run.same
             outcome = "bit-identical" if run.same else "DIFFERENT"
-            print(
-                f"run {number}/{arguments.runs}: killed {run.kills} times, {run.partial} during a save: {outcome}",
-                flush=True,
-            )
+            kills = f"killed {run.kills} times, {run.partial} during a save"
+            print(f"run {number}/{arguments.runs}: {kills}: {outcome}", flush=True)
     print(f"{arguments.runs - different} of {arguments.runs} runs ended bit-identical")
     sys.exit(bool(different))
 

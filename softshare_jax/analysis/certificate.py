@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from softshare_jax import sharing
+from softshare_jax.analysis.parameters import count
+from softshare_jax.analysis.trained import Trained
 from softshare_jax.training.checksum import checksum
-from softshare_jax.training.parameters import count
-from softshare_jax.training.trained import Trained
 
 
 def certify(before: Trained, after: Trained, threshold: float, measure: sharing.Measure) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What a named network is: parameters, groups and FLOPs."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.analysis.parameters import count
 from softshare_jax.models import zoo
 from softshare_jax.sharing import SoftShare
-from softshare_jax.training.parameters import count
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def describe(name: str) -> dict[str, Any]:
     plain = network.build(jnp.float32)
     image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    plan = network.rule(jax.eval_shape(plain.init, key, image)["params"])
+    shapes = cast(Any, jax.eval_shape(plain.init, key, image))
+    plan = network.rule(shapes["params"])
     model = SoftShare(plain, plan)
     variables = jax.eval_shape(model.init, key, image)
     parameters = count(variables)

@@ -8,10 +8,10 @@ from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.analysis.certificate import certify
+from softshare_jax.analysis.trained import Trained, load
 from softshare_jax.errors import UserError
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.trained import Trained, load
 from softshare_jax.training.workdir import Workdir
 
 

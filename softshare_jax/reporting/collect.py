@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from softshare_jax import sharing
+from softshare_jax.analysis.trained import load
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training import records
 from softshare_jax.training.config import Config
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.trained import load
 from softshare_jax.training.workdir import Workdir
 
 T = TypeVar("T")

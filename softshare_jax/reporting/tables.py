@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from softshare_jax import sharing
+from softshare_jax.analysis.parameters import Parameters, count
 from softshare_jax.sharing.loops import Step
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.parameters import Parameters, count
 
 PREVIEW_THRESHOLD = 0.9
 

@@ -77,7 +77,8 @@ class SoftShare(nn.Module):
 
     def _plan(self, args: Any, kwargs: Any) -> Plan:
         """Applies the rule to the shapes of the model's own parameters."""
-        rngs = {name: jax.random.key(0) for name in {"params", *self.scope.rngs}}
+        streams = self.scope.rngs if self.scope is not None else {}
+        rngs = {name: jax.random.key(0) for name in {"params", *streams}}
         init = self.model.clone(parent=None).init
         variables = jax.eval_shape(lambda: init(rngs, *args, **kwargs))
         return self.rule(variables.get("params", {}))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -136,7 +137,7 @@ class Checkpoints:
     def _read(self, step: int, shapes: TrainState) -> TrainState:
         variables = self._read_item(step, "variables", shapes.variables)
         opt_state = self._read_item(step, "optimizer", shapes.opt_state)
-        return TrainState(_on_devices(step, shapes.step), variables, opt_state)
+        return TrainState(jax.device_put(jnp.int32(step), shapes.step.sharding), variables, opt_state)
 
     def _read_item(self, step: int, item: str, shapes: Any) -> Any:
         restored = self._manager.restore(
@@ -148,10 +149,6 @@ class Checkpoints:
         if checksum(restored[item]) != restored["seal"][item]:
             raise ValueError(f"the checksum of its {item} is wrong")
         return restored[item]
-
-
-def _on_devices(step: int, shape: jax.ShapeDtypeStruct) -> jax.Array:
-    return jax.jit(lambda: jax.numpy.full(shape.shape, step, shape.dtype), out_shardings=shape.sharding)()
 
 
 def _move_aside(folder: pathlib.Path, target: pathlib.Path) -> pathlib.Path:

@@ -163,8 +163,7 @@ class Experiment:
         return jax.jit(self._init_state, out_shardings=mesh_lib.replicated(self.mesh))
 
     def _init_state(self, key: jax.Array) -> TrainState:
-        variables = self.model.init({"params": key}, self._example())
-        return self.fresh_state(0, variables)
+        return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))
 
     @functools.cached_property
     def _order(self):

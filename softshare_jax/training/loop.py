@@ -112,7 +112,7 @@ class _Run:
         boundaries = (*everies, experiment.steps_per_epoch, experiment.phase_steps)
         progress = Progress(step, self.total)
         profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
-        metrics, order, phase, epoch = experiment.task.metrics.empty(), None, None, None
+        metrics, order, phase, epoch = experiment.task.metrics.empty(), None, -1, -1
         stopping = False
         while step < self.total and not stopping:
             if experiment.phase_at(step) != phase:

@@ -43,7 +43,7 @@ class Records:
             for group, matrix in groups.items()
         }
         with open(partial, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         os.replace(partial, file)
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ def read_metrics(file: pathlib.Path) -> list[dict]:
     """
     records = []
     if file.exists():
-        for line in file.read_text().splitlines():
+        for line in file.read_text(errors="replace").splitlines():
             try:
                 records.append(json.loads(line))
             except ValueError:

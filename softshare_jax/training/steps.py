@@ -1,7 +1,7 @@
 """The training and evaluation steps: pure functions of state and batch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax
 import jax
@@ -61,13 +61,14 @@ def make_train_step(
         others = [name for name in state.variables if name not in TRAINABLE]
 
         def objective(weights):
-            logits, updated = model.apply(
+            outputs = model.apply(
                 {**state.variables, **weights},
                 task.inputs(batch),
                 train=True,
                 mutable=others,
                 rngs={"dropout": stream(seed, "dropout", state.step)},
             )
+            logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
             losses = task.loss(logits, batch)
             penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
             return jnp.mean(losses) - penalty, (logits, losses, updated)

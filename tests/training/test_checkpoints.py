@@ -133,7 +133,7 @@ def test_every_byte_of_a_file_may_be_the_one_that_flips(root, saved, experiment)
 def test_all_damaged(root, experiment, capfd):
     for step in ("1", "2"):
         empty(root / step)
-    with pytest.raises(RunError, match="all checkpoints of .* were damaged"):
+    with pytest.raises(RunError, match=r"all checkpoints of .* were damaged"):
         restore(root, experiment)
     assert len(capfd.readouterr().out.splitlines()) == 2
 

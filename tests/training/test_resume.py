@@ -82,7 +82,9 @@ def test_one_writer_at_a_time(tmp_path, tiny_config):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
     workdir = Workdir(tmp_path / "run")
-    with pytest.raises(RunError, match=r"the loss is nan by step \d+: .* lower config.optimizer.learning_rate"):
+    with pytest.raises(
+        RunError, match=r"the loss is nan by step \d+: .* lower config.optimizer.learning_rate"
+    ):
         train(tiny.config(optimizer__name="sgd", optimizer__learning_rate=1e30), workdir)
     assert not list(workdir.checkpoints.glob("[0-9]*"))
 

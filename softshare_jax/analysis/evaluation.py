@@ -1,8 +1,8 @@
 """Evaluates the newest checkpoint of a run."""
 
+from softshare_jax.analysis.trained import load
 from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
-from softshare_jax.training.trained import load
 from softshare_jax.training.workdir import Workdir
 
 

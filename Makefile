@@ -1,0 +1,56 @@
+# Everything runs in a virtual environment that the first command makes. PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+
+.PHONY: help quickstart test lint faults bench results clean
+
+help:
+	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
+	@echo "make test        run the tests"
+	@echo "make lint        formatting, lint and types"
+	@echo "make faults      kill 20 runs at random moments and compare their ends bit for bit"
+	@echo "make bench       step and compile time of soft sharing over the plain network"
+	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
+	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
+
+# Once for each set of extras, and again when setup.cfg changes.
+$(VENV)/installed-%: setup.cfg pyproject.toml
+	@echo "== installing into $(VENV) with $$($(PYTHON) --version) (extras: $*) =="
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar=off --editable '.$(if $(filter-out base,$*),[$*])'
+	@touch $@
+
+quickstart: $(VENV)/installed-base
+	@echo "== training SCNN-R on generated shortest paths: one to four minutes on two CPU cores =="
+	@$(BIN)/python -m softshare_jax.main --config=configs/quickstart.py --workdir=$(RUN)
+	@echo "== folding =="
+	@rm -rf $(RUN)-folded
+	@$(BIN)/python -m softshare_jax.fold --workdir=$(RUN) --output=$(RUN)-folded
+	@echo "== report =="
+	@$(BIN)/python -m softshare_jax.report --workdir=$(RUN) --workdir=$(RUN)-folded
+
+test: $(VENV)/installed-test
+	@echo "== tests, two at a time: some minutes =="
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+faults: $(VENV)/installed-test
+	$(BIN)/python -m tests.kill --runs=20
+
+bench: $(VENV)/installed-base
+	$(BIN)/python benchmarks/step_time.py
+
+results: $(VENV)/installed-base
+	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
+
+clean:
+	rm -rf $(VENV) .cache build $(RUN) $(RUN)-folded *.egg-info
