@@ -4,8 +4,8 @@ python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quick
 """
 
 import sys
+from typing import Any
 
-import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
@@ -22,14 +22,17 @@ flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate th
 
 def main() -> None:
     """Reads the flags and hands a validated config on."""
-    _parse(sys.argv)
+    if {"-h", "--help"} & set(sys.argv):
+        print(f"{__doc__}\n{FLAGS.module_help(sys.modules[__name__])}")
+        return
+    values = _parse(sys.argv)
     # Here, so that --help and a mistyped flag answer before jax is imported.
     from softshare_jax.analysis.evaluation import evaluate
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.loop import train
     from softshare_jax.training.workdir import Workdir
 
-    config = None if FLAGS.config is None else config_lib.from_dict(FLAGS.config.to_dict())
+    config = None if values is None else config_lib.from_dict(values)
     workdir = Workdir(FLAGS.workdir)
     if FLAGS.mode == "train":
         train(config, workdir)
@@ -37,22 +40,19 @@ def main() -> None:
         evaluate(config, workdir)
 
 
-def _parse(argv: list[str]) -> None:
-    """Parses the flags; what goes wrong there is the user's, whatever its type."""
+def _parse(argv: list[str]) -> dict[str, Any] | None:
+    """Parses the flags and returns the config's values; what goes wrong there is the user's."""
     try:
         extra = FLAGS(argv)[1:]
+        # A config file that cannot be loaded says so only when it is used.
+        values = None if FLAGS.config is None else FLAGS.config.to_dict()
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError) as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(" ".join(str(error).split())) from error
     if extra:
         raise UserError(f"{extra[0]!r} is not a flag (see --help)")
     if not FLAGS.workdir:
         raise UserError("--workdir=DIR is missing (see --help)")
-    if FLAGS.config is not None and not isinstance(FLAGS.config, ml_collections.ConfigDict):
-        raise UserError("the config file's get_config does not return a ConfigDict")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return values
 
 
 if __name__ == "__main__":

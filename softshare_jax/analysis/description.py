@@ -1,6 +1,6 @@
 """What a named network is: parameters, groups and FLOPs."""
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +28,18 @@ def describe(name: str) -> dict[str, Any]:
     plain = network.build(jnp.float32)
     image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    shapes = cast(Any, jax.eval_shape(plain.init, key, image))
+    shapes = jax.eval_shape(plain.init, key, image)
     plan = network.rule(shapes["params"])
     model = SoftShare(plain, plan)
     variables = jax.eval_shape(model.init, key, image)
     parameters = count(variables)
-    flops = jax.jit(model.apply).lower(variables, image).cost_analysis()["flops"]
+    costs = jax.jit(model.apply).lower(variables, image).cost_analysis() or {}
     return {
         "name": name,
         "parameters": parameters.total,
         "shared_parameters": parameters.shared,
         "private_parameters": parameters.private,
-        "flops_per_example": int(flops),
+        "flops_per_example": int(costs["flops"]),
         "input_shape": list(network.input_shape),
         "groups": [
             {"name": g.name, "layers": g.layers, "templates": g.templates, "shape": list(g.shape)}

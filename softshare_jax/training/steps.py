@@ -92,7 +92,7 @@ def make_eval_step(
     """
 
     def eval_step(variables: dict[str, Any], batch: Batch, mask: jax.Array):
-        logits = model.apply(variables, task.inputs(batch), train=False)
+        logits = cast(jax.Array, model.apply(variables, task.inputs(batch), train=False))
         return _measure(task, logits, task.loss(logits, batch), batch, mask), logits
 
     return eval_step

@@ -1,0 +1,145 @@
+"""A user's mistake: one line on stderr, exit code 2, nothing written."""
+
+import json
+import shutil
+
+import pytest
+
+from tests import tiny
+
+QUICKSTART = "--config=configs/quickstart.py"
+VARIANTS = "configs/shortest_paths.py"
+
+
+def check(result, message, code=2):
+    assert result.returncode == code, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([QUICKSTART, "--config.learning=1"], "learning"),
+        ([QUICKSTART, "--config.data.wide=1"], "wide"),
+        ([QUICKSTART, "--config.batch_size=many"], "many"),
+        ([QUICKSTART, "--config.data.windows=(5, 'a')"], "config.data.windows is of type int, not 'a'"),
+        ([QUICKSTART, "--config.data.density=1.5"], "data.density is a probability from 0 to below 1"),
+        ([QUICKSTART, "--config.duration=forever"], "config.duration is a duration such as '1000 steps'"),
+        ([QUICKSTART, "--config.model=scnn-4-8-0"], "1 to 4 templates, not 0"),
+        ([QUICKSTART, "--config.model=scnn-1-8"], "a group of one layer"),
+        ([QUICKSTART, "--config.model=resnet"], "there is no network 'resnet'"),
+        ([QUICKSTART, "--config.model=cnn-4-8"], "cnn-4-8 has none"),
+        ([QUICKSTART, "--config.batch_size=3"], "4 devices cannot split evenly"),
+        ([f"--config={VARIANTS}:rnn"], "shortest_paths has no variant 'rnn', it has cnn, scnn, scnn-r"),
+        (["--config=configs/none.py"], "configs/none.py"),
+        ([QUICKSTART, "--mode=play"], "play"),
+        ([QUICKSTART, "--steps=3"], "steps"),
+        ([QUICKSTART, "more"], "'more' is not a flag"),
+    ],
+)
+def test_main(tmp_path, arguments, message):
+    check(tiny.run("main", *arguments, f"--workdir={tmp_path / 'run'}"), message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_main_without_a_workdir():
+    check(tiny.run("main", QUICKSTART), "--workdir=DIR is missing")
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_a_missing_workdir(tmp_path, mode):
+    result = tiny.run("main", f"--mode={mode}", f"--workdir={tmp_path / 'none'}")
+    check(result, f"workdir {tmp_path / 'none'} does not exist")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("path", ["/proc/run", "FILE/run"])
+def test_an_unwritable_workdir(tmp_path, path):
+    # Also for root, whom no permission stops.
+    (tmp_path / "file").write_text("")
+    path = path.replace("FILE", str(tmp_path / "file"))
+    check(
+        tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={path}"), f"workdir {path} cannot be written"
+    )
+
+
+def test_a_workdir_of_another_config(tmp_path, trained):
+    workdir = shutil.copytree(trained.root, tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+    for arguments in (["--config.seed=3"], ["--mode=evaluate", "--config.seed=3"]):
+        check(
+            tiny.run("main", QUICKSTART, *tiny.flags(), *arguments, f"--workdir={workdir}"),
+            "belongs to another config: seed is 0 there and 3 here",
+        )
+    assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("[]", "fields of its own"), ("{}", "config.seed is missing")],
+)
+def test_a_config_json_that_is_none(tmp_path, trained, text, message):
+    workdir = shutil.copytree(trained.root, tmp_path / "run")
+    (workdir / "config.json").write_text(text)
+    check(tiny.run("main", f"--workdir={workdir}"), message)
+    assert (workdir / "config.json").read_text() == text
+
+
+def test_a_plan_json_that_is_none(tmp_path, trained):
+    workdir = shutil.copytree(trained.root, tmp_path / "run")
+    plan = json.loads((workdir / "plan.json").read_text())
+    plan["groups"][0]["templates"] = 0
+    (workdir / "plan.json").write_text(json.dumps(plan))
+    check(tiny.run("main", f"--workdir={workdir}"), "asks for 0 templates: choose from 1 to 4")
+    (workdir / "plan.json").unlink()
+    check(tiny.run("main", f"--workdir={workdir}"), "plan.json is missing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threshold=1.5"], "--threshold is a similarity from 0 to 1, not 1.5"),
+        (["--threshold=-0.1"], "--threshold is a similarity from 0 to 1"),
+        (["--threshold=high"], "invalid float value: 'high'"),
+        (["--max_drop=-1"], "--max_drop is in percentage points"),
+        (["--threshold=0.5", "--max_drop=1"], "not allowed with"),
+        (["--measure=angle"], "invalid choice: 'angle'"),
+        (["--step=3"], "holds no step 3"),
+        (["--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_fold(tmp_path, trained, arguments, message):
+    output = tmp_path / "folded"
+    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={output}", *arguments), message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fold_overwrites_nothing(tmp_path, trained):
+    (tmp_path / "folded").mkdir()
+    (tmp_path / "folded" / "mine").write_text("mine")
+    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={tmp_path / 'folded'}"), "is in use")
+    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={trained.root}"), "is in use")
+    assert [p.name for p in (tmp_path / "folded").iterdir()] == ["mine"]
+
+
+def test_fold_needs_a_run(tmp_path):
+    check(tiny.run("fold", f"--workdir={tmp_path / 'a'}", f"--output={tmp_path / 'b'}"), "does not exist")
+    check(tiny.run("fold", f"--workdir={tmp_path}", f"--output={tmp_path / 'b'}"), "config.json is missing")
+
+
+def test_describe_and_report():
+    check(tiny.run("describe", "wrn-1"), "there is no network 'wrn-1'")
+    check(tiny.run("describe"), "required: name")
+    check(tiny.run("report", "--workdir=/none"), "/none")
+
+
+@pytest.mark.parametrize("command", ["main", "fold", "describe", "report"])
+def test_help(command):
+    result = tiny.run(command, "--help")
+    assert "softshare_jax" in result.stdout
+    assert "--workdir" in result.stdout or command == "describe"
+    assert result.stderr == ""
+    assert result.returncode == 0
