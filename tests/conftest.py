@@ -8,8 +8,6 @@ REPO = pathlib.Path(__file__).parents[1]
 # Before jax is imported, here and in the processes that tests start.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
-# Fake devices share two cores: programs in flight at once would wait for each other's threads for ever.
-os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -24,6 +22,8 @@ from softshare_jax.training.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Four fake devices share two cores: programs in flight at once could wait for each other's threads for ever.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tests")
 

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from tests import tiny
 
-STEPS = 400
+STEPS = 200
 SETTING = {
     "duration": f"{STEPS} steps",
-    "data.phase": "150 steps",
+    "data.phase": "80 steps",
     "log_every": "20 steps",
     "evaluate_every": "40 steps",
     "checkpoint_every": "2 steps",
@@ -83,16 +83,8 @@ def undisturbed(workdir: pathlib.Path) -> tuple[str, float]:
 
 def start(workdir: pathlib.Path) -> subprocess.Popen[str]:
     """Starts or resumes a run through the ordinary entry point."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "softshare_jax.main", "--config=configs/quickstart.py"),
-            *tiny.flags(**SETTING),
-            f"--workdir={workdir}",
-        ],
-        cwd=tiny.REPO,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return tiny.start(
+        "main", "--config=configs/quickstart.py", *tiny.flags(**SETTING), f"--workdir={workdir}"
     )
 
 

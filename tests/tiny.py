@@ -1,5 +1,6 @@
 """The shipped configs, shrunk: as a config, and as flags for the real entry point."""
 
+import os
 import pathlib
 import runpy
 import subprocess
@@ -39,7 +40,24 @@ def flags(**changes: Any) -> list[str]:
     return [f"--config.{name}={value}" for name, value in {**SHRINK, **changes}.items()]
 
 
-def run(command: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs ``python -m softshare_jax.COMMAND`` as a person would."""
-    line = [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)]
-    return subprocess.run(line, cwd=REPO, capture_output=True, text=True, timeout=300, check=False, **options)
+def start(command: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts ``python -m softshare_jax.COMMAND`` as a person would, without the tests' fake devices."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)],
+        cwd=REPO,
+        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    process = start(command, *arguments)
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

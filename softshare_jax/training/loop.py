@@ -84,8 +84,8 @@ class _Run:
             step = int(state.step)
             if step >= self.total:
                 print(
-                    f"{self.workdir.root} is trained to step {step} of {self.total}; "
-                    f"to go on, give a longer --config.duration",
+                    f"{self.workdir.root} is trained to step {step} of {self.total}; parameter checksum "
+                    f"{checksum(state.variables)}; to go on, give a longer --config.duration",
                     flush=True,
                 )
                 return

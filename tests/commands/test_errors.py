@@ -32,7 +32,6 @@ def check(result, message, code=2):
         ([QUICKSTART, "--config.model=scnn-1-8"], "a group of one layer"),
         ([QUICKSTART, "--config.model=resnet"], "there is no network 'resnet'"),
         ([QUICKSTART, "--config.model=cnn-4-8"], "cnn-4-8 has none"),
-        ([QUICKSTART, "--config.batch_size=3"], "4 devices cannot split evenly"),
         ([f"--config={VARIANTS}:rnn"], "shortest_paths has no variant 'rnn', it has cnn, scnn, scnn-r"),
         (["--config=configs/none.py"], "configs/none.py"),
         ([QUICKSTART, "--mode=play"], "play"),

@@ -5,6 +5,7 @@ import pytest
 
 from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
+from softshare_jax.training.experiment import Experiment
 from tests import tiny
 
 
@@ -55,6 +56,11 @@ def changed(**changes):
 def test_mistakes(changes, message):
     with pytest.raises(UserError, match=message):
         config_lib.from_dict(changed(**changes))
+
+
+def test_a_batch_that_the_devices_cannot_split():
+    with pytest.raises(UserError, match="batch_size is 6, which 4 devices cannot split evenly"):
+        Experiment(tiny.config(batch_size=6))
 
 
 def test_a_missing_field():
