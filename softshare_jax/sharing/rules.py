@@ -26,8 +26,11 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
             ``nn.scan`` makes them); each row is then a layer.
 
     Returns:
-        A rule. It raises ``PlanError`` where a pattern matches fewer than two
-        layers or layers of several shapes.
+        A rule.
+
+    Raises:
+        PlanError: the rule raises it where a pattern matches fewer than two layers or
+            layers of several shapes.
     """
 
     def rule(params: PyTree) -> Plan:
