@@ -53,9 +53,9 @@ def kill_and_resume(folder: pathlib.Path, runs: int, seed: int) -> Iterator[Kill
         while True:
             process = start(workdir)
             first = process.stdout.readline()
-            # The run announces itself once its state is restored. The first steps compile, later
-            # kills come anywhere in what is left of the run.
-            limit = moments.uniform(0, seconds) if kills < 6 else None
+            # The run announces itself once its state is restored, and half of what a whole run takes
+            # from there on is soon enough that nearly every run is killed, most more than once.
+            limit = moments.uniform(0, seconds / 2) if kills < 6 else None
             try:
                 out, err = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
