@@ -467,14 +467,19 @@ def test_values_that_are_not_finite_are_left_out():
     assert curves.points(records, "x") == ([1, 4], [0.5, 1])
 
 
-def test_steps_are_spaced_from_first_to_last_and_closer_early():
-    for number in (1, 2, 8, 9, 21, 400):
-        steps = list(range(0, 10 * number, 10))
-        chosen = matrices.spaced_steps(steps)
-        assert len(chosen) == min(number, 8)
-        assert chosen == sorted(set(chosen))
-        assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
-    assert chosen[1] - chosen[0] < chosen[-1] - chosen[-2]
+@pytest.mark.parametrize("changes", ["early", "late", "never"])
+@pytest.mark.parametrize("number", [1, 2, 8, 9, 21, 400])
+def test_steps_are_spaced_from_first_to_last_and_closer_where_layers_change(number, changes):
+    steps = range(0, 10 * number, 10)
+    level = {"early": lambda t: min(1, 10 * t), "late": lambda t: max(0, 10 * t - 9), "never": lambda t: 0.5}
+    history = {step: np.full((3, 3), level[changes](i / number)) for i, step in enumerate(steps)}
+    chosen = matrices.spaced_steps(history)
+    assert len(chosen) == min(number, 8)
+    assert chosen == sorted(set(chosen))
+    assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
+    if number == 400:
+        first, last = chosen[1] - chosen[0], chosen[-1] - chosen[-2]
+        assert {"early": first < last, "late": first > last, "never": abs(first - last) <= 20}[changes]
 
 
 @pytest.mark.parametrize("layers", [2, 13, 40, 100])

@@ -30,16 +30,18 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
     scores = [before.experiment.evaluate(variables, phase)[task.score] for variables in plain]
     logits = [before.experiment.predict(variables, phase, examples) for variables in plain]
     numbers = [count(run.variables).total for run in (before, after)]
-    layers = [sharing.distinct_layers(run.experiment.plan, run.variables) for run in (before, after)]
-    distinct = [sum(len(set(group)) for group in groups.values()) for groups in layers]
+    # Before the fold every layer that mixes templates counts, however similar it is to another.
+    groups = before.experiment.plan.groups
+    distinct = sum(len(set(group.assignment or range(group.layers))) for group in groups)
+    layers = sharing.distinct_layers(after.experiment.plan, after.variables)
     return {
         "model": before.experiment.config.model,
         "step": before.step,
         "measure": measure,
         "threshold": threshold,
         "parameters": {"before": numbers[0], "after": numbers[1], "kept": numbers[1] / numbers[0]},
-        "shared_layers": sum(group.layers for group in before.experiment.plan.groups),
-        "distinct_layers": {"before": distinct[0], "after": distinct[1]},
+        "shared_layers": sum(group.layers for group in groups),
+        "distinct_layers": {"before": distinct, "after": sum(len(set(group)) for group in layers.values())},
         "metric": {
             "name": task.score,
             "measured_on": f"{examples} test examples, {task.phase_name(phase)}",
@@ -48,7 +50,7 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
             "drop": scores[0] - scores[1],
         },
         "max_logit_difference": float(np.max(np.abs(logits[1] - logits[0]))),
-        "loops": {name: sharing.format_loops(sharing.find_loops(group)) for name, group in layers[1].items()},
+        "loops": {name: sharing.format_loops(sharing.find_loops(group)) for name, group in layers.items()},
         "checksum": checksum(after.variables),
     }
 

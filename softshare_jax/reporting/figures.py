@@ -100,7 +100,8 @@ def _group(
     history = {step: at for step, at in history.items() if at}
     evolution = animated = None
     if len(history) > 1:
-        chosen = {step: history[step] for step in matrices.spaced_steps(list(history))}
+        first = {step: next(iter(at.values())) for step, at in history.items()}
+        chosen = {step: history[step] for step in matrices.spaced_steps(first)}
         evolution = draw(
             f"evolution-{file}.png",
             f"Layer similarity matrices of group {name} at {len(chosen)} steps",

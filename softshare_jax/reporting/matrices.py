@@ -1,5 +1,6 @@
 """Layer similarity matrices as heat maps, and how they came to be."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,17 +35,24 @@ def draw_matrix(matrix: np.ndarray, measure: str, theme: Theme) -> Figure:
     return figure
 
 
-def spaced_steps(steps: Sequence[int], number: int = 8) -> list[int]:
-    """Chooses steps from first to last, closer together early, when layers start to resemble each other.
+def spaced_steps(history: Mapping[int, np.ndarray], number: int = 8) -> list[int]:
+    """Chooses steps from first to last, closer together where the matrix changes fast.
 
     Args:
-        steps: the recorded steps in order.
+        history: step -> ``[L, L]``, in order.
         number: how many to choose; fewer where fewer are recorded.
     """
+    steps, matrices = list(history), list(history.values())
     if len(steps) <= number:
-        return list(steps)
-    places = np.linspace(0, 1, number) ** 1.6 * (len(steps) - 1)
-    chosen = np.maximum(np.round(places).astype(int), np.arange(number))
+        return steps
+    changes = [float(np.abs(b - a).mean()) for a, b in itertools.pairwise(matrices)]
+    # Half of the way is time and half is change.
+    way = np.linspace(0, 1, len(steps)) + np.cumsum([0.0, *changes]) / max(sum(changes), 1e-6)
+    chosen = [0]
+    for place, target in enumerate(np.linspace(0, way[-1], number)[1:], start=2):
+        nearest = int(np.abs(way - target).argmin())
+        # Each step once, and enough of them left for the places that follow.
+        chosen.append(min(max(nearest, chosen[-1] + 1), len(steps) - 1 - (number - place)))
     return [steps[index] for index in chosen]
 
 

@@ -16,7 +16,7 @@ class Assignment(NamedTuple):
     """Which layers have one weight: for each layer the first layer with the same one.
 
     Attributes:
-        before: unfolded, ``{group: [L]}``.
+        before: unfolded, ``{group: [L]}``: each layer its own, however similar they are.
         now: as the checkpoint has it.
         after: as it is folded, or would be.
     """
@@ -32,14 +32,15 @@ def assignment(plan: sharing.Plan, variables: dict[str, Any], folded: bool) -> A
     Args:
         plan: of the run.
         variables: of its checkpoint.
-        folded: whether the run is a folded one, whose layers were all distinct before. Otherwise
-            ``after`` is a preview: its fold at the similarity 0.9 of the weights.
+        folded: whether the run is a folded one. Otherwise ``after`` is a preview: its fold at
+            the similarity 0.9 of the weights.
     """
-    now = sharing.distinct_layers(plan, variables)
+    before = {group.name: tuple(range(group.layers)) for group in plan.groups}
     if folded:
-        return Assignment({group.name: tuple(range(group.layers)) for group in plan.groups}, now, now)
+        now = sharing.distinct_layers(plan, variables)
+        return Assignment(before, now, now)
     preview = sharing.fold(plan, variables, PREVIEW_THRESHOLD, "weights")
-    return Assignment(now, now, sharing.distinct_layers(*preview))
+    return Assignment(before, before, sharing.distinct_layers(*preview))
 
 
 def distinct(layers: dict[str, tuple[int, ...]]) -> int:
