@@ -1,0 +1,31 @@
+"""What the README shows, runs."""
+
+import re
+
+import pytest
+
+from tests.tiny import REPO
+
+README = (REPO / "README.md").read_text()
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_the_library_example(code, capfd):
+    names: dict = {}
+    exec(code, names)
+    assert "[[1." in capfd.readouterr().out
+    assert names["folded"].plan.groups[0].layers == 8
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (REPO / "docs").glob("*.md"))])
+def test_links_and_pictures_are_there(page):
+    file = REPO / page
+    for target in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+        if not target.startswith("http"):
+            assert (file.parent / target).exists(), target
+
+
+def test_every_make_target_that_the_readme_names():
+    makefile = (REPO / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)`?", README):
+        assert f"\n{target}:" in makefile, target
