@@ -13,7 +13,7 @@ from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
-from softshare_jax.training.optimizer import make_optimizer
+from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.steps import TrainState, make_eval_step, make_train_step, take_batch, trainable
 from softshare_jax.training.tasks import ShortestPathsTask, stream
 
@@ -77,8 +77,12 @@ class Experiment:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
 
     def fresh_state(self, step: int, variables: dict[str, Any]) -> TrainState:
-        """Returns a state with given variables and an optimiser that has seen nothing."""
-        return TrainState(jnp.int32(step), variables, self.optimizer.init(trainable(variables)))
+        """Returns a state with given variables and an optimiser that has seen nothing.
+
+        But for the learning rate, which is where the schedule has it at that step.
+        """
+        opt_state = self.optimizer.init(trainable(variables))
+        return TrainState(jnp.int32(step), variables, at_step(opt_state, step))
 
     def epoch_order(self, epoch: int) -> jax.Array:
         """Returns the order of an epoch: a permutation of the examples, ``[N]`` int32."""

@@ -41,6 +41,18 @@ def make_optimizer(
     return optax.chain(*rules[name], optax.scale_by_learning_rate(rates[schedule]), _hold_assignments(plan))
 
 
+def at_step(opt_state: optax.OptState, step: int) -> optax.OptState:
+    """Returns an optimiser's state with its learning-rate schedule moved to a step.
+
+    Other counts stay: Adam's bias correction is about the moments, which have seen nothing.
+    """
+
+    def of_schedule(path, _) -> bool:
+        return getattr(path[-1], "tuple_name", None) == "ScaleByScheduleState"
+
+    return optax.tree.set(opt_state, of_schedule, count=jnp.int32(step))
+
+
 def _decays(trainable: dict) -> dict[str, bool]:
     return {name: name != "coefficients" for name in trainable}
 

@@ -193,3 +193,13 @@ def test_phases_and_held_out_examples(experiment):
         jax.tree.map(np.testing.assert_array_equal, again.task.load(split, 1), experiment.task.load(split, 1))
     train, test = (as_host(experiment.task.load(split, 1))["images"] for split in ("train", "test"))
     assert not (train[:20] == test).all()
+
+
+def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, batch):
+    # At the end of the cosine the rate is zero, also for an optimiser that has seen nothing.
+    variables = experiment.init_state().variables
+    for start, moves in ((experiment.total_steps, False), (experiment.total_steps // 2, True)):
+        state = experiment.fresh_state(start, variables)
+        after, _ = jax.jit(step)(state, batch)
+        change = np.abs(after.variables["templates"]["blocks"] - variables["templates"]["blocks"]).max()
+        assert (change > 1e-4) == moves
