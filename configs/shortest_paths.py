@@ -53,10 +53,16 @@ def get_config(variant: str = "scnn-r") -> ml_collections.ConfigDict:
     # sgd (Nesterov momentum 0.9), adam or adamw.
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 0.01
-    # constant, or cosine: down to zero at the end of the run.
+    # constant; cosine, down to zero at the end of the run; or steps, by a factor at each milestone.
     config.optimizer.schedule = "constant"
+    # Fractions of the run, for steps; empty otherwise.
+    config.optimizer.milestones = ()
+    config.optimizer.milestone_factor = 0.2
     # Of everything but the coefficients: an L2 term for sgd and adam, decoupled for adamw.
     config.optimizer.weight_decay = 0.0
+    # Moving average of all weights, by which the run is then judged: how much it keeps of itself at
+    # each step, such as 0.999; 0 for none.
+    config.optimizer.average = 0.0
 
     # Over all devices.
     config.batch_size = 32

@@ -49,7 +49,7 @@ def test_flops_are_those_of_the_convolutions():
         ("rnn-3", "the names are"),
         ("cnn-20-32-4", "the names are"),
         ("cnn-0-32", "the names are"),
-        ("scnn-1-8", "a group of one layer"),
+        ("scnn-1-8", "groups of fewer than two layers"),
         ("scnn-4-8-0", "1 to 4 templates, not 0"),
         ("scnn-4-8-5", "1 to 4 templates, not 5"),
     ],

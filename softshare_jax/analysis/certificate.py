@@ -25,10 +25,9 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
     """
     task = before.experiment.task
     phase = task.phases - 1
-    examples = before.experiment.config.data.test_examples
     plain = [run.experiment.to_plain(run.variables) for run in (before, after)]
-    scores = [before.experiment.evaluate(variables, phase)[task.score] for variables in plain]
-    logits = [before.experiment.predict(variables, phase, examples) for variables in plain]
+    scores = [before.experiment.evaluate(variables, phase, "test")[task.score] for variables in plain]
+    logits = [before.experiment.predict(variables, phase) for variables in plain]
     numbers = [count(run.variables).total for run in (before, after)]
     # Before the fold every layer that mixes templates counts, however similar it is to another.
     groups = before.experiment.plan.groups
@@ -44,7 +43,7 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
         "distinct_layers": {"before": distinct, "after": sum(len(set(group)) for group in layers.values())},
         "metric": {
             "name": task.score,
-            "measured_on": f"{examples} test examples, {task.phase_name(phase)}",
+            "measured_on": f"{len(logits[0])} test examples, {task.phase_name(phase)}",
             "before": scores[0],
             "after": scores[1],
             "drop": scores[0] - scores[1],

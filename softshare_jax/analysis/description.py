@@ -10,11 +10,12 @@ from softshare_jax.models import zoo
 from softshare_jax.sharing import SoftShare
 
 
-def describe(name: str) -> dict[str, Any]:
+def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
     """Describes a network of the zoo; nothing is computed, only traced.
 
     Args:
-        name: such as ``scnn-20-32``.
+        name: such as ``swrn-28-10-2``.
+        num_classes: of a classifier.
 
     Returns:
         Plain values: ``name``, ``parameters``, ``shared_parameters`` (templates and coefficients),
@@ -25,7 +26,7 @@ def describe(name: str) -> dict[str, Any]:
         UserError: there is no such network.
     """
     network = zoo.named(name)
-    plain = network.build(jnp.float32)
+    plain = network.build(zoo.Options(num_classes=num_classes))
     image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = jax.eval_shape(plain.init, key, image)

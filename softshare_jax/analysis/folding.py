@@ -90,8 +90,9 @@ def _write(before: Trained, folded: sharing.Folded, source: Workdir, output: Wor
     checkpoints = Checkpoints(output.checkpoints, f"target/{experiment.task.score}")
     checkpoints.save(experiment.fresh_state(before.step, folded.variables), None)
     checkpoints.close()
-    if source.metrics_file.exists():
-        shutil.copy(source.metrics_file, output.metrics_file)
+    for file in (source.metrics_file, source.devices_file):
+        if file.exists():
+            shutil.copy(file, output.root / file.name)
     if source.similarity.is_dir():
         shutil.copytree(source.similarity, output.similarity)
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.steps import averaged
 from softshare_jax.training.workdir import Workdir
 
 
@@ -13,7 +14,7 @@ class Trained(NamedTuple):
     Attributes:
         experiment: its functions, made from the stored config and plan.
         step: of the checkpoint.
-        variables: the network there.
+        variables: the network there, the moving average where the run keeps one.
     """
 
     experiment: Experiment
@@ -34,4 +35,4 @@ def load(workdir: Workdir, step: int | None = None) -> Trained:
         step, variables = checkpoints.read_variables(experiment.state_shapes().variables, step)
     finally:
         checkpoints.close()
-    return Trained(experiment, step, variables)
+    return Trained(experiment, step, averaged(variables))

@@ -1,10 +1,11 @@
 """The one place where weights are computed from templates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.plan import Plan
@@ -37,20 +38,33 @@ def materialize(plan: Plan, variables: Variables) -> dict:
     Returns:
         A parameter tree as the model itself would have initialised it.
     """
-    leaves: dict[str, Any] = {}
+    leaves: dict[str, jax.Array] = {}
+    stacks: dict[str, list[tuple[list[int], jax.Array]]] = {}
     for group in plan.groups:
         weights = group_weights(variables["coefficients"][group.name], variables["templates"][group.name])
-        for member, weight in zip(group.members, weights, strict=True):
+        rows: dict[str, list[tuple[int, int]]] = {}
+        for layer, member in enumerate(group.members):
             if member.index is None:
-                leaves[member.path] = weight
+                leaves[member.path] = weights[layer]
             else:
-                leaves.setdefault(member.path, {})[member.index] = weight
-    stacked = {
-        path: jnp.stack([rows[i] for i in range(len(rows))])
-        for path, rows in leaves.items()
-        if isinstance(rows, dict)
-    }
-    return tree.join(variables.get("params", {}), {**leaves, **stacked})
+                rows.setdefault(member.path, []).append((member.index, layer))
+        for path, pairs in rows.items():
+            indices, layers = zip(*pairs, strict=True)
+            stacks.setdefault(path, []).append((list(indices), _take(weights, layers)))
+    for path, parts in stacks.items():
+        # A stack is gathered whole, so that what is compiled does not grow with its rows.
+        indices = np.concatenate([indices for indices, _ in parts])
+        weights = jnp.concatenate([weights for _, weights in parts])
+        leaves[path] = _take(weights, np.argsort(indices))
+    return tree.join(variables.get("params", {}), leaves)
+
+
+def _take(weights: jax.Array, layers: Sequence[int] | np.ndarray) -> jax.Array:
+    """Returns some layers of ``[L, *shape]``; evenly spaced ones as a slice, which costs least."""
+    steps = np.diff(layers)
+    if len(steps) == 0 or (steps[0] > 0 and np.all(steps == steps[0])):
+        return weights[layers[0] : layers[-1] + 1 : steps[0] if len(steps) else 1]
+    return weights[np.asarray(layers)]
 
 
 def stack_members(plan: Plan, params: Mapping) -> tuple[dict, dict[str, jax.Array]]:

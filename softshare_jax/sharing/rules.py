@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
 from softshare_jax.sharing.tree import PyTree, named_leaves
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
+
+
+class _Layer(NamedTuple):
+    member: Member
+    shape: tuple[int, ...]
 
 
 def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: str | None = None) -> Rule:
@@ -23,7 +28,9 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
         templates: k for all groups, or by group name; ``None`` for one template
             per layer.
         stacked: expression for the leaves whose leading axis counts layers (as
-            ``nn.scan`` makes them); each row is then a layer.
+            ``nn.scan`` makes them); each row is then a layer. Where the leaves of one stack
+            run together, row by row, its first parenthesis names the stack, as in
+            ``r"(.*/blocks)/.*"``.
 
     Returns:
         A rule.
@@ -37,11 +44,13 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
         leaves = named_leaves(params)
         groups = []
         for name, pattern in patterns.items():
-            layers = _layers((path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path))
-            members, shapes = _members(layers, stacked)
-            if len(set(shapes)) > 1:
-                raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(set(shapes))}")
-            groups.append(_group(name, members, shapes[0] if shapes else (), templates))
+            matching = ((path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path))
+            layers = _layers(matching, stacked)
+            shapes = {layer.shape for layer in layers}
+            if len(shapes) > 1:
+                raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
+            shape = shapes.pop() if shapes else ()
+            groups.append(_group(name, [layer.member for layer in layers], shape, templates))
         return Plan(tuple(groups))(params)
 
     return rule
@@ -66,9 +75,9 @@ def by_shape(templates: Templates = None, exclude: str = r".*embed.*", stacked: 
 
     def rule(params: PyTree) -> Plan:
         leaves = named_leaves(params).items()
-        candidates = _layers((p, leaf) for p, leaf in leaves if not re.fullmatch(exclude, p, re.IGNORECASE))
+        candidates = ((p, leaf) for p, leaf in leaves if not re.fullmatch(exclude, p, re.IGNORECASE))
         by_size: dict[tuple[int, ...], list[Member]] = {}
-        for member, shape in zip(*_members(candidates, stacked), strict=True):
+        for member, shape in _layers(candidates, stacked):
             if len(shape) >= 2:
                 by_size.setdefault(shape, []).append(member)
         groups = [
@@ -81,27 +90,25 @@ def by_shape(templates: Templates = None, exclude: str = r".*embed.*", stacked: 
     return rule
 
 
-def _layers(leaves: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Sorts leaves by path, numbers by value."""
-    return sorted(
-        leaves, key=lambda item: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", item[0])]
-    )
-
-
-def _members(
-    leaves: list[tuple[str, Any]], stacked: str | None
-) -> tuple[list[Member], list[tuple[int, ...]]]:
-    """Returns every layer of these leaves with its weight shape."""
-    members: list[Member] = []
-    shapes: list[tuple[int, ...]] = []
+def _layers(leaves: Iterable[tuple[str, Any]], stacked: str | None) -> list[_Layer]:
+    """Returns every layer of these leaves, in order; numbers in paths count by value."""
+    layers = []
     for path, leaf in leaves:
-        if stacked is not None and re.fullmatch(stacked, path):
-            members += [Member(path, index) for index in range(leaf.shape[0])]
-            shapes += [tuple(leaf.shape[1:])] * leaf.shape[0]
-        else:
-            members.append(Member(path))
-            shapes.append(tuple(leaf.shape))
-    return members, shapes
+        shape = tuple(leaf.shape)
+        match = re.fullmatch(stacked, path) if stacked is not None else None
+        if match is None:
+            layers.append((_natural(path), _Layer(Member(path), shape)))
+            continue
+        stack = match[1] if match.re.groups else path
+        for row in range(shape[0]):
+            order = [*_natural(stack), row, *_natural(path.removeprefix(stack))]
+            layers.append((order, _Layer(Member(path, row), shape[1:])))
+    return [layer for _, layer in sorted(layers, key=lambda item: item[0])]
+
+
+def _natural(path: str) -> list[str | int]:
+    """Splits a path into text and numbers, in turn."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
 
 
 def _group(

@@ -3,14 +3,16 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.errors import UserError
 
-# A resumed run may change these: they say how long it runs and what it writes, not what it computes.
+# A resumed run may change these: they say how long it runs, where its data lie and what it writes,
+# not what it computes.
 CHANGEABLE = (
+    "data_dir",
     "duration",
     "log_every",
     "evaluate_every",
@@ -41,6 +43,41 @@ class ShortestPaths:
     train_examples: int
     test_examples: int
 
+    def mistakes(self) -> Iterator[str]:
+        """Yields what is out of range."""
+        if self.side < 3:
+            yield "data.side is 3 or more"
+        if not 0 <= self.density < 1:
+            yield "data.density is a probability from 0 to below 1"
+        if not self.windows or any(w < 3 or w % 2 == 0 for w in self.windows):
+            yield "data.windows has an odd number of 3 or more for each phase"
+        if self.test_examples < 1:
+            yield "data.test_examples is 1 or more"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cifar:
+    """CIFAR-10 or CIFAR-100, how it is split and how images are augmented."""
+
+    name: str
+    train_examples: int
+    validation_examples: int
+    cutout: int
+    label_smoothing: float
+
+    def mistakes(self) -> Iterator[str]:
+        """Yields what is out of range."""
+        if self.validation_examples < 0:
+            yield "data.validation_examples is 0 or more"
+        if not 0 <= self.cutout <= 32:
+            yield "data.cutout is the side of a hole in pixels, from 0 to 32"
+        if not 0 <= self.label_smoothing < 1:
+            yield "data.label_smoothing is from 0 to below 1"
+
+
+Data = ShortestPaths | Cifar
+DATA: dict[str, type] = {"shortest_paths": ShortestPaths, "cifar10": Cifar, "cifar100": Cifar}
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -49,18 +86,24 @@ class Optimizer:
     name: str
     learning_rate: float
     schedule: str
+    milestones: tuple[float, ...]
+    milestone_factor: float
     weight_decay: float
+    average: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A complete, validated config. ``to_dict`` and ``from_dict`` are inverse to each other."""
+    """A complete, validated config. ``to_dict`` and ``from_dict`` are inverse to each other.
+
+    The fields with a default are those that some tasks or networks have no use for.
+    """
 
     seed: int
     model: str
     dtype: str
     sharing: Sharing
-    data: ShortestPaths
+    data: Data
     optimizer: Optimizer
     batch_size: int
     duration: str
@@ -70,6 +113,9 @@ class Config:
     keep_checkpoints: int
     steps_per_dispatch: int
     profile_steps: int
+    data_dir: str = ""
+    dropout: float = 0.0
+    scan_blocks: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested plain values, as ``config.json`` holds them."""
@@ -83,7 +129,8 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         UserError: a field is unknown, missing, of the wrong type or out of range.
     """
     config = _build(Config, values, "")
-    _check_ranges(config)
+    for mistake in _mistakes(config):
+        raise UserError(f"config.{mistake}")
     return config
 
 
@@ -112,13 +159,15 @@ def _build(cls: type, values: Any, prefix: str):
         if name not in expected:
             fields = ", ".join(expected)
             raise UserError(f"config.{prefix}{name} is not a field; the fields there are {fields}")
-    for name in expected:
-        if name not in values:
-            raise UserError(f"config.{prefix}{name} is missing")
-    return cls(**{name: _convert(kind, values[name], prefix + name) for name, kind in expected.items()})
+    for field in dataclasses.fields(cls):
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise UserError(f"config.{prefix}{field.name} is missing")
+    return cls(**{name: _convert(expected[name], value, prefix + name) for name, value in values.items()})
 
 
 def _convert(kind: Any, value: Any, field: str):
+    if kind == Data:
+        kind = _kind_of_data(value, field)
     if dataclasses.is_dataclass(kind):
         return _build(typing.cast(type, kind), value, field + ".")
     if isinstance(kind, types.GenericAlias):
@@ -132,38 +181,54 @@ def _convert(kind: Any, value: Any, field: str):
     return value
 
 
-def _check_ranges(config: Config) -> None:
-    data = config.data
-    for wrong, message in [
-        (config.dtype not in ("float32", "bfloat16"), "dtype is 'float32' or 'bfloat16'"),
-        (
-            config.sharing.coefficients not in sharing.INITIALIZERS,
-            f"sharing.coefficients is one of {', '.join(sharing.INITIALIZERS)}",
-        ),
-        (config.sharing.recurrence < 0, "sharing.recurrence is 0 or more"),
-        (
-            config.optimizer.name not in ("sgd", "adam", "adamw"),
-            "optimizer.name is 'sgd', 'adam' or 'adamw'",
-        ),
-        (not config.optimizer.learning_rate > 0, "optimizer.learning_rate is above 0"),
-        (
-            config.optimizer.schedule not in ("constant", "cosine"),
-            "optimizer.schedule is 'constant' or 'cosine'",
-        ),
-        (config.optimizer.weight_decay < 0, "optimizer.weight_decay is 0 or more"),
-        (data.name != "shortest_paths", "data.name is 'shortest_paths'"),
-        (data.side < 3, "data.side is 3 or more"),
-        (not 0 <= data.density < 1, "data.density is a probability from 0 to below 1"),
-        (
-            not data.windows or any(w < 3 or w % 2 == 0 for w in data.windows),
-            "data.windows has an odd number of 3 or more for each phase",
-        ),
-        (data.test_examples < 1, "data.test_examples is 1 or more"),
-        (config.batch_size < 1, "batch_size is 1 or more"),
-        (data.train_examples < config.batch_size, "data.train_examples is at least batch_size"),
-        (config.keep_checkpoints < 1, "keep_checkpoints is 1 or more"),
-        (config.steps_per_dispatch < 0, "steps_per_dispatch is 0 or more"),
-        (config.profile_steps < 0, "profile_steps is 0 or more"),
-    ]:
-        if wrong:
-            raise UserError(f"config.{message}")
+def _kind_of_data(value: Any, field: str) -> type:
+    """Returns the class of a data set's fields, by its name."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"config.{field} holds fields of its own, it is not {value!r}")
+    if value.get("name") not in DATA:
+        raise UserError(f"config.{field}.name is one of {', '.join(DATA)}, not {value.get('name')!r}")
+    return DATA[value["name"]]
+
+
+def _mistakes(config: Config) -> Iterator[str]:
+    """Yields what is out of range, and how it has to be."""
+    if config.dtype not in ("float32", "bfloat16"):
+        yield "dtype is 'float32' or 'bfloat16'"
+    if not 0 <= config.dropout < 1:
+        yield "dropout is a rate from 0 to below 1"
+    if config.scan_blocks not in ("auto", "yes", "no"):
+        yield "scan_blocks is 'auto', 'yes' or 'no'"
+    if config.sharing.coefficients not in sharing.INITIALIZERS:
+        yield f"sharing.coefficients is one of {', '.join(sharing.INITIALIZERS)}"
+    if config.sharing.recurrence < 0:
+        yield "sharing.recurrence is 0 or more"
+    yield from config.data.mistakes()
+    optimizer = config.optimizer
+    if optimizer.name not in ("sgd", "adam", "adamw"):
+        yield "optimizer.name is 'sgd', 'adam' or 'adamw'"
+    if not optimizer.learning_rate > 0:
+        yield "optimizer.learning_rate is above 0"
+    if optimizer.schedule not in ("constant", "cosine", "steps"):
+        yield "optimizer.schedule is 'constant', 'cosine' or 'steps'"
+    if bool(optimizer.milestones) != (optimizer.schedule == "steps"):
+        yield "optimizer.milestones belong to the schedule 'steps', and are empty for the others"
+    if any(not 0 < m < 1 for m in optimizer.milestones) or list(optimizer.milestones) != sorted(
+        set(optimizer.milestones)
+    ):
+        yield "optimizer.milestones are fractions of the run between 0 and 1, in order"
+    if not optimizer.milestone_factor > 0:
+        yield "optimizer.milestone_factor is above 0"
+    if optimizer.weight_decay < 0:
+        yield "optimizer.weight_decay is 0 or more"
+    if not 0 <= optimizer.average < 1:
+        yield "optimizer.average is from 0 (no average) to below 1"
+    if config.batch_size < 1:
+        yield "batch_size is 1 or more"
+    if config.data.train_examples < config.batch_size:
+        yield "data.train_examples is at least batch_size"
+    if config.keep_checkpoints < 1:
+        yield "keep_checkpoints is 1 or more"
+    if config.steps_per_dispatch < 0:
+        yield "steps_per_dispatch is 0 or more"
+    if config.profile_steps < 0:
+        yield "profile_steps is 0 or more"

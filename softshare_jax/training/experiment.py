@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from softshare_jax import sharing
 from softshare_jax.errors import UserError
@@ -14,8 +15,16 @@ from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
 from softshare_jax.training.optimizer import at_step, make_optimizer
-from softshare_jax.training.steps import TrainState, make_eval_step, make_train_step, take_batch, trainable
-from softshare_jax.training.tasks import ShortestPathsTask, stream
+from softshare_jax.training.randomness import stream
+from softshare_jax.training.steps import (
+    AVERAGE,
+    TrainState,
+    make_eval_step,
+    make_train_step,
+    take_batch,
+    trainable,
+)
+from softshare_jax.training.tasks import Split, make_task
 
 
 class Experiment:
@@ -41,12 +50,11 @@ class Experiment:
             UserError: the config names no network, or asks for what the network cannot do.
         """
         self.config = config
-        self.task = ShortestPathsTask(config.data, config.seed)
-        named = zoo.named(config.model)
-        self.network = named.build(jnp.dtype(config.dtype))
+        self.task = make_task(config)
+        self.network = _build(config, self.task.classes)
         self.mesh = mesh_lib.data_mesh(config.batch_size)
         try:
-            self.plan = (plan or named.rule)(self._plain_shapes()["params"])
+            self.plan = (plan or zoo.named(config.model).rule)(self._plain_shapes()["params"])
         except sharing.PlanError as error:
             raise UserError(f"{config.model}: {error}") from error
         if config.sharing.recurrence and not self.plan.groups:
@@ -55,8 +63,9 @@ class Experiment:
         self.model = sharing.SoftShare(self.network, self.plan, self.coefficients)
         self.steps_per_epoch = config.data.train_examples // config.batch_size
         self.total_steps = self.steps_of("duration", config.duration)
-        self.phase_steps = self.steps_of("data.phase", config.data.phase)
-        self.optimizer = make_optimizer(self.plan, **vars(config.optimizer), steps=self.total_steps)
+        phase = self.task.phase_duration
+        self.phase_steps = self.total_steps if phase is None else self.steps_of("data.phase", phase)
+        self.optimizer = make_optimizer(self.plan, config.optimizer, self.total_steps)
 
     def steps_of(self, field: str, duration: str) -> int:
         """Returns a duration of the config in steps."""
@@ -82,6 +91,8 @@ class Experiment:
         But for the learning rate, which is where the schedule has it at that step.
         """
         opt_state = self.optimizer.init(trainable(variables))
+        if self.config.optimizer.average:
+            variables = {**variables, AVERAGE: variables}
         return TrainState(jnp.int32(step), variables, at_step(opt_state, step))
 
     def epoch_order(self, epoch: int) -> jax.Array:
@@ -100,7 +111,13 @@ class Experiment:
         and phase. The count is not a constant of the compiled code.
         """
         step = make_train_step(
-            self.model, self.plan, self.task, self.optimizer, self.config.sharing.recurrence, self.config.seed
+            self.model,
+            self.plan,
+            self.task,
+            self.optimizer,
+            self.config.sharing.recurrence,
+            self.config.optimizer.average,
+            self.config.seed,
         )
         batch_sharding = mesh_lib.split(self.mesh)
 
@@ -126,22 +143,24 @@ class Experiment:
         """The most steps that one dispatch takes; 0 in the config chooses by backend."""
         return self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
 
-    def evaluate(self, plain: dict[str, Any], phase: int) -> dict[str, float]:
-        """Returns the metrics of a plain network over every test example of a phase.
+    def evaluate(self, plain: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
+        """Returns the metrics of a plain network over every example of a phase.
 
         Args:
             plain: variables as ``sharing.to_dense`` returns them.
-            phase: whose test set.
+            phase: whose examples.
+            split: ``None`` for the one that is measured during training.
         """
-        data = self.task.load("test", phase)
+        data = self.task.load(split or self.task.evaluated, phase)
         metrics = self.task.metrics.empty()
         for start in range(0, len(data["images"]), self.config.batch_size):
             metrics = metrics.merge(self._evaluate_batch(plain, data, start)[0])
         return {name: float(value) for name, value in metrics.compute().items()}
 
-    def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
-        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
+    def predict(self, plain: dict[str, Any], phase: int, number: int | None = None) -> np.ndarray:
+        """Returns the logits of test examples of a phase, ``[N, ...]``: the first ``number`` or all."""
         data = self.task.load("test", phase)
+        number = number or len(data["images"])
         starts = range(0, number, self.config.batch_size)
         return np.concatenate([self._evaluate_batch(plain, data, s)[1] for s in starts])[:number]
 
@@ -180,3 +199,16 @@ class Experiment:
 
     def _example(self) -> jax.Array:
         return jnp.zeros((1, *self.task.input_shape))
+
+
+def _build(config: Config, classes: int | None) -> nn.Module:
+    """Builds the network of a config for a task with so many classes."""
+    named = zoo.named(config.model)
+    if named.classifies is (classes is None):
+        raise UserError(
+            f"config.model {config.model} answers {'with a class' if named.classifies else 'for every pixel'}, "
+            f"which is not what {config.data.name} asks"
+        )
+    # XLA:CPU runs convolutions in a loop more than ten times slower.
+    scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
+    return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan))

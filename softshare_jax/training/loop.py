@@ -14,7 +14,7 @@ from softshare_jax.training.durations import is_due, next_due
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.progress import Progress
 from softshare_jax.training.records import Records
-from softshare_jax.training.steps import TrainState
+from softshare_jax.training.steps import TrainState, averaged
 from softshare_jax.training.stopping import StopRequest, stop_on_signal
 from softshare_jax.training.workdir import Workdir
 
@@ -57,6 +57,7 @@ def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
     elif workdir.checkpoints.exists():
         raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
     experiment = Experiment(config, plan)
+    experiment.task.prepare()
     workdir.create()
     return experiment
 
@@ -136,7 +137,7 @@ class _Run:
                 self._check_finite(scalars, step)
                 metrics = experiment.task.metrics.empty()
                 if evaluates:
-                    scores = self._evaluate(state, phase)
+                    scores = self._evaluate(state, phase, step)
                     self._record_similarity(state)
                 self.records.write_scalars(step, {"phase": phase, **scalars, **(scores or {})})
                 shown = {**scalars, **(scores or {})}
@@ -145,21 +146,27 @@ class _Run:
                 self.checkpoints.save(state, scores)
         return state
 
-    def _evaluate(self, state: TrainState, phase: int) -> dict[str, float]:
+    def _evaluate(self, state: TrainState, phase: int, step: int) -> dict[str, float]:
         """Evaluates on the current phase, and on the last one, the target of the curriculum."""
         experiment = self.experiment
-        plain = experiment.to_plain(state.variables)
+        plain = experiment.to_plain(averaged(state.variables))
         now = experiment.evaluate(plain, phase)
         last = experiment.task.phases - 1
         score = experiment.task.score
         target = now[score] if phase == last else experiment.evaluate(plain, last)[score]
-        return {f"eval/{name}": value for name, value in now.items()} | {f"target/{score}": target}
+        scores = {f"eval/{name}": value for name, value in now.items()} | {f"target/{score}": target}
+        if step == self.total and experiment.task.evaluated != "test":
+            # What was held out has chosen the run; this has had no say in it.
+            tested = experiment.evaluate(plain, last, "test")
+            scores |= {f"test/{name}": value for name, value in tested.items()}
+        return scores
 
     def _record_similarity(self, state: TrainState) -> None:
         plan = self.experiment.plan
         if plan.groups:
             matrices = {
-                measure: sharing.similarity(plan, state.variables, measure) for measure in sharing.MEASURES
+                measure: sharing.similarity(plan, averaged(state.variables), measure)
+                for measure in sharing.MEASURES
             }
             self.records.write_similarity(int(state.step), jax.device_get(matrices))
 

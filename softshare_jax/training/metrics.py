@@ -49,3 +49,11 @@ class PathMetrics(metrics.Collection):
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
     f1: F1
+
+
+@flax.struct.dataclass
+class ClassMetrics(metrics.Collection):
+    """What is measured where the answer is a class."""
+
+    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
+    accuracy: metrics.Accuracy

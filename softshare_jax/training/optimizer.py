@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import optax
 
 from softshare_jax.sharing import Plan
+from softshare_jax.training import config as config_lib
 
 
-def make_optimizer(
-    plan: Plan, name: str, learning_rate: float, schedule: str, weight_decay: float, steps: int
-) -> optax.GradientTransformation:
+def make_optimizer(plan: Plan, config: config_lib.Optimizer, steps: int) -> optax.GradientTransformation:
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
@@ -19,26 +18,29 @@ def make_optimizer(
     Args:
         plan: its folded groups keep their layers tied: a coefficient that the assignment leaves
             out stays exactly zero.
-        name: ``'sgd'``, ``'adam'`` or ``'adamw'``.
-        learning_rate: step size, at the start where it is scheduled.
-        schedule: ``'constant'``, or ``'cosine'`` down to zero at the last step.
-        weight_decay: decay rate, 0 for none.
+        config: name, learning rate and its schedule, weight decay.
         steps: length of the run, for the schedule.
 
     Raises:
         KeyError: there is no optimiser or schedule of that name.
     """
-    decay = optax.add_decayed_weights(weight_decay, mask=_decays)
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_decays)
     rules = {
         "sgd": [decay, optax.trace(decay=0.9, nesterov=True)],
         "adam": [decay, optax.scale_by_adam()],
         "adamw": [optax.scale_by_adam(), decay],
     }
+    falls = {round(fraction * steps): config.milestone_factor for fraction in config.milestones}
     rates = {
-        "constant": optax.constant_schedule(learning_rate),
-        "cosine": optax.cosine_decay_schedule(learning_rate, steps),
+        "constant": optax.constant_schedule(config.learning_rate),
+        "cosine": optax.cosine_decay_schedule(config.learning_rate, steps),
+        "steps": optax.piecewise_constant_schedule(config.learning_rate, falls),
     }
-    return optax.chain(*rules[name], optax.scale_by_learning_rate(rates[schedule]), _hold_assignments(plan))
+    return optax.chain(
+        *rules[config.name],
+        optax.scale_by_learning_rate(rates[config.schedule]),
+        _hold_assignments(plan),
+    )
 
 
 def at_step(opt_state: optax.OptState, step: int) -> optax.OptState:

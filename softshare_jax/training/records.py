@@ -3,22 +3,31 @@
 import json
 import os
 import pathlib
+import time
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 import tensorboardX
 
 from softshare_jax.training.workdir import Workdir
+
+SECONDS = "time/seconds"
 
 
 class Records:
     """Writes the records of one run; a resumed run drops what came after its checkpoint."""
 
     def __init__(self, workdir: Workdir, step: int):
-        """Opens the records to go on after ``step``."""
+        """Opens the records to go on after ``step``, and notes on which devices."""
         self._workdir = workdir
+        self._start = time.monotonic()
         kept = [record for record in read_metrics(workdir.metrics_file) if record["step"] <= step]
         workdir.write(workdir.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
+        self._seconds_before = float(kept[-1].get(SECONDS, 0.0)) if kept else 0.0
+        device = {"step": step, "device": jax.devices()[0].device_kind, "devices": jax.device_count()}
+        with open(workdir.devices_file, "a") as file:
+            file.write(json.dumps({**device, "jax": jax.__version__}) + "\n")
         self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115 (closed by close)
         self._tensorboard = tensorboardX.SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
         for number, file in similarity_files(workdir).items():
@@ -26,7 +35,12 @@ class Records:
                 file.unlink()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Appends a line to ``metrics.jsonl`` and points to TensorBoard."""
+        """Appends a line to ``metrics.jsonl`` and points to TensorBoard, with the time spent so far.
+
+        That time, in seconds, is all of the run's but what was lost where it was killed: compilation,
+        evaluation and earlier processes count.
+        """
+        scalars = {**scalars, SECONDS: round(self._seconds_before + time.monotonic() - self._start, 3)}
         self._metrics.write(json.dumps({"step": step, **scalars}) + "\n")
         self._metrics.flush()
         for name, value in scalars.items():
@@ -53,7 +67,7 @@ class Records:
 
 
 def read_metrics(file: pathlib.Path) -> list[dict]:
-    """Returns the records of a ``metrics.jsonl``; none where there is no file.
+    """Returns the records of a file of JSON lines, such as ``metrics.jsonl``; none where there is no file.
 
     A last line that a killed process left torn is not a record.
     """

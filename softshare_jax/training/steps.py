@@ -11,9 +11,12 @@ from clu import metrics as clu_metrics
 from flax import linen as nn
 
 from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
-from softshare_jax.training.tasks import ShortestPathsTask, stream
+from softshare_jax.training.randomness import stream
+from softshare_jax.training.tasks import Task
 
 TRAINABLE = ("params", "templates", "coefficients")
+# The collection that holds the moving average of all others, where a run keeps one.
+AVERAGE = "average"
 Batch = dict[str, jax.Array]
 
 
@@ -24,7 +27,7 @@ class TrainState(flax.struct.PyTreeNode):
         step: steps taken, int32 scalar. Data order and randomness are functions of it, so
             it is all that a resumed run needs to go on bit for bit.
         variables: collections of the network: ``params``, ``templates``, ``coefficients``,
-            ``batch_stats``.
+            ``batch_stats``; and ``average``, the moving average of all these, where there is one.
         opt_state: the optimiser's state.
     """
 
@@ -38,12 +41,18 @@ def trainable(variables: dict[str, Any]) -> dict[str, Any]:
     return {name: variables[name] for name in TRAINABLE if name in variables}
 
 
+def averaged(variables: dict[str, Any]) -> dict[str, Any]:
+    """Returns the network that a run is judged by: the moving average where it keeps one."""
+    return variables.get(AVERAGE, variables)
+
+
 def make_train_step(
     model: SoftShare,
     plan: Plan,
-    task: ShortestPathsTask,
+    task: Task,
     optimizer: optax.GradientTransformation,
     recurrence: float,
+    average: float,
     seed: int,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, clu_metrics.Collection]]:
     """Returns the pure step ``(state, batch) -> (state, metrics of the batch)``.
@@ -51,32 +60,39 @@ def make_train_step(
     Args:
         model: the soft-shared network.
         plan: its plan.
-        task: loss and metrics.
+        task: inputs, loss and metrics.
         optimizer: over the trainable collections.
         recurrence: lambda_R, the weight of the recurrence regulariser; 0 for none.
+        average: how much the moving average keeps of itself at each step; 0 for no average.
         seed: of the run; randomness inside the network is a function of it and of the step.
     """
 
     def train_step(state: TrainState, batch: Batch):
-        others = [name for name in state.variables if name not in TRAINABLE]
+        network = {name: tree for name, tree in state.variables.items() if name != AVERAGE}
+        others = [name for name in network if name not in TRAINABLE]
+        inputs = task.augment(stream(seed, "augment", state.step), task.inputs(batch))
 
         def objective(weights):
             outputs = model.apply(
-                {**state.variables, **weights},
-                task.inputs(batch),
+                {**network, **weights},
+                inputs,
                 train=True,
                 mutable=others,
                 rngs={"dropout": stream(seed, "dropout", state.step)},
             )
             logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
-            losses = task.loss(logits, batch)
+            losses = task.loss(logits, batch, train=True)
             penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
             return jnp.mean(losses) - penalty, (logits, losses, updated)
 
-        weights = trainable(state.variables)
+        weights = trainable(network)
         gradients, (logits, losses, updated) = jax.grad(objective, has_aux=True)(weights)
         updates, opt_state = optimizer.update(gradients, state.opt_state, weights)
-        variables = {**state.variables, **updated, **optax.apply_updates(weights, updates)}
+        variables = {**network, **updated, **optax.apply_updates(weights, updates)}
+        if average:
+            # It follows closely at first, when what it started from is worth nothing.
+            keep = jnp.minimum(average, (1 + state.step) / (10 + state.step))
+            variables[AVERAGE] = optax.incremental_update(variables, state.variables[AVERAGE], 1 - keep)
         metrics = _measure(task, logits, losses, batch, jnp.ones(losses.shape, bool))
         return TrainState(state.step + 1, variables, opt_state), metrics
 
@@ -84,7 +100,7 @@ def make_train_step(
 
 
 def make_eval_step(
-    model: nn.Module, task: ShortestPathsTask
+    model: nn.Module, task: Task
 ) -> Callable[[dict[str, Any], Batch, jax.Array], tuple[clu_metrics.Collection, jax.Array]]:
     """Returns the pure step ``(variables, batch, mask) -> (metrics, logits)`` of a plain network.
 

@@ -21,6 +21,7 @@ class Workdir:
         self.config_file = self.root / "config.json"
         self.plan_file = self.root / "plan.json"
         self.metrics_file = self.root / "metrics.jsonl"
+        self.devices_file = self.root / "devices.jsonl"
         self.certificate_file = self.root / "certificate.json"
         self.report_file = self.root / "report.html"
         self.checkpoints = self.root / "checkpoints"

@@ -1,0 +1,194 @@
+"""Makes a TFDS directory from the official CIFAR archives, without TensorFlow."""
+
+import hashlib
+import os
+import pathlib
+import sys
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from softshare_jax.errors import UserError
+
+URL = "https://www.cs.toronto.edu/~kriz/"
+# A connection that has not answered by then counts as missing.
+TIMEOUT_SECONDS = 4.0
+
+
+class Archive(NamedTuple):
+    """An official archive.
+
+    Attributes:
+        file: its name.
+        sha256: its checksum.
+        splits: the files of each split.
+        label_bytes: before the pixels of each image; the class is the last of them.
+        names: the file with the names of the classes.
+        version: under which TFDS knows the data set.
+    """
+
+    file: str
+    sha256: str
+    splits: dict[str, tuple[str, ...]]
+    label_bytes: int
+    names: str
+    version: str
+
+
+ARCHIVES = {
+    "cifar10": Archive(
+        file="cifar-10-binary.tar.gz",
+        sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        splits={
+            "train": tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
+            "test": ("cifar-10-batches-bin/test_batch.bin",),
+        },
+        label_bytes=1,
+        names="cifar-10-batches-bin/batches.meta.txt",
+        version="3.0.2",
+    ),
+    "cifar100": Archive(
+        file="cifar-100-binary.tar.gz",
+        sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        splits={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
+        label_bytes=2,
+        names="cifar-100-binary/fine_label_names.txt",
+        version="3.0.2",
+    ),
+}
+
+
+def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
+    """Writes a data set as a TFDS directory of PNG images in array_record.
+
+    Args:
+        name: ``'cifar10'`` or ``'cifar100'``.
+        root: folder of TFDS data sets.
+
+    Returns:
+        The directory, which appears complete or not at all. TFDS itself reads it as well.
+
+    Raises:
+        UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
+    """
+    archive = ARCHIVES[name]
+    file = root / "downloads" / archive.file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _fetch(name, file)
+        _check(file, archive.sha256)
+        print(f"writing {root / name}", flush=True)
+        builder = _builder(name, file)(data_dir=str(root), file_format="array_record")
+        tfds.disable_progress_bar()
+        builder.download_and_prepare()
+    except OSError as error:
+        raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
+    return pathlib.Path(builder.data_dir)
+
+
+def _fetch(name: str, file: pathlib.Path) -> None:
+    """Downloads an archive; the file appears complete or not at all."""
+    url = URL + file.name
+    try:
+        answer = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"{name} is not in {file.parents[1]} and {url} cannot be reached ({reason}): put {file.name} into "
+            f"{file.parent}, or name a folder that holds the data set with --config.data_dir=DIR"
+        ) from error
+    with answer, tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
+        try:
+            total, done = int(answer.headers.get("Content-Length") or 0), 0
+            while block := answer.read(1 << 20):
+                partial.write(block)
+                done += len(block)
+                if sys.stdout.isatty():
+                    print(f"\rfetching {url}: {done >> 20} of {total >> 20} MB", end="", flush=True)
+            print(f"\rfetched {url}: {done >> 20} MB", flush=True)
+            os.replace(partial.name, file)
+        except OSError as error:
+            os.unlink(partial.name)
+            raise UserError(f"the download of {url} broke off ({error}): try again") from error
+
+
+def _check(file: pathlib.Path, sha256: str) -> None:
+    with open(file, "rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise UserError(
+            f"{file} is damaged, its SHA-256 is not that of the official archive: delete it and it is fetched again"
+        )
+
+
+def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, list[tuple[np.ndarray, int]]]]:
+    """Reads an archive in the official binary layout.
+
+    Args:
+        name: ``'cifar10'`` or ``'cifar100'``.
+        file: the archive.
+
+    Returns:
+        ``(names of the classes, {split: [(image [32, 32, 3] uint8, class)]})``, in the official order.
+    """
+    layout = ARCHIVES[name]
+    size = layout.label_bytes + 3 * 32 * 32
+    with tarfile.open(file) as tar:
+
+        def content(member: str) -> bytes:
+            stream = tar.extractfile(member)
+            assert stream is not None
+            return stream.read()
+
+        names = content(layout.names).decode().split()
+        splits = {}
+        for split, members in layout.splits.items():
+            records = np.frombuffer(b"".join(map(content, members)), np.uint8).reshape(-1, size)
+            pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+            classes = records[:, layout.label_bytes - 1]
+            splits[split] = [(image, int(label)) for image, label in zip(pixels, classes, strict=True)]
+    return names, splits
+
+
+def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuilder]:
+    """Returns a builder with the name and features under which TFDS knows the data set."""
+    archive = ARCHIVES[name]
+    names, splits = read_archive(name, file)
+
+    def info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(shape=(32, 32, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=names),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{name} from the official {archive.file}.",
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+        )
+
+    def generate(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, (image, label) in enumerate(splits[split]):
+            yield i, {"id": f"{split}_{i:05d}", "image": image, "label": label}
+
+    # TFDS has builders of these names, which must stay what they are for the rest of the process.
+    with tfds.core.registered.skip_registration():
+        return type(
+            name.capitalize(),
+            (tfds.core.GeneratorBasedBuilder,),
+            {
+                "VERSION": tfds.core.Version(archive.version),
+                "_info": info,
+                "_split_generators": lambda self, dl_manager: {split: generate(split) for split in splits},
+                "_generate_examples": lambda self, split: generate(split),
+                "__module__": __name__,
+            },
+        )

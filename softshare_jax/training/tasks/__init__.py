@@ -1,0 +1,15 @@
+"""Tasks: data, loss and metrics by the name of the data set."""
+
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.tasks.cifar import CifarTask
+from softshare_jax.training.tasks.shortest_paths import ShortestPathsTask
+from softshare_jax.training.tasks.task import Split, Task
+
+__all__ = ["CifarTask", "ShortestPathsTask", "Split", "Task", "make_task"]
+
+
+def make_task(config: config_lib.Config) -> Task:
+    """Returns the task of a config; no data are read yet."""
+    if isinstance(config.data, config_lib.Cifar):
+        return CifarTask(config.data, config.data_dir)
+    return ShortestPathsTask(config.data, config.seed)

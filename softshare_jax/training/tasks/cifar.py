@@ -1,0 +1,96 @@
+"""CIFAR-10 and CIFAR-100 with the paper's augmentation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from softshare_jax.data import augmentation, cifar
+from softshare_jax.errors import UserError
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.metrics import ClassMetrics
+from softshare_jax.training.tasks.task import Batch, Split, Task
+
+PADDING = 4
+
+
+class CifarTask(Task):
+    """Image classification: mirrored, shifted by up to 4 pixels, and with a hole where the config says so.
+
+    Where the config holds images out, they are what is measured during training, and the test
+    split is left for the end.
+    """
+
+    score = "accuracy"
+    metrics = ClassMetrics
+    input_shape = (32, 32, 3)
+
+    def __init__(self, data: config_lib.Cifar, data_dir: str):
+        self._data, self._data_dir = data, data_dir
+        self._facts = cifar.CIFARS[data.name]
+        self.classes = self._facts.classes
+        self.evaluated = "validation" if data.validation_examples else "test"
+
+    def prepare(self) -> None:
+        """Fetches the data set where it is missing.
+
+        Raises:
+            UserError: it cannot be had.
+        """
+        cifar.find(self._data.name, self._data_dir)
+
+    def phase_name(self, phase: int) -> str:
+        """Returns the name of the data set."""
+        del phase
+        return self._data.name
+
+    def class_names(self) -> list[str]:
+        """Returns what the classes are called, by label."""
+        return cifar.class_names(self._data.name, self._data_dir)
+
+    @functools.lru_cache(maxsize=3)  # noqa: B019 (a task lives as long as its process)
+    def load(self, split: Split, phase: int) -> Batch:
+        """Returns ``images`` ``[N, 32, 32, 3]`` uint8 and ``labels`` ``[N]`` int32.
+
+        The training images are the first of the training split and those held out its last.
+
+        Raises:
+            UserError: the data set cannot be had, or has fewer images than the config asks for.
+        """
+        del phase
+        arrays = self._arrays["test" if split == "test" else "train"]
+        number, held_out = self._data.train_examples, self._data.validation_examples
+        there = len(arrays["labels"])
+        if split != "test" and number + held_out > there:
+            raise UserError(
+                f"config.data asks for {number} + {held_out} images, {self._data.name} has {there} for training"
+            )
+        chosen = {"train": slice(number), "validation": slice(there - held_out, None), "test": slice(None)}
+        return {name: jnp.asarray(array[chosen[split]]) for name, array in arrays.items()}
+
+    @functools.cached_property
+    def _arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        return cifar.load(self._data.name, self._data_dir)
+
+    def inputs(self, batch: Batch) -> jax.Array:
+        """Returns normalised images, ``[B, 32, 32, 3]`` float32."""
+        return augmentation.normalize(batch["images"], self._facts.mean, self._facts.std)
+
+    def augment(self, key: jax.Array, inputs: jax.Array) -> jax.Array:
+        """Mirrors and shifts normalised images, and cuts a hole where the config says so."""
+        flip, crop, hole = jax.random.split(key, 3)
+        black = -jnp.array(self._facts.mean) / jnp.array(self._facts.std)
+        # The authors pad before they normalise, with black.
+        shifted = augmentation.crop(crop, augmentation.flip(flip, inputs), PADDING, black)
+        if self._data.cutout:
+            shifted = augmentation.cutout(hole, shifted, self._data.cutout)
+        return shifted
+
+    def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
+        """Returns the cross-entropy of each example ``[B]`` in nats, with smoothed labels in training."""
+        targets = jax.nn.one_hot(batch["labels"], logits.shape[-1])
+        if train and self._data.label_smoothing:
+            targets = optax.smooth_labels(targets, self._data.label_smoothing)
+        return optax.softmax_cross_entropy(logits, targets)
