@@ -1,16 +1,14 @@
 """Folds a trained run from one workdir into another."""
 
 import json
-import os
-import pathlib
 import shutil
 from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.analysis.certificate import certify
+from softshare_jax.analysis.output import check_unused, new_workdir, write_run
 from softshare_jax.analysis.trained import Trained, load
 from softshare_jax.errors import UserError
-from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
 
@@ -51,7 +49,7 @@ def fold_run(
     before = load(source, step)
     if not before.experiment.plan.groups:
         raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
-    _check_unused(output.root)
+    check_unused(output)
     plan, experiment = before.experiment.plan, before.experiment
     if max_drop is None:
         threshold = 0.9 if threshold is None else threshold
@@ -66,37 +64,20 @@ def fold_run(
             measure,
         )
 
-    partial = Workdir(output.root.with_name(output.root.name + ".partial"))
-    shutil.rmtree(partial.root, ignore_errors=True)
-    partial.create()
-    try:
-        _write(before, folded, source, partial)
+    with new_workdir(output) as workdir:
+        _write(before, folded, source, workdir)
         # The certificate is about what was read back from disk, not about what was meant.
-        after = load(partial)
+        after = load(workdir)
         certificate = {"source": str(source.root), **certify(before, after, threshold, measure)}
-        partial.write(partial.certificate_file, json.dumps(certificate, indent=1))
-        if output.root.exists():
-            output.root.rmdir()
-        os.replace(partial.root, output.root)
-    finally:
-        shutil.rmtree(partial.root, ignore_errors=True)
+        workdir.write(workdir.certificate_file, json.dumps(certificate, indent=1))
     return certificate
 
 
 def _write(before: Trained, folded: sharing.Folded, source: Workdir, output: Workdir) -> None:
     """Writes the folded run into a new workdir."""
-    experiment = Experiment(before.experiment.config, folded.plan)
-    output.write_run(experiment.config, folded.plan)
-    checkpoints = Checkpoints(output.checkpoints, f"target/{experiment.task.score}")
-    checkpoints.save(experiment.fresh_state(before.step, folded.variables), None)
-    checkpoints.close()
+    write_run(output, Experiment(before.experiment.config, folded.plan), before.step, folded.variables)
     for file in (source.metrics_file, source.devices_file):
         if file.exists():
             shutil.copy(file, output.root / file.name)
     if source.similarity.is_dir():
         shutil.copytree(source.similarity, output.similarity)
-
-
-def _check_unused(root: pathlib.Path) -> None:
-    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"--output {root} is in use: name a new folder")

@@ -73,7 +73,7 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
         info = tfds.builder_from_directory(folder).info
         return {split: _read(info, split) for split in ("train", "test")}
     except Exception as error:  # what damaged files raise is not documented
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__
         raise UserError(
             f"{folder} cannot be read ({said[:120]}): delete it and it is made again from the official archive"
         ) from error

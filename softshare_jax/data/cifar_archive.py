@@ -1,17 +1,22 @@
 """Makes a TFDS directory from the official CIFAR archives, without TensorFlow."""
 
+import contextlib
 import hashlib
+import http.client
+import io
 import os
 import pathlib
 import sys
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from softshare_jax.errors import UserError
 
@@ -86,7 +91,8 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
         print(f"writing {root / name}", flush=True)
         builder = _builder(name, file)(data_dir=str(root), file_format="array_record")
         tfds.disable_progress_bar()
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads, of unknown size
+            builder.download_and_prepare()
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
     return pathlib.Path(builder.data_dir)
@@ -97,8 +103,10 @@ def _fetch(name: str, file: pathlib.Path) -> None:
     url = URL + file.name
     try:
         answer = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise UserError(
             f"{name} is not in {file.parents[1]} and {url} cannot be reached ({reason}): put {file.name} into "
             f"{file.parent}, or name a folder that holds the data set with --config.data_dir=DIR"
@@ -111,9 +119,11 @@ def _fetch(name: str, file: pathlib.Path) -> None:
                 done += len(block)
                 if sys.stdout.isatty():
                     print(f"\rfetching {url}: {done >> 20} of {total >> 20} MB", end="", flush=True)
+            if done < total:  # a connection that closes early is no error to urllib
+                raise OSError(f"after {done} of {total} bytes")
             print(f"\rfetched {url}: {done >> 20} MB", flush=True)
             os.replace(partial.name, file)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             os.unlink(partial.name)
             raise UserError(f"the download of {url} broke off ({error}): try again") from error
 
@@ -177,7 +187,8 @@ def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuil
 
     def generate(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (image, label) in enumerate(splits[split]):
-            yield i, {"id": f"{split}_{i:05d}", "image": image, "label": label}
+            # TFDS writes PNG from an array with TensorFlow, from a Pillow image without.
+            yield i, {"id": f"{split}_{i:05d}", "image": Image.fromarray(image), "label": label}
 
     # TFDS has builders of these names, which must stay what they are for the rest of the process.
     with tfds.core.registered.skip_registration():

@@ -122,7 +122,7 @@ class WideResNet(nn.Module):
             )
             x = stage(x, train)
         x = nn.relu(batch_norm("norm", train, self.dtype)(x))
-        x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+        x = jnp.mean(x.astype(jnp.promote_types(jnp.float32, x.dtype)), axis=(1, 2))
         return nn.Dense(self.num_classes, kernel_init=he_normal, name="classifier")(x)
 
 

@@ -116,8 +116,8 @@ class Experiment:
             self.task,
             self.optimizer,
             self.config.sharing.recurrence,
-            self.config.optimizer.average,
             self.config.seed,
+            self.config.optimizer.average,
         )
         batch_sharding = mesh_lib.split(self.mesh)
 
@@ -206,8 +206,8 @@ def _build(config: Config, classes: int | None) -> nn.Module:
     named = zoo.named(config.model)
     if named.classifies is (classes is None):
         raise UserError(
-            f"config.model {config.model} answers {'with a class' if named.classifies else 'for every pixel'}, "
-            f"which is not what {config.data.name} asks"
+            f"config.model {config.model} answers {'with a class' if named.classifies else 'for every pixel'},"
+            f" which is not what {config.data.name} asks"
         )
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")

@@ -52,8 +52,8 @@ def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
     recurrence: float,
-    average: float,
     seed: int,
+    average: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, clu_metrics.Collection]]:
     """Returns the pure step ``(state, batch) -> (state, metrics of the batch)``.
 
@@ -63,8 +63,8 @@ def make_train_step(
         task: inputs, loss and metrics.
         optimizer: over the trainable collections.
         recurrence: lambda_R, the weight of the recurrence regulariser; 0 for none.
+        seed: of the run; randomness in the step is a function of it and of the step's number.
         average: how much the moving average keeps of itself at each step; 0 for no average.
-        seed: of the run; randomness inside the network is a function of it and of the step.
     """
 
     def train_step(state: TrainState, batch: Batch):

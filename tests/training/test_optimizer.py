@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from softshare_jax.sharing import Group, Member, Plan
-from softshare_jax.training.optimizer import make_optimizer
+from softshare_jax.training import config as config_lib
+from softshare_jax.training import optimizer as optimizer_lib
 
 WEIGHTS = {
     "params": {"norm": {"scale": np.array([1.0, -2.0]), "bias": np.array([0.5, 0.5])}},
@@ -18,6 +19,11 @@ GRADIENTS = jax.tree.map(lambda w: np.linspace(-1, 1, w.size).reshape(w.shape), 
 LAYERS = tuple(Member(f"layer_{i}") for i in range(3))
 PLAN = Plan((Group("g", LAYERS, 2, (2,)),))
 RATE, DECAY = 0.1, 0.01
+
+
+def make_optimizer(plan, name, schedule="constant", decay=DECAY, steps=3, milestones=()):
+    config = config_lib.Optimizer(name, RATE, schedule, milestones, 0.2, decay, average=0.0)
+    return optimizer_lib.make_optimizer(plan, config, steps)
 
 
 def sgd(weight, gradient, decay, steps):
@@ -57,7 +63,7 @@ def run(optimizer, steps=3):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formula_with_decay_on_everything_but_coefficients(name):
-    weights = run(make_optimizer(PLAN, name, RATE, "constant", DECAY, steps=3))
+    weights = run(make_optimizer(PLAN, name))
     for collection, decay in (("params", DECAY), ("templates", DECAY), ("coefficients", 0.0)):
         expected = jax.tree.map(
             lambda w, g, d=decay: FORMULAS[name](w, g, d, 3), WEIGHTS[collection], GRADIENTS[collection]
@@ -70,26 +76,38 @@ def test_formula_with_decay_on_everything_but_coefficients(name):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_folded_group_keeps_one_coefficient_a_row(name):
     plan = Plan((Group("g", LAYERS, 2, (2,), assignment=(0, 0, 1)),))
-    coefficients = run(make_optimizer(plan, name, RATE, "constant", DECAY, steps=3))["coefficients"]["g"]
+    coefficients = run(make_optimizer(plan, name))["coefficients"]["g"]
     assert ((coefficients != 0) == np.array([[1, 0], [1, 0], [0, 1]])).all()
     assert (coefficients != WEIGHTS["coefficients"]["g"]).any()
 
 
 def test_unshared_networks_have_no_coefficients():
     weights = {"params": jnp.ones(2)}
-    optimizer = make_optimizer(Plan(), "sgd", RATE, "constant", DECAY, steps=3)
+    optimizer = make_optimizer(Plan(), "sgd")
     updates, _ = optimizer.update({"params": jnp.zeros(2)}, optimizer.init(weights), weights)
     np.testing.assert_allclose(updates["params"], -RATE * 1.9 * DECAY, rtol=1e-5)
 
 
+def rates(**settings):
+    """The learning rate of each step, read off the updates."""
+    optimizer = make_optimizer(PLAN, "adamw", decay=1.0, **settings)
+    weights = {**jax.tree.map(jnp.zeros_like, WEIGHTS), "params": {"w": jnp.ones(())}}
+    gradients = jax.tree.map(jnp.zeros_like, weights)
+    state = optimizer.init(weights)
+    found = []
+    for _ in range(settings["steps"] + 1):
+        updates, state = optimizer.update(gradients, state, weights)
+        found.append(-float(updates["params"]["w"]))
+    return found
+
+
 def test_cosine_ends_at_zero():
-    optimizer = make_optimizer(PLAN, "sgd", RATE, "cosine", 0.0, steps=4)
-    state = optimizer.init(WEIGHTS)
-    sizes = []
-    for _ in range(5):
-        updates, state = optimizer.update(
-            jax.tree.map(jnp.zeros_like, WEIGHTS) | {"params": GRADIENTS["params"]}, state, WEIGHTS
-        )
-        sizes.append(float(optax.tree.norm(updates["params"])))
-    assert sizes[0] > 0
-    assert sizes[4] == pytest.approx(0, abs=1e-7)
+    half = RATE / 2 * (1 + np.cos(np.pi * np.arange(5) / 4))
+    np.testing.assert_allclose(rates(schedule="cosine", steps=4), half, atol=1e-7)
+
+
+def test_milestones_are_fractions_of_the_run():
+    # The paper's: 0.2 at epochs 60, 120 and 160 of 200.
+    found = rates(schedule="steps", steps=20, milestones=(0.3, 0.6, 0.8))
+    expected = [RATE] * 6 + [RATE / 5] * 6 + [RATE / 25] * 4 + [RATE / 125] * 5
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

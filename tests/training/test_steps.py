@@ -7,8 +7,7 @@ import pytest
 from softshare_jax import sharing
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.metrics import F1
-from softshare_jax.training.optimizer import make_optimizer
-from softshare_jax.training.steps import TrainState, make_train_step, take_batch, trainable
+from softshare_jax.training.steps import TrainState, averaged, make_train_step, take_batch, trainable
 from tests import tiny
 
 
@@ -85,7 +84,7 @@ def test_a_step_updates_running_statistics_as_batch_norm_does(experiment, step, 
 
 
 def test_the_regulariser_draws_layers_together(experiment, batch):
-    optimizer = make_optimizer(experiment.plan, "adam", 0.02, "constant", 0.0, steps=60)
+    optimizer = optax.adam(0.02)
 
     def mean_similarity(recurrence):
         step = jax.jit(
@@ -203,3 +202,23 @@ def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, b
         after, _ = jax.jit(step)(state, batch)
         change = np.abs(after.variables["templates"]["blocks"] - variables["templates"]["blocks"]).max()
         assert (change > 1e-4) == moves
+
+
+def test_the_moving_average_by_hand(experiment, batch):
+    sgd, keep = optax.sgd(0.1), 0.25
+    step = jax.jit(
+        make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0, average=keep)
+    )
+    first = experiment.init_state().variables
+    state = TrainState(jnp.int32(0), {**first, "average": first}, sgd.init(trainable(first)))
+    assert averaged(first) is first
+    expected = as_host(first)
+    for number in range(3):
+        state, _ = step(state, batch)
+        now = {name: tree for name, tree in as_host(state.variables).items() if name != "average"}
+        kept = min(keep, (1 + number) / (10 + number))
+        expected = jax.tree.map(lambda old, new, kept=kept: kept * old + (1 - kept) * new, expected, now)
+        assert set(averaged(state.variables)) == {"params", "templates", "coefficients", "batch_stats"}
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), averaged(state.variables), expected
+        )

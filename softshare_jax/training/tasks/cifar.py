@@ -65,7 +65,8 @@ class CifarTask(Task):
         there = len(arrays["labels"])
         if split != "test" and number + held_out > there:
             raise UserError(
-                f"config.data asks for {number} + {held_out} images, {self._data.name} has {there} for training"
+                f"config.data asks for {number} + {held_out} images, "
+                f"{self._data.name} has {there} for training"
             )
         chosen = {"train": slice(number), "validation": slice(there - held_out, None), "test": slice(None)}
         return {name: jnp.asarray(array[chosen[split]]) for name, array in arrays.items()}

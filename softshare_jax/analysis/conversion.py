@@ -1,0 +1,66 @@
+"""Makes workdirs of weights from elsewhere."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.analysis import torch_checkpoint
+from softshare_jax.analysis.output import check_unused, new_workdir, write_run
+from softshare_jax.errors import UserError
+from softshare_jax.training.config import Config
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.workdir import Workdir
+
+
+def convert_torch(file: pathlib.Path, config: Config, output: Workdir) -> int:
+    """Makes a workdir of a PyTorch checkpoint of the paper's authors.
+
+    Args:
+        file: the checkpoint.
+        config: of the run that the workdir is then at the end of, or at the epoch that the
+            checkpoint names.
+        output: workdir to make; it must not exist, or be an empty folder.
+
+    Returns:
+        The step at which the run stands.
+
+    Raises:
+        UserError: the file is not such a checkpoint, or of another network, or the output is in use.
+    """
+    check_unused(output)
+    experiment = Experiment(config)
+    shapes = experiment.state_shapes().variables
+    if "classifier" not in shapes["params"]:
+        raise UserError(f"--model={config.model} is not a wide ResNet, which --torch holds")
+    arrays, epoch = torch_checkpoint.read(file)
+    theirs, ours = torch_checkpoint.shape_of(arrays), _shape_of(experiment, shapes)
+    if theirs != ours:
+        raise UserError(f"--torch holds {theirs}, and --model={config.model} is {ours} ({config.data.name})")
+    variables = jax.tree.map(jnp.asarray, torch_checkpoint.to_variables(arrays))
+    _check_shapes(variables, shapes)
+    step = experiment.total_steps if epoch is None else epoch * experiment.steps_per_epoch
+    step = min(step, experiment.total_steps)
+    with new_workdir(output) as workdir:
+        write_run(workdir, experiment, step, variables)
+    return step
+
+
+def _shape_of(experiment: Experiment, shapes: dict[str, Any]) -> torch_checkpoint.Shape:
+    further = shapes["params"]["stage_1"].get("blocks", {"norm1": {"bias": jnp.zeros(0)}})["norm1"]["bias"]
+    channels, classes = shapes["params"]["classifier"]["kernel"].shape
+    groups = experiment.plan.groups
+    templates = groups[0].templates if groups else None
+    return torch_checkpoint.Shape(6 * (1 + further.shape[0]) + 4, channels // 64, templates, classes)
+
+
+def _check_shapes(variables: dict[str, Any], shapes: dict[str, Any]) -> None:
+    """Compares every array with what the network has in its place."""
+    found = dict(jax.tree_util.tree_flatten_with_path(variables)[0])
+    expected = dict(jax.tree_util.tree_flatten_with_path({n: shapes[n] for n in variables})[0])
+    for path in dict.fromkeys([*found, *expected]):
+        sides = [tuple(side[path].shape) if path in side else "nothing" for side in (found, expected)]
+        if sides[0] != sides[1]:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise UserError(f"--torch has {sides[0]} for {name}, the network {sides[1]}")

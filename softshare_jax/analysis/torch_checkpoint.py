@@ -1,0 +1,155 @@
+"""Reads the PyTorch checkpoints of the paper's authors.
+
+Such a file is a dict with ``'state_dict'``, whose names begin with ``module.``: ``bank_1.templates``
+``[k, out, in, 3, 3]``, ``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``,
+``classifier.weight``. The banks stand there again under everything that refers to them.
+"""
+
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from softshare_jax.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+class TorchCheckpoint(NamedTuple):
+    """What such a file holds.
+
+    Attributes:
+        arrays: parameters and statistics by name, each once.
+        epoch: that it was saved after; ``None`` where it does not say.
+    """
+
+    arrays: Arrays
+    epoch: int | None
+
+
+class Shape(NamedTuple):
+    """What a wide ResNet is called by, and its classes. ``templates`` is ``None`` where it is unshared."""
+
+    depth: int
+    width: int
+    templates: int | None
+    classes: int
+
+    def __str__(self) -> str:
+        shared = "" if self.templates is None else f"-{self.templates}"
+        return f"{'wrn' if self.templates is None else 'swrn'}-{self.depth}-{self.width}{shared} with {self.classes} classes"
+
+
+def read(file: pathlib.Path) -> TorchCheckpoint:
+    """Reads a checkpoint; nothing in it is executed.
+
+    Raises:
+        UserError: PyTorch is not installed, the file is missing, or it is not such a checkpoint.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError("--torch needs PyTorch: pip install torch") from error
+    if not file.is_file():
+        raise UserError(f"--torch {file} does not exist")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a foreign file raises is not documented
+        raise UserError(f"--torch {file} is not a checkpoint of tensors and plain values alone") from error
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise UserError(f"--torch {file} has no 'state_dict' of tensors")
+    arrays = {name.removeprefix("module."): tensor.float().numpy() for name, tensor in state.items()}
+    arrays = {
+        name: array for name, array in arrays.items() if ".bank." not in name and "num_batches" not in name
+    }
+    epoch = content.get("epoch")
+    return TorchCheckpoint(arrays, epoch if isinstance(epoch, int) else None)
+
+
+def shape_of(arrays: Arrays) -> Shape:
+    """Returns which network the arrays are of.
+
+    Raises:
+        UserError: they are of none of this family.
+    """
+    try:
+        classes, channels = arrays["classifier.weight"].shape
+        blocks = len({m[1] for name in arrays if (m := re.match(r"stage_1\.(\d+)\.", name))})
+        bank = arrays.get("bank_1.templates")
+        return Shape(6 * blocks + 4, channels // 64, None if bank is None else len(bank), classes)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"--torch holds no wide ResNet of the paper's authors ({error} is missing)"
+        ) from error
+
+
+def to_variables(arrays: Arrays) -> dict[str, Any]:
+    """Returns the arrays as variables of our network of the same name.
+
+    ``params``, ``batch_stats``, and of a soft-shared network ``templates`` and ``coefficients``.
+
+    Args:
+        arrays: as ``read`` returns them; each is used exactly once.
+
+    Raises:
+        UserError: an array is missing or is not part of such a network.
+    """
+    left = dict(arrays)
+
+    def take(name: str) -> np.ndarray:
+        try:
+            return left.pop(name)
+        except KeyError:
+            raise UserError(f"--torch holds no {name}") from None
+
+    def kernel(name: str) -> np.ndarray:
+        return np.moveaxis(take(name), (-2, -1, -3, -4), (-4, -3, -2, -1))
+
+    def norm(name: str) -> tuple[dict, dict]:
+        return (
+            {"scale": take(f"{name}.weight"), "bias": take(f"{name}.bias")},
+            {"mean": take(f"{name}.running_mean"), "var": take(f"{name}.running_var")},
+        )
+
+    def block(name: str) -> tuple[dict, dict]:
+        params, stats = {}, {}
+        for i in (1, 2):
+            params[f"norm{i}"], stats[f"norm{i}"] = norm(f"{name}.bn{i}")
+            if f"{name}.conv{i}.weight" in left:
+                params[f"conv{i}"] = {"kernel": kernel(f"{name}.conv{i}.weight")}
+        if f"{name}.convShortcut.weight" in left:
+            params["shortcut"] = {"kernel": kernel(f"{name}.convShortcut.weight")}
+        return params, stats
+
+    params: dict[str, Any] = {"stem": {"kernel": kernel("conv_3x3.weight")}}
+    stats: dict[str, Any] = {}
+    templates, coefficients = {}, {}
+    shape = shape_of(arrays)
+    further = range(1, (shape.depth - 4) // 6)
+    for stage in ("stage_1", "stage_2", "stage_3"):
+        first = block(f"{stage}.0")
+        params[stage], stats[stage] = {"block_0": first[0]}, {"block_0": first[1]}
+        rows = [block(f"{stage}.{i}") for i in further]
+        if rows:
+            params[stage]["blocks"], stats[stage]["blocks"] = (
+                _stack(list(trees)) for trees in zip(*rows, strict=True)
+            )
+        if shape.templates is not None and rows:
+            templates[stage] = kernel(f"bank_{stage[-1]}.templates")
+            alphas = [take(f"{stage}.{i}.conv{j}.coefficients").ravel() for i in further for j in (1, 2)]
+            coefficients[stage] = np.stack(alphas)
+    params["norm"], stats["norm"] = norm("lastact.0")
+    params["classifier"] = {"kernel": take("classifier.weight").T, "bias": take("classifier.bias")}
+    if left:
+        raise UserError(f"--torch holds {', '.join(sorted(left)[:3])}, which is not part of a wide ResNet")
+    variables = {"params": params, "batch_stats": stats}
+    return variables | ({"templates": templates, "coefficients": coefficients} if templates else {})
+
+
+def _stack(trees: list[dict]) -> dict:
+    """Stacks nested dicts of arrays leaf by leaf."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -1,0 +1,135 @@
+"""Our networks against twins in PyTorch: logits, losses over many steps, batch-norm statistics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from softshare_jax import sharing  # noqa: E402
+from softshare_jax.analysis.torch_checkpoint import to_variables  # noqa: E402
+from softshare_jax.models import zoo  # noqa: E402
+from softshare_jax.training import config as config_lib  # noqa: E402
+from softshare_jax.training.optimizer import make_optimizer  # noqa: E402
+from softshare_jax.training.steps import TrainState, make_train_step, trainable  # noqa: E402
+from softshare_jax.training.tasks import CifarTask  # noqa: E402
+from tests.parity.twin import Twin, optimizer  # noqa: E402
+
+NETWORKS = [("wrn-10-2", (10, 2, None)), ("swrn-16-1-2", (16, 1, 2))]
+STEPS, DECAY = 20, 5e-4
+
+
+class Plain(CifarTask):
+    """CIFAR whose images come as they are: the twins see the same batches."""
+
+    def __init__(self):
+        super().__init__(config_lib.Cifar("cifar10", 50000, 0, 0, 0.0), "")
+
+    def inputs(self, batch):
+        return batch["images"]
+
+    def augment(self, key, inputs):
+        return inputs
+
+
+@pytest.fixture(params=NETWORKS, ids=lambda network: network[0])
+def twins(request):
+    name, shape = request.param
+    torch.manual_seed(0)
+    twin = Twin(*shape)
+    for norm in (m for m in twin.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.normal_(norm.bias, 0, 0.3)
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.5, 1.5)
+    return zoo.named(name), twin, our_variables(twin)
+
+
+def our_variables(twin):
+    arrays = {name: tensor.detach().numpy().copy() for name, tensor in twin.state_dict().items()}
+    arrays = {n: a for n, a in arrays.items() if ".bank." not in n and "num_batches" not in n}
+    return jax.tree.map(jnp.asarray, to_variables(arrays))
+
+
+def batches(number, size):
+    images = np.random.default_rng(0).normal(size=(number, size, 32, 32, 3)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 10, (number, size))
+    # Something to learn: the label shifts the mean of a channel.
+    images[..., 0] += (labels / 5 - 1)[:, :, None, None]
+    return images, labels
+
+
+def theirs(images):
+    return torch.from_numpy(np.moveaxis(images, -1, -3).copy())
+
+
+def test_the_same_weights_give_the_same_logits(twins):
+    network, twin, variables = twins
+    plain = network.build(zoo.Options())
+    shapes = jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    plan = network.rule(shapes["params"])
+    images = batches(1, 8)[0][0]
+    with torch.no_grad():
+        expected = twin.eval()(theirs(images)).numpy()
+    model = sharing.SoftShare(plain, plan)
+    np.testing.assert_allclose(model.apply(variables, images), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        plain.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="plain"
+    )
+
+
+# Rounding grows from step to step, in float32 to a thousandth at the paper's rates: there the rate is
+# small. In float64 nothing hides a difference in what is computed.
+@pytest.mark.parametrize(
+    ("dtype", "size", "rate", "tolerance"), [("float64", 8, 0.1, 1e-7), ("float32", 16, 0.002, 1e-3)]
+)
+def test_twenty_steps_give_the_same_losses_and_statistics(twins, dtype, size, rate, tolerance):
+    with jax.enable_x64(dtype == "float64"):
+        _compare_steps(*twins, dtype, size, rate, tolerance)
+
+
+def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
+    twin = twin.to(getattr(torch, dtype)).train()
+    variables = jax.tree.map(lambda x: x.astype(dtype), variables)
+    plain = network.build(zoo.Options(jnp.dtype(dtype)))
+    plan = network.rule(jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
+    settings = config_lib.Optimizer("sgd", rate, "constant", (), 0.2, DECAY, 0.0)
+    rule = make_optimizer(plan, settings, STEPS)
+    step = jax.jit(make_train_step(sharing.SoftShare(plain, plan), plan, Plain(), rule, 0.0, 0))
+    state = TrainState(jnp.int32(0), variables, rule.init(trainable(variables)))
+    sgd = optimizer(twin, rate, DECAY)
+    ours, expected = [], []
+    for images, labels in zip(*batches(STEPS, size), strict=True):
+        state, metrics = step(state, {"images": images.astype(dtype), "labels": labels.astype("int32")})
+        ours.append(float(metrics.compute()["loss"]))
+        sgd.zero_grad()
+        logits = twin(theirs(images.astype(dtype)))
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        loss.backward()
+        sgd.step()
+        expected.append(loss.item())
+    np.testing.assert_allclose(ours, expected, rtol=tolerance)
+    assert len(set(ours)) == STEPS
+
+    found, theirs_now = state.variables, our_variables(twin)
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=10 * tolerance, atol=10 * tolerance)
+
+    for name in theirs_now.keys() - {"batch_stats"}:
+        jax.tree.map(close, found[name], theirs_now[name])
+    # PyTorch's running variance is that of a sample, ours that of the batch: n / (n - 1) apart, but for
+    # what is left of the variance before the first step.
+    pixels = {"stage_1": 32 * 32, "stage_2": 16 * 16, "stage_3": 8 * 8}
+    before = jax.tree.map(lambda x: 0.9**STEPS * x, variables["batch_stats"])
+    for stage, area in pixels.items():
+        for part in found["batch_stats"][stage]:
+            norms = theirs_now["batch_stats"][stage][part]
+            for norm, statistics in norms.items():
+                # The first norm of a stage sees the resolution of the stage before.
+                first = part == "block_0" and norm == "norm1" and stage != "stage_1"
+                n = size * area * (4 if first else 1)
+                mine, old = found["batch_stats"][stage][part][norm], before[stage][part][norm]
+                close(mine["mean"], statistics["mean"])
+                close(mine["var"], old["var"] + (statistics["var"] - old["var"]) * (n - 1) / n)

@@ -1,0 +1,80 @@
+"""Wide ResNets, plain and soft-shared, in PyTorch: written from the paper, to compare with."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class TemplateBank(nn.Module):
+    """k templates ``[k, out, in, 3, 3]``."""
+
+    def __init__(self, templates: int, channels: int):
+        super().__init__()
+        self.templates = nn.Parameter(torch.empty(templates, channels, channels, 3, 3))
+        with torch.no_grad():
+            self.templates.normal_(0, (2 / (9 * channels)) ** 0.5)
+
+
+class SharedConv(nn.Module):
+    """A 3x3 convolution whose weight is a combination of a bank's templates."""
+
+    def __init__(self, bank: TemplateBank):
+        super().__init__()
+        self.bank = bank
+        self.coefficients = nn.Parameter(torch.randn(len(bank.templates), 1, 1, 1, 1))
+
+    def forward(self, x):
+        return F.conv2d(x, (self.bank.templates * self.coefficients).sum(0), padding=1)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs: int, features: int, stride: int, bank: TemplateBank | None):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.bn2 = nn.BatchNorm2d(features)
+        if bank is None:
+            self.conv1 = nn.Conv2d(inputs, features, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(features, features, 3, 1, 1, bias=False)
+        else:
+            self.conv1, self.conv2 = SharedConv(bank), SharedConv(bank)
+        if inputs != features:
+            self.convShortcut = nn.Conv2d(inputs, features, 1, stride, bias=False)
+
+    def forward(self, x):
+        active = F.relu(self.bn1(x))
+        y = self.conv2(F.relu(self.bn2(self.conv1(active))))
+        return y + (self.convShortcut(active) if hasattr(self, "convShortcut") else x)
+
+
+class Twin(nn.Module):
+    """WRN L-w, or SWRN L-w-k, with the parameter names of the authors' checkpoints."""
+
+    def __init__(self, depth: int, width: int, templates: int | None = None, num_classes: int = 10):
+        super().__init__()
+        self.conv_3x3 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        inputs = 16
+        for number in (1, 2, 3):
+            features = 16 * width * 2 ** (number - 1)
+            bank = None
+            if templates is not None:
+                bank = TemplateBank(templates, features)
+                setattr(self, f"bank_{number}", bank)
+            blocks = [Block(inputs, features, 1 if number == 1 else 2, None)]
+            blocks += [Block(features, features, 1, bank) for _ in range((depth - 4) // 6 - 1)]
+            setattr(self, f"stage_{number}", nn.Sequential(*blocks))
+            inputs = features
+        self.lastact = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
+        self.classifier = nn.Linear(inputs, num_classes)
+
+    def forward(self, x):
+        x = self.stage_3(self.stage_2(self.stage_1(self.conv_3x3(x))))
+        return self.classifier(self.lastact(x).mean((2, 3)))
+
+
+def optimizer(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The paper's: Nesterov momentum, decay on everything but the coefficients."""
+    named = list(net.named_parameters())
+    free = [p for name, p in named if name.endswith("coefficients")]
+    decayed = [p for name, p in named if not name.endswith("coefficients")]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
