@@ -24,6 +24,7 @@ def main() -> None:
         max_drop=arguments.max_drop,
         measure=arguments.measure,
         step=arguments.step,
+        batch_norm_batches=arguments.batch_norm_batches,
     )
     print(f"{describe(certificate)}\n{output.root} can be evaluated and trained on", flush=True)
 
@@ -43,6 +44,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--measure", choices=["weights", "coefficients"], default="weights", help="similarity that decides"
     )
     parser.add_argument("--step", type=int, help="checkpoint to fold (default: the newest)")
+    parser.add_argument(
+        "--batch_norm_batches",
+        type=int,
+        default=0,
+        help="then take batch-norm statistics anew over so many training batches (0: keep them)",
+    )
     return parser.parse_args(argv)
 
 

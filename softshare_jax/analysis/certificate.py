@@ -68,4 +68,6 @@ def describe(certificate: dict[str, Any]) -> str:
         f"  largest logit difference {certificate['max_logit_difference']:.3g}",
         *(f"  {name}: {loops}" for name, loops in certificate["loops"].items()),
     ]
+    if certificate["batch_norm_batches"]:
+        lines.append(f"  batch-norm statistics taken anew over {certificate['batch_norm_batches']} batches")
     return "\n".join(lines)

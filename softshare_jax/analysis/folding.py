@@ -5,9 +5,10 @@ import shutil
 from typing import Any
 
 from softshare_jax import sharing
+from softshare_jax.analysis.batch_norm import reestimate
 from softshare_jax.analysis.certificate import certify
 from softshare_jax.analysis.output import check_unused, new_workdir, write_run
-from softshare_jax.analysis.trained import Trained, load
+from softshare_jax.analysis.trained import load
 from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
@@ -20,6 +21,7 @@ def fold_run(
     max_drop: float | None = None,
     measure: sharing.Measure = "weights",
     step: int | None = None,
+    batch_norm_batches: int = 0,
 ) -> dict[str, Any]:
     """Folds the run in one workdir into another, which appears complete or not at all.
 
@@ -34,6 +36,8 @@ def fold_run(
         max_drop: in its place, the fall of the score that the fold may cost, in percentage points.
         measure: ``'weights'`` or ``'coefficients'``.
         step: of the checkpoint; ``None`` for the newest.
+        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
+            after the fold; 0 to keep them.
 
     Returns:
         The certificate, which is also in the output.
@@ -46,6 +50,8 @@ def fold_run(
         raise UserError(f"--threshold is a similarity from 0 to 1, not {threshold}")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise UserError(f"--max_drop is in percentage points, from 0 to 100, not {max_drop}")
+    if batch_norm_batches < 0:
+        raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
     before = load(source, step)
     if not before.experiment.plan.groups:
         raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
@@ -64,18 +70,25 @@ def fold_run(
             measure,
         )
 
+    after = Experiment(experiment.config, folded.plan)
+    variables = folded.variables
+    if batch_norm_batches:
+        variables = reestimate(after, variables, batch_norm_batches)
     with new_workdir(output) as workdir:
-        _write(before, folded, source, workdir)
+        write_run(workdir, after, before.step, variables)
+        _copy_records(source, workdir)
         # The certificate is about what was read back from disk, not about what was meant.
-        after = load(workdir)
-        certificate = {"source": str(source.root), **certify(before, after, threshold, measure)}
+        certificate = {
+            "source": str(source.root),
+            **certify(before, load(workdir), threshold, measure),
+            "batch_norm_batches": batch_norm_batches,
+        }
         workdir.write(workdir.certificate_file, json.dumps(certificate, indent=1))
     return certificate
 
 
-def _write(before: Trained, folded: sharing.Folded, source: Workdir, output: Workdir) -> None:
-    """Writes the folded run into a new workdir."""
-    write_run(output, Experiment(before.experiment.config, folded.plan), before.step, folded.variables)
+def _copy_records(source: Workdir, output: Workdir) -> None:
+    """Copies what the source wrote down on its way."""
     for file in (source.metrics_file, source.devices_file):
         if file.exists():
             shutil.copy(file, output.root / file.name)

@@ -39,8 +39,9 @@ class Shape(NamedTuple):
     classes: int
 
     def __str__(self) -> str:
-        shared = "" if self.templates is None else f"-{self.templates}"
-        return f"{'wrn' if self.templates is None else 'swrn'}-{self.depth}-{self.width}{shared} with {self.classes} classes"
+        size = f"{self.depth}-{self.width}"
+        name = f"wrn-{size}" if self.templates is None else f"swrn-{size}-{self.templates}"
+        return f"{name} with {self.classes} classes"
 
 
 def read(file: pathlib.Path) -> TorchCheckpoint:

@@ -205,10 +205,8 @@ def _build(config: Config, classes: int | None) -> nn.Module:
     """Builds the network of a config for a task with so many classes."""
     named = zoo.named(config.model)
     if named.classifies is (classes is None):
-        raise UserError(
-            f"config.model {config.model} answers {'with a class' if named.classifies else 'for every pixel'},"
-            f" which is not what {config.data.name} asks"
-        )
+        answer = "with a class" if named.classifies else "for every pixel"
+        raise UserError(f"{config.model} answers {answer}, which is not what {config.data.name} asks")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
     return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan))

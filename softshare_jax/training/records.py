@@ -26,8 +26,8 @@ class Records:
         workdir.write(workdir.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
         self._seconds_before = float(kept[-1].get(SECONDS, 0.0)) if kept else 0.0
         device = {"step": step, "device": jax.devices()[0].device_kind, "devices": jax.device_count()}
-        with open(workdir.devices_file, "a") as file:
-            file.write(json.dumps({**device, "jax": jax.__version__}) + "\n")
+        with open(workdir.devices_file, "a") as devices:
+            devices.write(json.dumps({**device, "jax": jax.__version__}) + "\n")
         self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115 (closed by close)
         self._tensorboard = tensorboardX.SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
         for number, file in similarity_files(workdir).items():

@@ -1,14 +1,17 @@
 """The authors' checkpoints, through the real command."""
 
 import json
-import re
+import runpy
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from softshare_jax.analysis.conversion import convert_torch  # noqa: E402
 from softshare_jax.analysis.trained import load  # noqa: E402
+from softshare_jax.errors import UserError  # noqa: E402
+from softshare_jax.training import config as config_lib  # noqa: E402
 from softshare_jax.training.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
 from tests.parity.twin import Twin  # noqa: E402
@@ -69,24 +72,18 @@ def test_a_checkpoint_without_an_epoch_is_a_finished_run(tmp_path, twin):
 
 
 @pytest.mark.parametrize(
-    ("model", "more", "message"),
+    ("model", "data", "message"),
     [
-        (
-            "swrn-22-1-2",
-            [],
-            r"--torch holds swrn-16-1-2 with 10 classes, and .* is swrn-22-1-2 with 10 classes",
-        ),
-        ("swrn-16-2-2", [], r"holds swrn-16-1-2 .* is swrn-16-2-2"),
-        ("swrn-16-1-1", [], r"holds swrn-16-1-2 .* is swrn-16-1-1"),
-        ("wrn-16-1", [], r"holds swrn-16-1-2 .* is wrn-16-1"),
-        ("swrn-16-1-2", ["--config=configs/cifar100.py"], r"with 10 classes, and .* with 100 classes"),
-        ("scnn-4-8", [], r"scnn-4-8 answers for every pixel"),
-        ("swrn-16-1-3", [], r"2 layers share 1 to 2 templates, not 3"),
-        ("resnet", [], r"there is no network 'resnet'"),
+        ("swrn-22-1-2", "10", r"--torch holds swrn-16-1-2 with 10 classes, .* swrn-22-1-2 with 10 classes"),
+        ("swrn-16-2-2", "10", r"holds swrn-16-1-2 .* is swrn-16-2-2"),
+        ("swrn-16-1-1", "10", r"holds swrn-16-1-2 .* is swrn-16-1-1"),
+        ("wrn-16-1", "10", r"holds swrn-16-1-2 .* is wrn-16-1"),
+        ("swrn-16-1-2", "100", r"with 10 classes, and .* with 100 classes"),
+        ("scnn-4-8", "10", r"scnn-4-8 answers for every pixel"),
     ],
 )
-def test_a_checkpoint_of_another_network(tmp_path, file, model, more, message):
-    fails(convert(file, tmp_path / "run", model, *more), message)
+def test_a_checkpoint_of_another_network(tmp_path, file, model, data, message):
+    fails(file, tmp_path / "run", message, config(model, data))
     assert not list(tmp_path.iterdir())
 
 
@@ -102,40 +99,56 @@ class Code:
 
 def test_files_that_are_no_checkpoints(tmp_path, twin):
     file, output = tmp_path / "theirs.pth", tmp_path / "run"
-    fails(convert(file, output, "swrn-16-1-2"), "does not exist")
+    fails(file, output, "does not exist")
     file.write_bytes(b"PK\x03\x04 not a checkpoint")
-    fails(convert(file, output, "swrn-16-1-2"), "is not a checkpoint of tensors")
+    fails(file, output, "is not a checkpoint of tensors")
     torch.save({"state_dict": twin.state_dict(), "more": Code(tmp_path / "ran")}, file)
-    fails(convert(file, output, "swrn-16-1-2"), "is not a checkpoint of tensors")
+    fails(file, output, "is not a checkpoint of tensors")
     torch.save([1], file)
-    fails(convert(file, output, "swrn-16-1-2"), "has no 'state_dict'")
+    fails(file, output, "has no 'state_dict'")
     torch.save({"state_dict": {"module.conv1.weight": torch.ones(1)}}, file)
-    fails(convert(file, output, "swrn-16-1-2"), "holds no wide ResNet")
+    fails(file, output, "holds no wide ResNet")
     state = dict(twin.state_dict())
     del state["stage_1.0.bn2.running_var"]
     torch.save({"state_dict": state}, file)
-    fails(convert(file, output, "swrn-16-1-2"), "holds no stage_1.0.bn2.running_var")
+    fails(file, output, "holds no stage_1.0.bn2.running_var")
     state = {**twin.state_dict(), "stage_2.0.extra": torch.ones(1)}
     torch.save({"state_dict": state}, file)
-    fails(convert(file, output, "swrn-16-1-2"), "stage_2.0.extra, which is not part")
+    fails(file, output, "stage_2.0.extra, which is not part")
     state = {**twin.state_dict(), "conv_3x3.weight": torch.ones(16, 1, 3, 3)}
     torch.save({"state_dict": state}, file)
-    fails(
-        convert(file, output, "swrn-16-1-2"),
-        r"has \(3, 3, 1, 16\) for params/stem/kernel, .* \(3, 3, 3, 16\)",
-    )
+    fails(file, output, r"has \(3, 3, 1, 16\) for params/stem/kernel, .* \(3, 3, 3, 16\)")
     assert [p.name for p in tmp_path.iterdir()] == ["theirs.pth"]
 
 
-def test_an_output_in_use_and_missing_flags(tmp_path, file):
-    (tmp_path / "mine").write_text("")
-    fails(convert(file, tmp_path, "swrn-16-1-2"), "is in use")
-    fails(tiny.run("convert", f"--torch={file}"), "--model is missing")
-
-
-def fails(result, message):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model=swrn-16-1-1"], "--torch holds swrn-16-1-2 with 10 classes"),
+        (["--model=resnet"], "there is no network 'resnet'"),
+        ([], "--model is missing"),
+    ],
+)
+def test_mistakes_through_the_command(tmp_path, file, arguments, message):
+    result = tiny.run("convert", f"--torch={file}", f"--output={tmp_path / 'run'}", *arguments)
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
-    assert re.search(message, line), line
+    assert message in line
     assert result.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_in_use(tmp_path, file):
+    (tmp_path / "mine").write_text("")
+    fails(file, tmp_path, "is in use")
+
+
+def config(model="swrn-16-1-2", data="10"):
+    values = runpy.run_path(str(tiny.REPO / "configs" / f"cifar{data}.py"))["get_config"](model)
+    return config_lib.from_dict(values.to_dict())
+
+
+def fails(file, output, message, settings=None):
+    with pytest.raises(UserError, match=message):
+        convert_torch(file, settings or config(), Workdir(output))
