@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint faults bench results clean
+.PHONY: help quickstart test lint faults parity bench results clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
 	@echo "make test        run the tests"
 	@echo "make lint        formatting, lint and types"
 	@echo "make faults      kill 20 runs at random moments and compare their ends bit for bit"
-	@echo "make bench       step and compile time of soft sharing over the plain network"
+	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
+	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
 
@@ -46,8 +47,13 @@ lint: $(VENV)/installed-lint
 faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.kill --runs=20
 
+parity: $(VENV)/installed-test $(VENV)/installed-parity
+	$(BIN)/python -m pytest tests/parity
+	$(BIN)/python -m benchmarks.torch_throughput
+
 bench: $(VENV)/installed-base
-	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python -m benchmarks.step_time
+	$(BIN)/python -m benchmarks.compile_time
 
 results: $(VENV)/installed-base
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum

@@ -1,84 +1,81 @@
-"""What soft sharing costs: step time and compile time of SCNN over CNN of one shape.
+"""What soft sharing costs: step time and compile time of a soft-shared network over its plain one.
 
-    python benchmarks/step_time.py
+    python -m benchmarks.step_time --plain=wrn-28-10 --shared=swrn-28-10-2
 
-The two take turns, a block of steps each, in one process; the ratio is the median over pairs of
-neighbouring blocks, which a machine whose speed drifts leaves alone.
+With it: the share of a step that goes into its input (batch, augmentation, normalisation), and with
+--peak_tflops the share of the device's peak that the shared network's convolutions reach.
 """
 
-import argparse
-import os
-import pathlib
-import platform
-import runpy
 import statistics
 import time
 
 import jax
 
-from softshare_jax.training import config as config_lib
-from softshare_jax.training.experiment import Experiment
-
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+from benchmarks.runs import Run, Timed, experiment, interleave, machine, parser, ratio
+from softshare_jax.analysis.description import describe
+from softshare_jax.training.randomness import stream
+from softshare_jax.training.steps import take_batch
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", default="10-24", help="DEPTH-CHANNELS")
-    parser.add_argument("--side", type=int, default=16, help="pixels per side of the grid")
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--pairs", type=int, default=30, help="pairs of blocks")
-    parser.add_argument("--block", type=int, default=10, help="steps in a block")
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--plain", default="wrn-28-1")
+    flags.add_argument("--shared", default="swrn-28-1-2")
+    flags.add_argument("--scan_blocks", default="auto", help="yes, no or auto")
+    flags.add_argument("--side", type=int, default=32, help="pixels per side of the grid (shortest paths)")
+    flags.add_argument("--peak_tflops", type=float, help="of the device in this dtype")
+    arguments = flags.parse_args()
     # Compile times are measured without a cache.
     jax.config.update("jax_enable_compilation_cache", False)
 
-    runs = {name: Run(f"{name}-{arguments.network}", arguments) for name in ("cnn", "scnn")}
-    for run in runs.values():
-        run.block(arguments.block)
-    pairs = [{name: run.block(arguments.block) for name, run in runs.items()} for _ in range(arguments.pairs)]
+    fields = {"batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps_per_dispatch": 1}
+    if "wrn" in arguments.plain:
+        fields |= {"data__cutout": 16, "scan_blocks": arguments.scan_blocks}
+    else:
+        fields |= {"data__side": arguments.side, "data__windows": (5,), "data__train_examples": 1000}
+    names = {"plain": arguments.plain, "shared": arguments.shared}
+    runs = {key: Run(experiment(name, **fields)) for key, name in names.items()}
+    timed: dict[str, Timed] = {**runs, "input": Input(runs["shared"])}
+    turns = interleave(timed, arguments.pairs, arguments.block)
 
-    device = jax.devices()[0]
-    print(f"{device.device_kind} ({platform.machine()}, {os.cpu_count()} CPU cores), jax {jax.__version__}")
-    print(f"network {arguments.network}, {arguments.side}x{arguments.side}, batch {arguments.batch_size}")
-    for name, run in runs.items():
-        step = statistics.median(pair[name] for pair in pairs) / arguments.block
-        print(f"  {name:4}  step {step * 1e3:8.2f} ms   compile {run.compile_seconds:6.2f} s")
-    ratios = sorted(pair["scnn"] / pair["cnn"] for pair in pairs)
-    quarter = len(ratios) // 4
-    print(
-        f"  SCNN over CNN: step {statistics.median(ratios):.3f} "
-        f"(quartiles {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f}, {len(ratios)} pairs of blocks), "
-        f"compile {runs['scnn'].compile_seconds / runs['cnn'].compile_seconds:.2f}"
-    )
+    print(machine())
+    print(f"batch {arguments.batch_size}, {arguments.dtype}")
+    median = {key: statistics.median(turn[key] for turn in turns) for key in timed}
+    for key, run in runs.items():
+        rate = arguments.batch_size / median[key]
+        print(
+            f"  {names[key]:14} step {median[key] * 1e3:9.2f} ms  {rate:9.1f} images/s   "
+            f"compile {run.compile_seconds:6.2f} s"
+        )
+    print(f"  shared over plain: step {ratio(turns, 'shared', 'plain')}")
+    print(f"  input: {ratio(turns, 'input', 'shared')} of the shared step")
+    if arguments.peak_tflops:
+        # Forward once, backward twice; what sharing itself computes is not counted as work.
+        work = 3 * describe(arguments.plain)["flops_per_example"] * arguments.batch_size
+        share = work / median["shared"] / (arguments.peak_tflops * 1e12)
+        print(f"  {share:.1%} of {arguments.peak_tflops} TFLOP/s")
 
 
-class Run:
-    """A network in training, on the ordinary train step."""
+class Input:
+    """What a step does before the network: batch, augmentation, normalisation."""
 
-    def __init__(self, model: str, arguments: argparse.Namespace):
-        """Initialises and compiles; how long the latter took is in ``compile_seconds``."""
-        config = runpy.run_path(str(CONFIGS / "shortest_paths.py"))["get_config"]("scnn")
-        config.model = model
-        config.data.side = arguments.side
-        config.batch_size = arguments.batch_size
-        config.data.windows = (5,)
-        config.data.train_examples = 1000
-        self.experiment = Experiment(config_lib.from_dict(config.to_dict()))
-        self.data, self.order = self.experiment.train_data(0), self.experiment.epoch_order(0)
-        self.state, self.metrics = self.experiment.init_state(), self.experiment.task.metrics.empty()
-        start = time.perf_counter()
-        arguments_of_a_step = (self.state, self.metrics, self.data, self.order, 1)
-        self.step = self.experiment.train_steps.lower(*arguments_of_a_step).compile()
-        self.compile_seconds = time.perf_counter() - start
+    def __init__(self, run: Run):
+        """Compiles it alone."""
+        task, config = run.experiment.task, run.experiment.config
+
+        def inputs(data, order, step):
+            batch = take_batch(data, order, step, config.batch_size)
+            return task.augment(stream(config.seed, "augment", step), task.inputs(batch))
+
+        self.data, self.order, self.inputs = run.data, run.order, jax.jit(inputs)
 
     def block(self, steps: int) -> float:
-        """Returns the seconds that so many steps take."""
+        """Returns the seconds that so many inputs take."""
         start = time.perf_counter()
-        for _ in range(steps):
-            self.state, self.metrics = self.step(self.state, self.metrics, self.data, self.order, 1)
-        jax.block_until_ready(self.state)
+        for step in range(steps):
+            images = self.inputs(self.data, self.order, step)
+        jax.block_until_ready(images)
         return time.perf_counter() - start
 
 

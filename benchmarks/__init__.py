@@ -1,0 +1,1 @@
+"""What is measured outside of tests: `python -m benchmarks.NAME --help`."""

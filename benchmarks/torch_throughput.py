@@ -1,0 +1,90 @@
+"""Images a second in training: our step against a PyTorch twin of the same network, on one machine.
+
+    python -m benchmarks.torch_throughput --network=swrn-28-1-2
+
+The twin (tests/parity/twin.py) is timed in each of its settings first, memory layout and
+torch.compile, and then takes turns with ours in the fastest of them. Its batch lies ready on the
+device; ours is gathered and augmented in the step. Needs the extra ``parity``.
+"""
+
+import re
+import statistics
+import time
+
+import jax
+import torch
+
+from benchmarks.runs import Run, experiment, interleave, machine, parser, ratio
+from tests.parity.twin import Twin, optimizer
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def main() -> None:
+    """Measures and prints."""
+    flags = parser(__doc__)
+    flags.add_argument("--network", default="swrn-28-1-2")
+    arguments = flags.parse_args()
+    fields = {"batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps_per_dispatch": 1}
+    print(machine() + f", torch {torch.__version__}, {torch.get_num_threads()} threads")
+    ours = Run(experiment(arguments.network, data__cutout=16, **fields))
+
+    settings = [
+        (layout, compiled) for layout in ("contiguous", "channels_last") for compiled in (False, True)
+    ]
+    seconds = {}
+    for layout, compiled in settings:
+        try:
+            candidate = TorchRun(arguments, layout, compiled)
+            candidate.block(2)
+            seconds[layout, compiled] = candidate.block(arguments.block) / arguments.block
+        except Exception as error:  # torch.compile needs a compiler, which not every machine has
+            print(f"  torch {layout}, compile={compiled}: {type(error).__name__}")
+            continue
+        rate = arguments.batch_size / seconds[layout, compiled]
+        print(f"  torch {layout}, compile={compiled}: {rate:.1f} images/s")
+    best = min(seconds, key=lambda setting: seconds[setting])
+
+    turns = interleave({"ours": ours, "torch": TorchRun(arguments, *best)}, arguments.pairs, arguments.block)
+    for name in ("ours", "torch"):
+        rate = arguments.batch_size / statistics.median(turn[name] for turn in turns)
+        print(f"  {name:5} {rate:9.1f} images/s")
+    print(
+        f"  images a second, ours over torch ({best[0]}, compile={best[1]}): {ratio(turns, 'torch', 'ours')}"
+    )
+
+
+class TorchRun:
+    """The twin in training."""
+
+    def __init__(self, arguments, layout: str, compiled: bool):
+        """Builds it in a memory layout, compiled or eager."""
+        match = re.fullmatch(r"s?wrn-(\d+)-(\d+)(?:-(\d+))?", arguments.network)
+        if match is None:
+            raise SystemExit(f"{arguments.network} has no twin: name a wrn-L-w or swrn-L-w-k")
+        torch.backends.cudnn.benchmark = True
+        memory = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
+        net = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
+        net = net.to(DEVICE).to(memory_format=memory)  # type: ignore[call-overload]
+        self.sgd = optimizer(net, 0.1, 5e-4)
+        self.net = torch.compile(net) if compiled else net
+        self.images = torch.randn(arguments.batch_size, 3, 32, 32, device=DEVICE).to(memory_format=memory)
+        self.labels = torch.randint(0, 10, (arguments.batch_size,), device=DEVICE)
+        self.half = arguments.dtype == "bfloat16"
+
+    def block(self, steps: int) -> float:
+        """Returns the seconds that so many steps take."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.sgd.zero_grad(set_to_none=True)
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=self.half):
+                loss = torch.nn.functional.cross_entropy(self.net(self.images), self.labels)
+            loss.backward()
+            self.sgd.step()
+        loss.item()
+        return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_compilation_cache", False)
+    main()
