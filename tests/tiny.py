@@ -5,6 +5,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from softshare_jax.training import config as config_lib
@@ -26,6 +27,18 @@ SHRINK: dict[str, Any] = {
 }
 
 
+# Of the configs of CIFAR, with the fake data of tests/cifar.py; the model and its dropout are the variant's.
+SHRINK_CIFAR: dict[str, Any] = {
+    "data.train_examples": 16,
+    "data.validation_examples": 4,
+    "batch_size": 4,
+    "duration": "6 steps",
+    "log_every": "2 steps",
+    "evaluate_every": "3 steps",
+    "checkpoint_every": "3 steps",
+}
+
+
 def config(file: str = "quickstart", variant: tuple[str, ...] = (), **changes: Any) -> config_lib.Config:
     """Returns a shipped config with the fields of SHRINK; changes name fields with ``__`` for dots."""
     values = runpy.run_path(str(REPO / "configs" / f"{file}.py"))["get_config"](*variant)
@@ -40,21 +53,37 @@ def flags(**changes: Any) -> list[str]:
     return [f"--config.{name}={value}" for name, value in {**SHRINK, **changes}.items()]
 
 
-def start(command: str, *arguments: object) -> subprocess.Popen[str]:
-    """Starts ``python -m softshare_jax.COMMAND`` as a person would, without the tests' fake devices."""
+def cifar_flags(data_dir: os.PathLike, **changes: Any) -> list[str]:
+    """Returns SHRINK_CIFAR, a folder of data sets and changes as flags of ``softshare_jax.main``."""
+    changes = {name.replace("__", "."): value for name, value in changes.items()}
+    values = {**SHRINK_CIFAR, "data_dir": data_dir, **changes}
+    return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def start(command: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts ``python -m softshare_jax.COMMAND`` as a person would, without the tests' fake devices.
+
+    Args:
+        command: module of the command.
+        arguments: its arguments.
+        env: variables of the environment beyond those that are there.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.Popen(
         [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)],
         cwd=REPO,
-        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        env={**inherited, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def run(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
-    process = start(command, *arguments)
+def run(
+    command: str, *arguments: object, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end; arguments are those of ``start``."""
+    process = start(command, *arguments, env=env)
     try:
         out, err = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:

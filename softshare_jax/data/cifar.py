@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 from a TFDS directory, without TensorFlow."""
 
+import contextlib
 import pathlib
 import struct
 from collections.abc import Iterator
@@ -69,13 +70,21 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
     import tensorflow_datasets as tfds  # a third of a second that --help need not wait for
 
     folder = find(name, data_dir)
-    try:
+    with _readable(folder):
         info = tfds.builder_from_directory(folder).info
         return {split: _read(info, split) for split in ("train", "test")}
+
+
+@contextlib.contextmanager
+def _readable(folder: pathlib.Path) -> Iterator[None]:
+    """Turns whatever damaged files raise into one line."""
+    try:
+        yield
     except Exception as error:  # what damaged files raise is not documented
         said = " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__
         raise UserError(
-            f"{folder} cannot be read ({said[:120]}): delete it and it is made again from the official archive"
+            f"{folder} cannot be read ({said[:120]}): "
+            "delete it and it is made again from the official archive"
         ) from error
 
 
@@ -83,12 +92,13 @@ def class_names(name: str, data_dir: str) -> list[str]:
     """Returns what the classes are called, by label.
 
     Raises:
-        UserError: as for ``find``.
+        UserError: as for ``load``.
     """
     import tensorflow_datasets as tfds
 
-    features = tfds.builder_from_directory(find(name, data_dir)).info.features
-    return list(features["label"].names)
+    folder = find(name, data_dir)
+    with _readable(folder):
+        return list(tfds.builder_from_directory(folder).info.features["label"].names)
 
 
 def _root(data_dir: str) -> pathlib.Path:

@@ -8,7 +8,6 @@ import os
 import pathlib
 import sys
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,8 +20,8 @@ from PIL import Image
 from softshare_jax.errors import UserError
 
 URL = "https://www.cs.toronto.edu/~kriz/"
-# A connection that has not answered by then counts as missing.
-TIMEOUT_SECONDS = 4.0
+# A server that has not answered by then counts as out of reach; one that has may pause for longer.
+ANSWER_SECONDS, PAUSE_SECONDS = 2.0, 60.0
 
 
 class Archive(NamedTuple):
@@ -102,16 +101,19 @@ def _fetch(name: str, file: pathlib.Path) -> None:
     """Downloads an archive; the file appears complete or not at all."""
     url = URL + file.name
     try:
-        answer = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
+        urllib.request.urlopen(url, timeout=ANSWER_SECONDS).close()
+        answer = urllib.request.urlopen(url, timeout=PAUSE_SECONDS)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise UserError(
-            f"{name} is not in {file.parents[1]} and {url} cannot be reached ({reason}): put {file.name} into "
-            f"{file.parent}, or name a folder that holds the data set with --config.data_dir=DIR"
+            f"{name} is not in {file.parents[1]} and {url} cannot be reached ({reason}): "
+            f"put {file.name} into {file.parent}, "
+            "or name a folder that holds the data set with --config.data_dir=DIR"
         ) from error
-    with answer, tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
+    partial_file = file.with_name(file.name + ".partial")
+    with answer, open(partial_file, "wb") as partial:
         try:
             total, done = int(answer.headers.get("Content-Length") or 0), 0
             while block := answer.read(1 << 20):
@@ -122,9 +124,9 @@ def _fetch(name: str, file: pathlib.Path) -> None:
             if done < total:  # a connection that closes early is no error to urllib
                 raise OSError(f"after {done} of {total} bytes")
             print(f"\rfetched {url}: {done >> 20} MB", flush=True)
-            os.replace(partial.name, file)
+            os.replace(partial_file, file)
         except (OSError, http.client.HTTPException) as error:
-            os.unlink(partial.name)
+            partial_file.unlink()
             raise UserError(f"the download of {url} broke off ({error}): try again") from error
 
 
@@ -133,7 +135,8 @@ def _check(file: pathlib.Path, sha256: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise UserError(
-            f"{file} is damaged, its SHA-256 is not that of the official archive: delete it and it is fetched again"
+            f"{file} is damaged, its SHA-256 is not that of the official archive: "
+            "delete it and it is fetched again"
         )
 
 

@@ -115,6 +115,8 @@ _FAMILIES = {"wrn": _wide_resnet, "cnn": _grid_cnn}
 
 def _check_templates(name: str, shared: bool, layers: int, templates: int | None) -> None:
     if shared and layers < 2:
-        raise UserError(f"{name}: groups of fewer than two layers have nothing to share, take a deeper network")
+        raise UserError(
+            f"{name}: groups of fewer than two layers have nothing to share, take a deeper network"
+        )
     if templates is not None and not 1 <= templates <= layers:
         raise UserError(f"{name}: {layers} layers share 1 to {layers} templates, not {templates}")

@@ -49,13 +49,12 @@ def materialize(plan: Plan, variables: Variables) -> dict:
             else:
                 rows.setdefault(member.path, []).append((member.index, layer))
         for path, pairs in rows.items():
-            indices, layers = zip(*pairs, strict=True)
-            stacks.setdefault(path, []).append((list(indices), _take(weights, layers)))
+            indices, chosen = zip(*pairs, strict=True)
+            stacks.setdefault(path, []).append((list(indices), _take(weights, chosen)))
     for path, parts in stacks.items():
         # A stack is gathered whole, so that what is compiled does not grow with its rows.
-        indices = np.concatenate([indices for indices, _ in parts])
-        weights = jnp.concatenate([weights for _, weights in parts])
-        leaves[path] = _take(weights, np.argsort(indices))
+        order = np.argsort(np.concatenate([indices for indices, _ in parts]))
+        leaves[path] = _take(jnp.concatenate([weights for _, weights in parts]), order)
     return tree.join(variables.get("params", {}), leaves)
 
 

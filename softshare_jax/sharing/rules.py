@@ -99,7 +99,7 @@ def _layers(leaves: Iterable[tuple[str, Any]], stacked: str | None) -> list[_Lay
         if match is None:
             layers.append((_natural(path), _Layer(Member(path), shape)))
             continue
-        stack = match[1] if match.re.groups else path
+        stack = match[1] if match.re.groups and match[1] is not None else path
         for row in range(shape[0]):
             order = [*_natural(stack), row, *_natural(path.removeprefix(stack))]
             layers.append((order, _Layer(Member(path, row), shape[1:])))

@@ -1,5 +1,7 @@
 """Hypothesis strategies for plans and their variables."""
 
+import itertools
+
 import hypothesis.strategies as st
 import jax
 import numpy as np
@@ -26,4 +28,32 @@ def shared(draw) -> tuple[Plan, dict]:
         coefficients[name] = random.normal(size=(layers, k)).astype(np.float32)
     params = {"private": {"bias": random.normal(size=3).astype(np.float32)}}
     variables = {"params": params, "templates": templates, "coefficients": coefficients}
+    return Plan(tuple(groups)), jax.tree.map(jax.numpy.asarray, variables)
+
+
+@st.composite
+def stacks(draw) -> tuple[Plan, dict]:
+    """A plan over the rows of one or two stacks, dealt out to up to three groups in any order."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.sampled_from([(3,), (2, 3)]))
+    lengths = draw(st.lists(st.integers(2, 9), min_size=1, max_size=2))
+    rows = [Member(f"stack_{i}/kernel", row) for i, length in enumerate(lengths) for row in range(length)]
+    order = draw(st.sampled_from(["as they stand", "backwards", "shuffled"]))
+    if order == "backwards":
+        rows.reverse()
+    elif order == "shuffled":
+        random.shuffle(rows)
+    number = draw(st.integers(1, min(3, len(rows) // 2)))
+    # Every n-th row to a group, which is evenly spaced, or one run of rows after the other.
+    deal = [rows[i::number] for i in range(number)]
+    if draw(st.booleans()):
+        ends = np.cumsum([0, *map(len, deal)])
+        deal = [rows[start:end] for start, end in itertools.pairwise(ends)]
+    groups, templates, coefficients = [], {}, {}
+    for i, members in enumerate(deal):
+        k = draw(st.integers(1, len(members)))
+        groups.append(Group(f"group_{i}", tuple(members), k, shape))
+        templates[f"group_{i}"] = random.normal(size=(k, *shape)).astype(np.float32)
+        coefficients[f"group_{i}"] = random.normal(size=(len(members), k)).astype(np.float32)
+    variables = {"params": {}, "templates": templates, "coefficients": coefficients}
     return Plan(tuple(groups)), jax.tree.map(jax.numpy.asarray, variables)

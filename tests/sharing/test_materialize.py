@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from softshare_jax.sharing.materialization import stack_members
-from tests.sharing.strategies import shared
+from tests.sharing.strategies import shared, stacks
 
 
 def layer_weights(plan, params):
@@ -34,6 +34,24 @@ def test_every_weight_is_its_combination_of_templates(case):
             expected = sum(alpha[i, j] * templates[j] for j in range(len(templates)))
             np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-5)
     assert params["private"] == variables["params"]["private"]
+
+
+@settings(max_examples=12)
+@given(stacks())
+def test_rows_of_stacks_come_from_any_layers_of_any_groups(case):
+    plan, variables = case
+    params = jax.tree.map(np.asarray, sharing.materialize(plan, variables))
+    seen = {}
+    for group in plan.groups:
+        alpha, templates = (np.asarray(variables[c][group.name]) for c in ("coefficients", "templates"))
+        for layer, member in enumerate(group.members):
+            stack = params[member.path.split("/")[0]]["kernel"]
+            expected = sum(alpha[layer, j] * templates[j] for j in range(group.templates))
+            np.testing.assert_allclose(stack[member.index], expected, rtol=1e-4, atol=1e-5)
+            seen.setdefault(member.path, set()).add(member.index)
+    assert {path: len(params[path.split("/")[0]]["kernel"]) for path in seen} == {
+        path: len(rows) for path, rows in seen.items()
+    }
 
 
 @given(shared())

@@ -96,6 +96,67 @@ def test_by_regex_stacked():
     assert group.shape == (3, 3)
 
 
+def names(group):
+    return [str(member) for member in group.members]
+
+
+def two_convs(rows, shape=(3, 3)):
+    return {f"conv{i}": {"kernel": jnp.zeros((rows, *shape))} for i in (1, 2)}
+
+
+def test_without_a_parenthesis_leaves_of_a_stack_follow_each_other():
+    rule = by_regex({"g": r"blocks/conv\d/kernel"}, stacked=r".*blocks/.*")
+    (group,) = rule({"blocks": two_convs(2)}).groups
+    assert names(group) == [f"blocks/conv{i}/kernel[{row}]" for i in (1, 2) for row in (0, 1)]
+
+
+def test_the_leaves_of_a_named_stack_run_together_row_by_row():
+    # Eleven rows and ten leaves: numbers count by value, rows as well as names.
+    stack = {f"conv{i}": {"kernel": jnp.zeros((11, 3))} for i in range(1, 11)}
+    (group,) = by_regex({"g": ".*"}, stacked=r"(.*blocks)/.*")({"blocks": stack}).groups
+    assert names(group) == [f"blocks/conv{i}/kernel[{row}]" for row in range(11) for i in range(1, 11)]
+    assert group.shape == (3,)
+
+
+def test_two_stacks_come_one_after_the_other():
+    tree = {"stage_10": {"blocks": two_convs(2)}, "stage_9": {"blocks": two_convs(3)}}
+    (group,) = by_regex({"g": ".*/kernel"}, stacked=r"(.*/blocks)/.*")(tree).groups
+    assert names(group) == [
+        f"stage_{stage}/blocks/conv{i}/kernel[{row}]"
+        for stage, rows in ((9, 3), (10, 2))
+        for row in range(rows)
+        for i in (1, 2)
+    ]
+
+
+def test_a_stack_beside_leaves_that_are_one_layer():
+    tree = {
+        "blocks_1": two_convs(2),
+        "blocks_0": {"kernel": jnp.zeros((3, 3))},
+        "blocks_2": {"kernel": jnp.zeros((3, 3))},
+    }
+    rule = by_regex({"g": ".*/kernel"}, templates=2, stacked=r"(blocks_1)/.*")
+    (group,) = rule(tree).groups
+    inside = [f"blocks_1/conv{i}/kernel[{row}]" for row in (0, 1) for i in (1, 2)]
+    assert names(group) == ["blocks_0/kernel", *inside, "blocks_2/kernel"]
+    assert (group.templates, group.shape) == (2, (3, 3))
+
+
+def test_a_parenthesis_that_takes_no_part_names_no_stack():
+    # One of two alternatives has a stack of several leaves, the other is a stack by itself.
+    tree = {"a": two_convs(2), "b": {"kernel": jnp.zeros((2, 3, 3))}}
+    (group,) = by_regex({"g": ".*"}, stacked=r"(a)/.*|b/kernel")(tree).groups
+    inside = [f"a/conv{i}/kernel[{row}]" for row in (0, 1) for i in (1, 2)]
+    assert names(group) == [*inside, "b/kernel[0]", "b/kernel[1]"]
+
+
+def test_by_shape_takes_stacks_by_name_too():
+    plan = by_shape(stacked=r"(.*blocks)/.*")({"blocks": two_convs(2), "head": jnp.zeros((3, 10))})
+    (group,) = plan.groups
+    assert group.name == "3x3"
+    assert names(group) == [f"blocks/conv{i}/kernel[{row}]" for row in (0, 1) for i in (1, 2)]
+
+
 def test_by_shape_keeps_vectors_singletons_and_embeddings_private():
     tree = {
         **params(3),

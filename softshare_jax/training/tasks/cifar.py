@@ -34,12 +34,12 @@ class CifarTask(Task):
         self.evaluated = "validation" if data.validation_examples else "test"
 
     def prepare(self) -> None:
-        """Fetches the data set where it is missing.
+        """Reads the data set, and fetches it where it is missing.
 
         Raises:
-            UserError: it cannot be had.
+            UserError: it cannot be had, or has fewer images than the config asks for.
         """
-        cifar.find(self._data.name, self._data_dir)
+        self.load("train", 0)
 
     def phase_name(self, phase: int) -> str:
         """Returns the name of the data set."""

@@ -1,0 +1,135 @@
+"""The shipped configs of CIFAR, shrunk, on fake data through the real commands."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from softshare_jax.training.records import read_metrics, read_similarity
+from softshare_jax.training.workdir import Workdir
+from tests import cifar as fakes
+from tests import tiny
+
+CONFIG = "--config=configs/cifar10.py:swrn-16-1-1-cutout"
+# With a constant rate a shorter run is the start of a longer one.
+SETTINGS = {
+    "optimizer__average": 0.9,
+    "optimizer__schedule": "constant",
+    "optimizer__milestones": "()",
+    "data__label_smoothing": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """A folder with fakes of both data sets: 20 images to train on, 7 to test."""
+    root = tmp_path_factory.mktemp("tfds")
+    for name in ("cifar10", "cifar100"):
+        fakes.write_directory(fakes.fake(name, train=20, test=7), root)
+    return root
+
+
+def succeeds(command, *arguments):
+    result = tiny.run(command, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def checksum(out):
+    (found,) = re.findall(r"parameter checksum ([0-9a-f]{16})", out)
+    return found
+
+
+def train(workdir, data_dir, duration="6 steps"):
+    flags = tiny.cifar_flags(data_dir, duration=duration, **SETTINGS)
+    return succeeds("main", CONFIG, *flags, f"--workdir={workdir}")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+    """A finished run of CIFAR-10 with images held out, and what it printed."""
+    workdir = Workdir(tmp_path_factory.mktemp("cifar") / "run")
+    return workdir, train(workdir.root, data_dir)
+
+
+def test_what_a_run_writes(trained):
+    workdir, out = trained
+    assert "stage_1 of 2 layers with 1 templates; stage_2" in out
+    config = json.loads(workdir.config_file.read_text())
+    assert (config["model"], config["data"]["cutout"], config["dropout"]) == ("swrn-16-1-1", 16, 0.0)
+    records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
+    assert list(records) == [2, 3, 4, 6]
+    always = {"step", "phase", "train/loss", "train/accuracy", "time/seconds"}
+    evaluated = {"eval/loss", "eval/accuracy", "target/accuracy"}
+    assert set(records[2]) == set(records[4]) == always
+    assert set(records[3]) == always | evaluated
+    # Images are held out, so the test split has its turn at the end alone.
+    assert set(records[6]) == always | evaluated | {"test/loss", "test/accuracy"}
+    seconds = [record["time/seconds"] for record in records.values()]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    # Of 4 images held out, and of 7 to test.
+    assert records[6]["eval/accuracy"] * 4 == pytest.approx(round(records[6]["eval/accuracy"] * 4))
+    assert records[6]["test/accuracy"] * 7 == pytest.approx(round(records[6]["test/accuracy"] * 7), abs=1e-5)
+
+
+def test_similarity_at_each_evaluation(trained):
+    history = read_similarity(trained[0])
+    assert list(history) == [0, 3, 6]
+    for measures in history.values():
+        assert set(measures) == {"weights", "coefficients"}
+        for groups in measures.values():
+            # One template: layers are parallel.
+            assert set(groups) == {"stage_1", "stage_2", "stage_3"}
+            for matrix in groups.values():
+                np.testing.assert_allclose(matrix, np.ones((2, 2)), atol=2e-3)
+
+
+def test_evaluate_fold_and_go_on(tmp_path, trained, data_dir):
+    workdir, _ = trained
+    (last,) = (r for r in read_metrics(workdir.metrics_file) if r["step"] == 6)
+    out = succeeds("main", "--mode=evaluate", f"--workdir={workdir.root}")
+    loss, accuracy = map(
+        float, re.findall(r"step 6  cifar10  eval/loss ([\d.]+)  eval/accuracy ([\d.]+)", out)[0]
+    )
+    assert loss == pytest.approx(last["test/loss"], rel=1e-3)
+    assert accuracy == pytest.approx(last["test/accuracy"], abs=1e-4)
+
+    folded = tmp_path / "folded"
+    succeeds("fold", f"--workdir={workdir.root}", f"--output={folded}", "--threshold=0")
+    certificate = json.loads((folded / "certificate.json").read_text())
+    assert certificate["loops"] == dict.fromkeys(("stage_1", "stage_2", "stage_3"), "(1)×2")
+    # One template already is one layer: folding changes no weight but by rounding.
+    assert certificate["metric"]["drop"] == pytest.approx(0, abs=1e-6)
+
+    assert "going on from step 6 of 9" in train(folded, data_dir, "9 steps")
+    steps = [record["step"] for record in read_metrics(folded / "metrics.jsonl")]
+    assert steps == [2, 3, 4, 6, 8, 9]
+
+
+def test_cifar100_with_dropout(tmp_path, data_dir):
+    flags = tiny.cifar_flags(data_dir, data__train_examples=20, data__validation_examples=0)
+    config = "--config=configs/cifar100.py:wrn-10-1-dropout"
+    out = succeeds("main", config, *flags, f"--workdir={tmp_path}")
+    assert "shared: nothing" in out
+    assert json.loads((tmp_path / "config.json").read_text())["dropout"] == 0.3
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    # Nothing is held out, so the test split is what is measured.
+    assert {key for record in records for key in record} >= {"eval/accuracy", "target/accuracy"}
+    assert not {key for record in records for key in record if key.startswith("test/")}
+    # Of 100 classes, at the start.
+    assert 2 < records[0]["train/loss"] < 20
+    assert not (tmp_path / "similarity").exists()
+
+
+def test_a_run_with_an_average_goes_on_as_if_it_had_not_stopped(tmp_path, trained, data_dir):
+    workdir, whole = trained
+    assert checksum(train(tmp_path, data_dir, "4 steps")) != checksum(whole)
+    gone_on = train(tmp_path, data_dir)
+    assert "going on from step 4 of 6" in gone_on
+    assert checksum(gone_on) == checksum(whole)
+    last = [read_metrics(folder / "metrics.jsonl")[-1] for folder in (tmp_path, workdir.root)]
+    for key in ("eval/loss", "eval/accuracy", "test/loss"):
+        assert last[0][key] == last[1][key]
