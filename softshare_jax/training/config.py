@@ -20,6 +20,7 @@ CHANGEABLE = (
     "keep_checkpoints",
     "steps_per_dispatch",
     "profile_steps",
+    "scan_blocks",
 )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-import tensorboardX
 
 from softshare_jax.training.workdir import Workdir
 
@@ -20,6 +19,8 @@ class Records:
 
     def __init__(self, workdir: Workdir, step: int):
         """Opens the records to go on after ``step``, and notes on which devices."""
+        import tensorboardX  # it imports torch where there is one, seconds that mistakes need not wait for
+
         self._workdir = workdir
         self._start = time.monotonic()
         kept = [record for record in read_metrics(workdir.metrics_file) if record["step"] <= step]

@@ -1,0 +1,6 @@
+"""PyTorch is an extra: where it is missing the tests against it are skipped."""
+
+import importlib.util
+
+# Collected for its doctests as every module is, which would import torch.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["twin.py"]
