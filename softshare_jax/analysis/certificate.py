@@ -26,8 +26,8 @@ def certify(before: Trained, after: Trained, threshold: float, measure: sharing.
     task = before.experiment.task
     phase = task.phases - 1
     plain = [run.experiment.to_plain(run.variables) for run in (before, after)]
-    scores = [before.experiment.evaluate(variables, phase, "test")[task.score] for variables in plain]
-    logits = [before.experiment.predict(variables, phase) for variables in plain]
+    tested = [before.experiment.test(variables, phase) for variables in plain]
+    scores, logits = [found[task.score] for found, _ in tested], [logits for _, logits in tested]
     numbers = [count(run.variables).total for run in (before, after)]
     # Before the fold every layer that mixes templates counts, however similar it is to another.
     groups = before.experiment.plan.groups

@@ -1,6 +1,8 @@
 """A config made into functions: network, plan, initial state, steps and evaluation."""
 
 import functools
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -151,18 +153,33 @@ class Experiment:
             phase: whose examples.
             split: ``None`` for the one that is measured during training.
         """
-        data = self.task.load(split or self.task.evaluated, phase)
         metrics = self.task.metrics.empty()
-        for start in range(0, len(data["images"]), self.config.batch_size):
-            metrics = metrics.merge(self._evaluate_batch(plain, data, start)[0])
+        for measured, _ in self._evaluated(plain, phase, split or self.task.evaluated):
+            metrics = metrics.merge(measured)
         return {name: float(value) for name, value in metrics.compute().items()}
 
-    def predict(self, plain: dict[str, Any], phase: int, number: int | None = None) -> np.ndarray:
-        """Returns the logits of test examples of a phase, ``[N, ...]``: the first ``number`` or all."""
-        data = self.task.load("test", phase)
-        number = number or len(data["images"])
-        starts = range(0, number, self.config.batch_size)
-        return np.concatenate([self._evaluate_batch(plain, data, s)[1] for s in starts])[:number]
+    def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
+        """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase."""
+        metrics, logits = self.task.metrics.empty(), []
+        for measured, some in self._evaluated(plain, phase, "test"):
+            metrics = metrics.merge(measured)
+            logits.append(np.asarray(some))
+        number = len(self.task.load("test", phase)["images"])
+        scores = {name: float(value) for name, value in metrics.compute().items()}
+        return scores, np.concatenate(logits)[:number]
+
+    def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
+        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
+        batches = itertools.islice(
+            self._evaluated(plain, phase, "test"), -(-number // self.config.batch_size)
+        )
+        return np.concatenate([logits for _, logits in batches])[:number]
+
+    def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
+        """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
+        data = self.task.load(split, phase)
+        for start in range(0, len(data["images"]), self.config.batch_size):
+            yield self._evaluate_batch(plain, data, start)
 
     @functools.cached_property
     def _evaluate_batch(self):
