@@ -1,13 +1,11 @@
 """The report: what is on the page, what is in the figures folder, and what is said to be missing."""
 
-import base64
 import dataclasses
-import html.parser
 import io
 import json
+import re
 import shutil
 import sys
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -24,73 +22,7 @@ from softshare_jax.reporting.write import write_report
 from softshare_jax.training.loop import train
 from softshare_jax.training.workdir import Workdir
 from tests import tiny
-
-VOID = {"meta", "link", "img", "source", "br"}
-
-
-class Page(html.parser.HTMLParser):
-    """What the tests look at: the text, the headings, every reference and every image."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.headings: list[str] = []
-        self.references: list[str] = []
-        self.ids: list[str] = []
-        self.images: list[dict] = []
-        self.cells: list[list[str]] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append(attributes)
-        if tag == "tr":
-            self.cells.append([])
-        if tag in ("td", "th"):
-            self.cells[-1].append("")
-        if tag in ("h1", "h2", "h3"):
-            self.headings.append("")
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        self.references += [attributes[key] for key in ("src", "href", "srcset") if key in attributes]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            assert "url(" not in data
-            assert "@import" not in data
-            return
-        self.words += data.split()
-        if self.open and self.open[-1] in ("h1", "h2", "h3"):
-            self.headings[-1] += data
-        if {"td", "th"} & set(self.open):
-            self.cells[-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
-
-
-def read_page(workdir: Workdir) -> Page:
-    """Parses a report and checks that it needs nothing else and that its images are whole."""
-    page = Page(workdir.report_file.read_text())
-    for reference in page.references:
-        assert urlsplit(reference).scheme in ("", "data"), reference[:60]
-        if reference.startswith("#"):
-            assert reference[1:] in page.ids
-        elif reference != "data:,":
-            kind, encoded = reference.removeprefix("data:image/").split(";base64,")
-            image = Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)))
-            image.load()
-            assert image.format.lower() == kind
-    assert all(image["alt"] for image in page.images)
-    return page
+from tests.reporting_page import read_page
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +87,7 @@ def test_page_of_several_runs(reported):
 def test_summary_has_a_line_for_each_run(reported):
     page = read_page(reported["trained"])
     header, *lines = page.cells[:4]
-    assert header == ["run", "model", "step", "f1", "parameters", "distinct layers", "would fold to"]
+    assert header == ["run", "model", "step", "f1", "time", "parameters", "distinct layers", "would fold to"]
     by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
     # 4 layers of 3x3x6x6 numbers and 16 coefficients; private: stem 18, norms 48, head 7.
     assert by_name["trained"]["parameters"] == f"{4 * 324 + 16 + 73:,}"
@@ -165,6 +97,7 @@ def test_summary_has_a_line_for_each_run(reported):
     assert by_name["folded"]["distinct layers"] == "1"
     assert by_name["unshared"]["distinct layers"] == "–"
     assert {line["step"] for line in by_name.values()} == {"16"}
+    assert all(re.fullmatch(r"[\d.]+ (s|min)", line["time"]) for line in by_name.values())
     certificate = json.loads(reported["folded"].certificate_file.read_text())
     assert by_name["folded"]["f1"] == f"{certificate['metric']['after']:.4f}"
     records = [json.loads(line) for line in reported["trained"].metrics_file.read_text().splitlines()]

@@ -34,6 +34,7 @@ class Run:
         metrics: the records, in order.
         history: recorded similarity matrices, step -> measure -> group -> ``[L, L]``.
         certificate: of the fold that made this workdir.
+        devices: on what it was trained, a line for each start: ``device``, its kind, and ``devices``.
         missing: a sentence for everything that is not there.
     """
 
@@ -46,6 +47,7 @@ class Run:
     metrics: tuple[dict, ...] = ()
     history: History = dataclasses.field(default_factory=dict)
     certificate: dict[str, Any] | None = None
+    devices: tuple[dict, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -80,8 +82,20 @@ def collect(workdir: Workdir) -> Run:
     certificate = None
     if workdir.certificate_file.exists():
         certificate = _attempt(lambda: _certificate(workdir), "certificate", missing)
+    # Runs of earlier versions have none, which is no fault of theirs.
+    devices = _attempt(lambda: _devices(workdir), "list of devices", missing) or ()
     return Run(
-        workdir, config, plan, experiment, step, variables, metrics, history, certificate, tuple(missing)
+        workdir,
+        config,
+        plan,
+        experiment,
+        step,
+        variables,
+        metrics,
+        history,
+        certificate,
+        devices,
+        tuple(missing),
     )
 
 
@@ -121,6 +135,11 @@ def _history(workdir: Workdir) -> History:
     if not history:
         raise UserError(f"{workdir.similarity} holds no matrices")
     return history
+
+
+def _devices(workdir: Workdir) -> tuple[dict, ...]:
+    found = records.read_metrics(workdir.devices_file)
+    return tuple(d for d in found if isinstance(d, dict) and {"device", "devices"} <= set(d))
 
 
 def _certificate(workdir: Workdir) -> dict[str, Any]:

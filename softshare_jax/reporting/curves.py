@@ -90,7 +90,16 @@ def draw_curves(
         if steps:
             color = getattr(theme, curve.color)
             marker = "o" if len(steps) == 1 else None
-            axes.plot(steps, values, color=color, label=curve.label, linewidth=1.8, marker=marker)
+            # A point at the last step is not cut in half.
+            axes.plot(
+                steps,
+                values,
+                color=color,
+                label=curve.label,
+                linewidth=1.8,
+                marker=marker,
+                clip_on=marker is None,
+            )
     if logarithmic:
         axes.set_yscale("log")
         axes.tick_params(which="minor", length=0, labelsize=0)

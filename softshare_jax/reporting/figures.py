@@ -8,13 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.reporting import animation, curves, diagram, examples, matrices, tables
+from softshare_jax.reporting import animation, curves, diagram, epochs, matrices, scores, tables
 from softshare_jax.reporting.collect import Run
-from softshare_jax.reporting.headline import score_name
 from softshare_jax.reporting.picture import Picture, draw
 
-# Of the first test examples so many are predicted, to choose from.
-PREDICTED = 64
 # Figures of more groups would make a page that nobody scrolls through.
 MOST_GROUPS = 8
 # Of all animations of a page in one theme.
@@ -101,7 +98,7 @@ def _group(
     evolution = animated = None
     if len(history) > 1:
         first = {step: next(iter(at.values())) for step, at in history.items()}
-        chosen = {step: history[step] for step in matrices.spaced_steps(first)}
+        chosen = {f"step {step:,}": history[step] for step in matrices.spaced_steps(first)}
         evolution = draw(
             f"evolution-{file}.png",
             f"Layer similarity matrices of group {name} at {len(chosen)} steps",
@@ -117,24 +114,55 @@ def _group(
     return GroupPart(name, loops, folding, heat_maps, evolution, animated)
 
 
-def draw_curves(run: Run) -> tuple[Picture, ...]:
-    """Draws loss and score over training, as far as they were recorded."""
-    if not run.metrics:
-        return ()
-    names: list[str] = []
+def draw_epochs(run: Run) -> Picture | None:
+    """Draws how all groups came to share, where the run has a similarity history and no curriculum."""
+    groups = group_names(run)[:MOST_GROUPS]
+    if run.experiment is None or run.experiment.task.phases > 1 or len(run.history) < 2:
+        return None
+    measure = "coefficients"
+    history = {
+        epochs.label(step, run.experiment.steps_per_epoch): run.history[step].get(measure, {})
+        for step in epochs.nearest_steps(list(run.history), run.experiment.total_steps)
+    }
+    return draw(
+        "epochs.png",
+        f"Layer similarity matrices of {len(groups)} groups, measured on {measure}, at {len(history)} times",
+        functools.partial(matrices.draw_evolution, history, groups),
+    )
+
+
+def phase_names(run: Run) -> list[str]:
+    """Returns the names of the phases of a curriculum; numbers where there is no config."""
     if run.experiment is not None:
         task = run.experiment.task
         names = [task.phase_name(phase) for phase in range(task.phases)]
     else:
         last = max((band.phase for band in curves.phase_bands(run.metrics)), default=-1)
         names = [f"phase {phase + 1}" for phase in range(last + 1)]
-    score = score_name(run)
-    loss_curves = [curves.Curve("train/loss", "training", "train"), curves.Curve("eval/loss", "test", "now")]
-    score_curves = [
-        curves.Curve(f"train/{score}", "training", "train"),
-        curves.Curve(f"eval/{score}", "test, current phase", "now"),
-        curves.Curve(f"target/{score}", "test, last phase", "target"),
+    return names if len(names) > 1 else []
+
+
+def draw_curves(run: Run) -> tuple[Picture, ...]:
+    """Draws loss and score over training, as far as they were recorded."""
+    if not run.metrics:
+        return ()
+    names, score, evaluated = phase_names(run), scores.score_name(run), scores.evaluated(run)
+    loss_curves = [
+        curves.Curve("train/loss", "training", "train"),
+        curves.Curve("eval/loss", evaluated, "now"),
     ]
+    score_curves = [curves.Curve(f"train/{score}", "training", "train")]
+    if names:
+        score_curves += [
+            curves.Curve(f"eval/{score}", f"{evaluated}, current phase", "now"),
+            curves.Curve(f"target/{score}", f"{evaluated}, last phase", "target"),
+        ]
+    else:
+        score_curves += [
+            curves.Curve(f"eval/{score}", evaluated, "now"),
+            # Measured at the end alone, where images are held out.
+            curves.Curve(f"test/{score}", "test", "target"),
+        ]
     drawn = []
     for file, title, lines, logarithmic in [
         ("loss.png", "loss", loss_curves, True),
@@ -146,28 +174,3 @@ def draw_curves(run: Run) -> tuple[Picture, ...]:
             )
             drawn.append(draw(file, f"{title} over training steps", figure))
     return tuple(drawn)
-
-
-def draw_examples(run: Run) -> tuple[tuple[Picture, ...], int]:
-    """Predicts some test examples of the last phase and draws the most telling ones.
-
-    Returns:
-        The pictures, and from how many examples they were chosen; none without a checkpoint.
-    """
-    if run.experiment is None or run.variables is None:
-        return (), 0
-    experiment = run.experiment
-    phase = experiment.task.phases - 1
-    number = min(PREDICTED, experiment.config.data.test_examples)
-    data = experiment.task.load("test", phase)
-    logits = experiment.predict(experiment.to_plain(run.variables), phase, number)
-    images, labels = (np.asarray(data[name][:number]) for name in ("images", "labels"))
-    chosen = examples.choose(examples.from_arrays(images, labels, logits))
-    drawn = []
-    for file, title, some in zip(
-        ("examples-long.png", "examples-errors.png"), ("longest paths", "most errors"), chosen, strict=True
-    ):
-        if some:
-            figure = functools.partial(examples.draw_examples, some, title)
-            drawn.append(draw(file, f"Test examples with predictions: {title}", figure))
-    return tuple(drawn), number

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
-from softshare_jax.reporting import tables
+from softshare_jax.reporting import cost, scores, tables
 from softshare_jax.reporting.collect import Run
 
 
@@ -16,31 +16,27 @@ class Fact:
     remark: str = ""
 
 
-def score_name(run: Run) -> str:
-    """Returns the name of the score, from the records where there is no config."""
-    if run.experiment is not None:
-        return run.experiment.task.score
-    named = (key for record in run.metrics for key in record if key.startswith("target/"))
-    return next(named, "target/score").removeprefix("target/")
-
-
 def facts(
     run: Run, table: tables.ParameterTable | None, assignment: tables.Assignment | None
 ) -> Iterator[Fact]:
-    """Yields what is known of a run's step, score, parameters and distinct layers."""
+    """Yields what is known of a run's step, score, time, parameters and distinct layers."""
     step = run.step if run.step is not None else (run.metrics[-1]["step"] if run.metrics else None)
     if step is not None:
         of = f"of {run.experiment.total_steps:,}" if run.experiment else ""
         source = "" if run.step is not None else "last record"
         yield Fact("step", f"{step:,}", ", ".join(filter(None, [of, source])))
-    name = score_name(run)
-    score = tables.score(run.metrics, name, run.step, run.certificate)
+    score = _score(run)
     if score is not None:
+        name, value = scores.shown(scores.score_name(run), score.value)
         phase = (
             run.experiment.task.phase_name(run.experiment.task.phases - 1) if run.experiment else "last phase"
         )
         late = "" if score.step == step else f", at step {score.step:,}"
-        yield Fact(name, f"{score.value:.4f}", f"test, {phase}{late}")
+        yield Fact(name, value, f"{scores.SPLITS[score.split]}, {phase}{late}")
+    spent = cost.seconds(run, step)
+    if spent is not None:
+        devices = cost.devices(run)
+        yield Fact("time", cost.duration(spent), f"on {devices}" if devices else "")
     if table is not None:
         remark = (
             f"{table.fraction:.1%} of the unshared {table.unshared:,}" if table.rows else "nothing shared"
@@ -52,3 +48,15 @@ def facts(
         if run.certificate is None:
             remark = f"preview at similarity {tables.PREVIEW_THRESHOLD}"
             yield Fact("would fold to", str(tables.distinct(assignment.after)), remark)
+
+
+def _score(run: Run) -> scores.Measured | None:
+    """Returns the score of the checkpoint, or of the last record without one."""
+    name = scores.score_name(run)
+    if run.experiment is not None and name == scores.ACCURACY:
+        measured = [one for one in scores.accuracies(run) if run.step is None or one.step <= run.step]
+        return scores.newest(measured)
+    score = tables.score(run.metrics, name, run.step, run.certificate)
+    return (
+        None if score is None else scores.Measured(score.value, score.step, "test" if run.experiment else "")
+    )

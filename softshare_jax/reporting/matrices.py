@@ -57,32 +57,32 @@ def spaced_steps(history: Mapping[int, np.ndarray], number: int = 8) -> list[int
 
 
 def draw_evolution(
-    history: Mapping[int, Mapping[str, np.ndarray]], measures: Sequence[str], theme: Theme
+    history: Mapping[str, Mapping[str, np.ndarray]], rows: Sequence[str], theme: Theme
 ) -> Figure:
-    """Draws small multiples: a row for each measure, a column for each step.
+    """Draws small multiples over time: a column for each time.
 
     Args:
-        history: step -> measure -> ``[L, L]``, the steps to draw in order.
-        measures: the rows.
+        history: name of the time -> row -> ``[L, L]``, the columns to draw in order.
+        rows: names of the rows, such as measures or groups.
         theme: colours.
     """
     side, gap, left, bottom = 1.12, 0.1, 0.34, 0.12
     width = left + len(history) * (side + gap) + 0.55
-    height = bottom + len(measures) * (side + gap) + 0.3
+    height = bottom + len(rows) * (side + gap) + 0.3
     figure = new_figure(max(width, 3.2), height, theme)
-    for column, (step, matrices) in enumerate(history.items()):
-        for row, measure in enumerate(measures):
-            x, y = left + column * (side + gap), bottom + (len(measures) - 1 - row) * (side + gap)
+    for column, (time, matrices) in enumerate(history.items()):
+        for row, name in enumerate(rows):
+            x, y = left + column * (side + gap), bottom + (len(rows) - 1 - row) * (side + gap)
             axes = add_axes(figure, x, y, side, side, theme)
             axes.set(xticks=[], yticks=[])
-            if measure in matrices:
-                _show(axes, matrices[measure], theme)
+            if name in matrices:
+                _show(axes, matrices[name], theme)
             if row == 0:
-                axes.set_title(f"step {step:,}", color=theme.ink, fontsize=9.5, pad=5)
+                axes.set_title(time, color=theme.ink, fontsize=9.5, pad=5)
             if column == 0:
-                axes.set_ylabel(measure, color=theme.muted, fontsize=9.5, labelpad=5)
+                axes.set_ylabel(name, color=theme.muted, fontsize=9.5, labelpad=5, parse_math=False)
     x = left + len(history) * (side + gap) + 0.04
-    _scale(add_axes(figure, x, bottom, 0.1, len(measures) * (side + gap) - gap, theme), theme)
+    _scale(add_axes(figure, x, bottom, 0.1, len(rows) * (side + gap) - gap, theme), theme)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from softshare_jax.reporting import figures, headline, tables
+from softshare_jax.reporting import comparison, figures, headline, predictions, tables
 from softshare_jax.reporting.collect import Run
 from softshare_jax.reporting.picture import Picture
 
@@ -18,13 +18,15 @@ class Section:
         shares: whether the plan has groups; ``None`` where there is no plan.
         preview: whether folding is a preview rather than done.
         groups: figures by group; ``left_out`` groups have none.
-        curves: learning curves.
-        examples: test examples, and ``judged``, how many they were chosen from.
+        epochs: how all groups came to share, in one picture.
+        curves: learning curves, and ``bands``, whether they show the phases of a curriculum.
+        examples: test examples, and ``examples_text``, what there is to see.
         certificate: of a folded run, and its lines.
         parameters: the table of parameters.
         steps: first and last step of the similarity history.
         similarity_step: of the similarity matrices that are shown as the present ones.
         summary: what the summary of several runs says, by column.
+        result: what the comparison of several runs says; ``None`` for what is no classifier.
     """
 
     name: str
@@ -35,15 +37,18 @@ class Section:
     preview: bool = True
     groups: tuple[figures.GroupPart, ...] = ()
     left_out: int = 0
+    epochs: Picture | None = None
     curves: tuple[Picture, ...] = ()
+    bands: bool = False
     examples: tuple[Picture, ...] = ()
-    judged: int = 0
+    examples_text: str = ""
     certificate: dict | None = None
     certificate_rows: tuple[tuple[str, str, str, str], ...] = ()
     parameters: tables.ParameterTable | None = None
     steps: tuple[int, int] | None = None
     similarity_step: int | None = None
     summary: dict[str, str] = dataclasses.field(default_factory=dict)
+    result: comparison.Result | None = None
 
     @property
     def pictures(self) -> list[Picture]:
@@ -54,7 +59,7 @@ class Section:
             for picture in (group.diagram, *group.matrices, group.evolution, group.animation)
             if picture is not None
         ]
-        return [*by_group, *self.curves, *self.examples]
+        return [*by_group, *([self.epochs] if self.epochs else []), *self.curves, *self.examples]
 
 
 def make_section(run: Run, name: str, runs: int = 1) -> Section:
@@ -64,7 +69,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
     if plan is not None and plan.groups and run.variables is not None:
         assignment = tables.assignment(plan, run.variables, run.certificate is not None)
     table = tables.parameter_table(experiment) if experiment is not None and plan is not None else None
-    pictures, judged = figures.draw_examples(run)
+    predicted = predictions.draw_predictions(run)
     groups = figures.draw_groups(run, assignment, runs)
     facts = tuple(headline.facts(run, table, assignment))
     steps = list(run.history)
@@ -72,18 +77,21 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         name=name,
         model=run.config.model if run.config else "",
         facts=facts,
-        missing=run.missing,
+        missing=(*run.missing, *predicted.missing),
         shares=None if plan is None else bool(plan.groups),
         preview=run.certificate is None,
         groups=groups,
         left_out=len(figures.group_names(run)) - len(groups),
+        epochs=figures.draw_epochs(run),
         curves=figures.draw_curves(run),
-        examples=pictures,
-        judged=judged,
+        bands=bool(figures.phase_names(run)),
+        examples=predicted.pictures,
+        examples_text=predicted.text,
         certificate=run.certificate,
         certificate_rows=tuple(tables.certificate_rows(run.certificate)) if run.certificate else (),
         parameters=table,
         steps=(steps[0], steps[-1]) if steps else None,
         similarity_step=run.step if assignment is not None else max(steps, default=None),
         summary={fact.name: fact.value for fact in facts},
+        result=comparison.result(run, name, table),
     )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from softshare_jax import sharing
 from softshare_jax.analysis.parameters import Parameters, count
+from softshare_jax.reporting import scores
 from softshare_jax.sharing.loops import Step
 from softshare_jax.training.experiment import Experiment
 
@@ -161,10 +162,12 @@ def certificate_rows(certificate: dict[str, Any]) -> list[tuple[str, str, str, s
     """Returns the lines of a certificate: what, before, after, difference."""
     parameters, layers, metric = (certificate[key] for key in ("parameters", "distinct_layers", "metric"))
     kept = parameters["after"] / parameters["before"]
-    change = f"{metric['after'] - metric['before']:+.4f}".replace("-", "−")
+    shown = [scores.shown(metric["name"], metric[when]) for when in ("before", "after")]
+    fall = metric["after"] - metric["before"]
+    change = f"{-100 * fall:+.2f} points" if metric["name"] == scores.ACCURACY else f"{fall:+.4f}"
     shared = f"of {certificate['shared_layers']} shared"
     return [
         ("parameters", f"{parameters['before']:,}", f"{parameters['after']:,}", f"{kept:.1%} remain"),
         ("distinct layers", str(layers["before"]), str(layers["after"]), shared),
-        (f"test {metric['name']}", f"{metric['before']:.4f}", f"{metric['after']:.4f}", change),
+        (f"test {shown[0][0]}", shown[0][1], shown[1][1], change.replace("-", "−")),
     ]

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 import softshare_jax
 from softshare_jax.errors import UserError
 from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting.comparison import compare
 from softshare_jax.reporting.page import render
-from softshare_jax.reporting.section import Section, make_section
+from softshare_jax.reporting.picture import Picture
+from softshare_jax.reporting.section import make_section
 from softshare_jax.training.workdir import Workdir
 
 
 def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
     """Writes ``report.html`` into the first workdir and each run's figures into its own ``figures``.
+
+    The figure that compares the runs lies with those of the first.
 
     Args:
         workdirs: of any state, from empty to trained; named twice counts once.
@@ -35,18 +39,21 @@ def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
         for workdir, name in zip(workdirs, names, strict=True)
     ]
     first = workdirs[0]
-    page = render(sections, softshare_jax.__version__)
+    comparison = compare([section.result for section in sections if section.result is not None])
+    compared = [comparison.picture] if comparison and comparison.picture else []
+    page = render(sections, comparison, softshare_jax.__version__)
     try:
         for workdir, section in zip(workdirs, sections, strict=True):
-            _write_figures(workdir, section)
+            _write_figures(workdir, section.pictures)
+        _write_figures(first, compared)
         first.write(first.report_file, page)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
     return first.report_file
 
 
-def _write_figures(workdir: Workdir, section: Section) -> None:
-    if section.pictures:
+def _write_figures(workdir: Workdir, pictures: Sequence[Picture]) -> None:
+    if pictures:
         workdir.figures.mkdir(exist_ok=True)
-    for picture in section.pictures:
+    for picture in pictures:
         picture.save(workdir.figures)

@@ -1,0 +1,203 @@
+"""Runs of classifiers side by side, those that differ in their seed alone as one line."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from softshare_jax.reporting import comparison_plot, cost, scores
+from softshare_jax.reporting.collect import Run
+from softshare_jax.reporting.picture import Picture
+from softshare_jax.reporting.tables import ParameterTable
+from softshare_jax.training import config as config_lib
+
+# What makes no other network of a run; unlike the other changeable fields its duration does.
+NO_SETTING = {"seed", "model", "data.name", *config_lib.CHANGEABLE} - {"duration"}
+# Settings that stand in the table in any case, unless they are zero: what comes before their value.
+# The others stand there where they tell lines apart.
+ALWAYS = {"duration": "", "dropout": "dropout ", "data.cutout": "cutout ", "folded": "folded "}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one run adds to the comparison.
+
+    Attributes:
+        run: its name.
+        model, data: the names of its network and data set.
+        settings: the other fields of its config that matter, such as ``'data.cutout'``; and ``'folded'``
+            for a folded run.
+        shared: whether its network shares layers.
+        seed: of its random numbers.
+        parameters: their number.
+        error: on test images, in percent.
+        seconds: spent on it, ``None`` where that is not known.
+        devices: on which.
+        fault: a sentence that says why it cannot be compared.
+    """
+
+    run: str
+    model: str
+    data: str
+    settings: dict[str, Any]
+    shared: bool
+    seed: int
+    parameters: int
+    error: float = float("nan")
+    seconds: float | None = None
+    devices: str = ""
+    fault: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What the plot calls such networks: ``'unshared'``, ``'soft-shared'`` or ``'folded'``."""
+        if "folded" in self.settings:
+            return "folded"
+        return "soft-shared" if self.shared else "unshared"
+
+    @property
+    def cutout(self) -> bool:
+        """Whether its training images have a hole."""
+        return bool(self.settings["data.cutout"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed alone, as texts for the table.
+
+    Attributes:
+        model, data, settings: what they are.
+        parameters: their number, or the lowest and highest one.
+        seeds: number of runs.
+        error: mean and sample standard deviation of the test error.
+        time: mean time spent.
+        devices: on which.
+    """
+
+    model: str
+    data: str
+    settings: str
+    parameters: str
+    seeds: str
+    error: str
+    time: str
+    devices: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What the page shows of several runs together.
+
+    Attributes:
+        rows: the table.
+        picture: error against parameters.
+        left_out: a sentence for each run that cannot be compared.
+    """
+
+    rows: tuple[Row, ...]
+    picture: Picture | None
+    left_out: tuple[str, ...]
+
+
+def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
+    """Returns what a run adds to the comparison; ``None`` where it is not known as a classifier."""
+    experiment = run.experiment
+    if experiment is None or table is None or experiment.task.score != scores.ACCURACY:
+        return None
+    config, flat = experiment.config, _flatten(experiment.config.to_dict())
+    settings = {field: value for field, value in flat.items() if field not in NO_SETTING}
+    if run.certificate is not None:
+        fold = run.certificate
+        settings["folded"] = f"at {fold['threshold']:.4g} by {fold['measure']}, step {fold['step']:,}"
+        if batches := fold.get("batch_norm_batches"):
+            settings["folded"] += f", batch-norm anew over {batches} batches"
+    measured = scores.newest([one for one in scores.accuracies(run) if one.split == "test"])
+    fault = ""
+    if measured is None:
+        fault = f"{name} has no error on test images."
+    elif measured.step < experiment.total_steps:
+        fault = f"{name} is at step {measured.step:,} of {experiment.total_steps:,}."
+    return Result(
+        run=name,
+        model=config.model,
+        data=config.data.name,
+        settings=settings,
+        shared=bool(experiment.plan.groups),
+        seed=config.seed,
+        parameters=table.parameters.total,
+        error=float("nan") if measured is None else measured.error,
+        seconds=cost.seconds(run),
+        devices=cost.devices(run),
+        fault=fault,
+    )
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def compare(results: Sequence[Result]) -> Comparison | None:
+    """Compares two classifiers or more; ``None`` where there are fewer."""
+    if len(results) < 2:
+        return None
+    groups: dict[tuple, dict[int, Result]] = {}
+    left_out = [one.fault for one in results if one.fault]
+    for one in results:
+        if not one.fault:
+            same = groups.setdefault((one.model, one.data, repr(one.settings)), {})
+            if one.seed in same:
+                left_out.append(f"{one.run} repeats {same[one.seed].run}: the seed is the same.")
+            else:
+                same[one.seed] = one
+    grouped = [list(group.values()) for group in groups.values()]
+    fields = dict.fromkeys(field for one in results for field in one.settings)
+    differing = {f for f in fields if len({repr(group[0].settings.get(f)) for group in grouped}) > 1}
+    rows = tuple(_row(group, differing) for group in grouped)
+    points = [_point(group, row) for group, row in zip(grouped, rows, strict=True)]
+    picture = comparison_plot.draw_comparison(points) if points else None
+    return Comparison(rows, picture, tuple(left_out))
+
+
+def _row(group: Sequence[Result], differing: set[str]) -> Row:
+    first = group[0]
+    settings = [
+        f"{ALWAYS.get(field, field + ' ')}{first.settings[field]}"
+        for field in [*ALWAYS, *(field for field in first.settings if field not in ALWAYS)]
+        if (first.settings.get(field) if field in ALWAYS else field in differing)
+    ]
+    parameters = sorted({one.parameters for one in group})
+    mean, deviation = _spread(group)
+    times = [one.seconds for one in group if one.seconds is not None]
+    return Row(
+        first.model,
+        first.data,
+        ", ".join(settings),
+        f"{parameters[0]:,}" if len(parameters) == 1 else f"{parameters[0]:,} to {parameters[-1]:,}",
+        str(len(group)),
+        f"{mean:.2f}%" if deviation is None else f"{mean:.2f} ± {deviation:.2f}%",
+        cost.duration(statistics.mean(times)) if times else "–",
+        "; ".join(dict.fromkeys(one.devices for one in group if one.devices)) or "–",
+    )
+
+
+def _spread(group: Sequence[Result]) -> tuple[float, float | None]:
+    """Returns mean and sample standard deviation of the errors; of one run there is none."""
+    found = [one.error for one in group]
+    return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else None
+
+
+def _point(group: Sequence[Result], row: Row) -> comparison_plot.Point:
+    first = group[0]
+    mean, deviation = _spread(group)
+    folded = ", folded" if first.kind == "folded" else ""
+    return comparison_plot.Point(
+        label=f"{first.model}{folded}",
+        millions=statistics.mean(one.parameters for one in group) / 1e6,
+        error=mean,
+        deviation=deviation or 0.0,
+        kind=first.kind,
+        panel=(first.data, first.cutout),
+    )

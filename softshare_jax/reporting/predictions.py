@@ -1,0 +1,109 @@
+"""Test examples with what a run makes of them, drawn as its task asks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from softshare_jax.errors import UserError
+from softshare_jax.reporting import class_examples, examples
+from softshare_jax.reporting.collect import Run
+from softshare_jax.reporting.picture import Picture, draw
+from softshare_jax.training.tasks import CifarTask, ShortestPathsTask, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What the page shows of the test examples.
+
+    Attributes:
+        text: what there is to see.
+        pictures: none where the examples could not be predicted.
+        missing: a sentence that says why.
+    """
+
+    text: str = ""
+    pictures: tuple[Picture, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def draw_predictions(run: Run) -> Predictions:
+    """Predicts some test examples of the last phase and draws the most telling ones.
+
+    Nothing is drawn without a checkpoint.
+    """
+    if run.experiment is None or run.variables is None:
+        return Predictions()
+    experiment = run.experiment
+    predicted, show = _KINDS[type(experiment.task)]
+    phase = experiment.task.phases - 1
+    try:
+        data = experiment.task.load("test", phase)
+        number = min(predicted, len(data["images"]))
+        logits = experiment.predict(experiment.to_plain(run.variables), phase, number)
+        images, labels = (np.asarray(data[name][:number]) for name in ("images", "labels"))
+        return show(experiment.task, images, labels, logits)
+    except UserError as error:
+        return Predictions(missing=(f"No test examples: {error}.",))
+
+
+def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
+    del task
+    longest, worst = examples.choose(examples.from_arrays(images, labels, logits))
+    others = (
+        " and, among the others, those with the most errors"
+        if worst
+        else "; among the others none has an error"
+    )
+    text = (
+        "Every pixel on some shortest path between the two query points is to be marked. "
+        f"Of the first {len(images)} test examples of the last phase, those with the longest paths"
+        f"{others}."
+    )
+    drawn = [
+        draw(
+            file,
+            f"Test examples with predictions: {title}",
+            functools.partial(examples.draw_examples, some, title),
+        )
+        for file, title, some in (
+            ("examples-long.png", "longest paths", longest),
+            ("examples-errors.png", "most errors", worst),
+        )
+        if some
+    ]
+    return Predictions(text, tuple(drawn))
+
+
+def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
+    assert isinstance(task, CifarTask)
+    judged = class_examples.from_arrays(images, labels, logits, task.class_names())
+    wrong = class_examples.most_confidently_wrong(judged)
+    number = sum(one.predicted != one.true for one in judged)
+    surest = ", and the wrong ones of which it is most sure" if wrong else ""
+    text = (
+        "Under each image its class, and the class that the network finds most probable, with that "
+        f"probability. It is wrong on {number} of the first {len(judged)} test images; here are the first "
+        f"ones{surest}."
+    )
+    drawn = [
+        draw(
+            file,
+            f"Test images with predictions: {title}",
+            functools.partial(class_examples.draw_classes, some, title),
+        )
+        for file, title, some in (
+            ("examples-first.png", "the first test images", judged[:8]),
+            ("examples-errors.png", "most confidently wrong", wrong),
+        )
+        if some
+    ]
+    return Predictions(text, tuple(drawn))
+
+
+# Of the first test examples so many are predicted, to choose from, and shown so.
+_KINDS: dict[type[Task], tuple[int, Callable[..., Predictions]]] = {
+    ShortestPathsTask: (64, _show_paths),
+    CifarTask: (256, _show_classes),
+}
