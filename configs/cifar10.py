@@ -4,8 +4,9 @@
 
 A variant is the name of a network, ``wrn-L-w``, ``swrn-L-w-k`` or ``swrn-L-w``, with ``-dropout``
 (rate 0.3; the rows of the poster that bear a star), ``-cutout`` (16x16) or both after it:
-``wrn-28-10``, ``swrn-28-10-2-dropout``, ``swrn-28-6-2-cutout``. The poster's error with swrn-28-10-2-dropout is
-3.75%, with swrn-28-10-2-cutout 2.69% in 0.4 GPU days of 2018. Made for a GPU: 200 epochs, 78,000 steps.
+``wrn-28-10``, ``swrn-28-10-2-dropout``, ``swrn-28-6-2-cutout``. The poster's error with
+swrn-28-10-2-dropout is 3.75%, with swrn-28-10-2-cutout 2.69% in 0.4 GPU days of its time. Made for a GPU:
+200 epochs, 78,000 steps.
 
 The first run fetches the official archive (170 MB) into ``--config.data_dir``.
 """

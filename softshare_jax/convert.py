@@ -21,7 +21,11 @@ flags.DEFINE_string("output", None, "Workdir to make; it goes on with --config, 
 
 
 def main() -> None:
-    """Reads the flags, converts, and says what it made."""
+    """Reads the flags, converts, and says what it made.
+
+    Raises:
+        UserError: a flag is missing or wrong.
+    """
     if config_flag.wants_help(__doc__, __name__):
         return
     given = any(argument.lstrip("-").startswith("config=") or argument == "--config" for argument in sys.argv)

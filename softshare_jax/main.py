@@ -16,7 +16,11 @@ flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate th
 
 
 def main() -> None:
-    """Reads the flags and hands a validated config on."""
+    """Reads the flags and hands a validated config on.
+
+    Raises:
+        UserError: a flag is missing or wrong.
+    """
     if config_flag.wants_help(__doc__, __name__):
         return
     values = config_flag.parse(sys.argv)

@@ -42,6 +42,7 @@ def mistake(name, root):
     """The one line that loading ends in, which may wait for nothing."""
     start = time.monotonic()
     with pytest.raises(UserError) as error:
+        cifar.prepare(name, str(root))
         cifar.load(name, str(root))
     assert time.monotonic() - start < 5
     (line,) = str(error.value).splitlines()
@@ -203,6 +204,7 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
     file, sha256 = fakes.write_archive(data, tmp_path / "toronto")
     with served(tmp_path / "toronto") as url, fakes.trusted("cifar10", sha256):
         monkeypatch.setattr(cifar_archive, "URL", url)
+        cifar.prepare("cifar10", str(tmp_path / "data"))
         loaded = cifar.load("cifar10", str(tmp_path / "data"))
     assert by_image(**loaded["train"]) == by_image(*data.splits["train"])
     assert f"fetched {url}{file.name}" in capfd.readouterr().out
@@ -212,6 +214,13 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
     np.testing.assert_array_equal(
         cifar.load("cifar10", str(tmp_path / "data"))["test"]["images"], loaded["test"]["images"]
     )
+
+
+def test_reading_fetches_nothing(tmp_path):
+    # A report on a machine without the data must not wait for them.
+    with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):
+        cifar.load("cifar10", str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_download_that_breaks_off(tmp_path, monkeypatch):

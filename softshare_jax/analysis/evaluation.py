@@ -1,7 +1,6 @@
 """Evaluates the newest checkpoint of a run."""
 
 from softshare_jax.analysis.trained import load
-from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.workdir import Workdir
 
@@ -16,10 +15,8 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     Raises:
         UserError: there is no run there, or another one.
     """
-    run = load(workdir)
-    difference = config and config_lib.first_difference(run.experiment.config, config)
-    if difference:
-        raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
+    run = load(workdir, config=config)
+    run.experiment.task.prepare()
     plain = run.experiment.to_plain(run.variables)
     task = run.experiment.task
     for phase in range(task.phases):

@@ -56,6 +56,7 @@ def fold_run(
     if not before.experiment.plan.groups:
         raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
     check_unused(output)
+    before.experiment.task.prepare()
     plan, experiment = before.experiment.plan, before.experiment
     if max_drop is None:
         threshold = 0.9 if threshold is None else threshold

@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from softshare_jax.errors import UserError
 from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.config import Config, first_difference
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.steps import averaged
 from softshare_jax.training.workdir import Workdir
@@ -22,14 +24,22 @@ class Trained(NamedTuple):
     variables: dict[str, Any]
 
 
-def load(workdir: Workdir, step: int | None = None) -> Trained:
-    """Reads a run at a step; ``None`` for its newest checkpoint that is whole.
+def load(workdir: Workdir, step: int | None = None, config: Config | None = None) -> Trained:
+    """Reads a run at a step.
+
+    Args:
+        workdir: of the run.
+        step: of the checkpoint; ``None`` for the newest that is whole.
+        config: in place of the run's own, from which it must not differ in what is computed.
 
     Raises:
-        UserError: there is no run there, or no such step.
+        UserError: there is no run there or one of another config, or no such step.
         RunError: its checkpoints are damaged.
     """
-    experiment = Experiment(workdir.read_config(), workdir.read_plan())
+    stored = workdir.read_config()
+    if difference := config and first_difference(stored, config):
+        raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
+    experiment = Experiment(config or stored, workdir.read_plan())
     checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
     try:
         step, variables = checkpoints.read_variables(experiment.state_shapes().variables, step)

@@ -32,22 +32,38 @@ CIFARS = {
 
 
 def find(name: str, data_dir: str) -> pathlib.Path:
-    """Returns the folder of a data set, ``DATA_DIR/cifar10/VERSION``, prepared where it was missing.
-
-    An existing TFDS directory is taken as it is. Otherwise the official archive is fetched into
-    ``DATA_DIR/downloads``, unless it lies there, and written as such a directory.
+    """Returns the folder of a data set that lies there, ``DATA_DIR/cifar10/VERSION``.
 
     Args:
         name: ``'cifar10'`` or ``'cifar100'``.
         data_dir: folder of TFDS data sets; empty for that of TFDS, ``~/tensorflow_datasets``.
 
     Raises:
-        UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
+        UserError: it is not there.
     """
     root = _root(data_dir)
     versions = [info.parent for info in (root / name).glob("*/dataset_info.json")]
-    if versions:
-        return max(versions, key=lambda folder: [int(n) for n in folder.name.split(".") if n.isdigit()])
+    if not versions:
+        raise UserError(f"{name} is not in {root}")
+    return max(versions, key=lambda folder: [int(n) for n in folder.name.split(".") if n.isdigit()])
+
+
+def prepare(name: str, data_dir: str) -> pathlib.Path:
+    """Returns the folder of a data set, having made it where it was missing.
+
+    An existing TFDS directory is taken as it is. Otherwise the official archive is fetched into
+    ``DATA_DIR/downloads``, unless it lies there, and written as such a directory.
+
+    Args:
+        name: ``'cifar10'`` or ``'cifar100'``.
+        data_dir: as for ``find``.
+
+    Raises:
+        UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
+    """
+    root = _root(data_dir)
+    if any((root / name).glob("*/dataset_info.json")):
+        return find(name, data_dir)
     from softshare_jax.data import cifar_archive  # pulls in the builders of TFDS
 
     return cifar_archive.prepare(name, root)
@@ -65,7 +81,7 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
         ``[N]`` int32, in the order of the directory.
 
     Raises:
-        UserError: the data set is missing and cannot be fetched, or its files cannot be read.
+        UserError: the data set is not there, or its files cannot be read.
     """
     import tensorflow_datasets as tfds  # a third of a second that --help need not wait for
 

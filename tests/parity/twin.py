@@ -32,6 +32,8 @@ class Block(nn.Module):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
         self.bn2 = nn.BatchNorm2d(features)
+        self.conv1: nn.Module
+        self.conv2: nn.Module
         if bank is None:
             self.conv1 = nn.Conv2d(inputs, features, 3, stride, 1, bias=False)
             self.conv2 = nn.Conv2d(features, features, 3, 1, 1, bias=False)
@@ -51,6 +53,9 @@ class Twin(nn.Module):
 
     def __init__(self, depth: int, width: int, templates: int | None = None, num_classes: int = 10):
         super().__init__()
+        self.stage_1: nn.Module
+        self.stage_2: nn.Module
+        self.stage_3: nn.Module
         self.conv_3x3 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         inputs = 16
         for number in (1, 2, 3):
@@ -67,7 +72,9 @@ class Twin(nn.Module):
         self.classifier = nn.Linear(inputs, num_classes)
 
     def forward(self, x):
-        x = self.stage_3(self.stage_2(self.stage_1(self.conv_3x3(x))))
+        x = self.conv_3x3(x)
+        for stage in (self.stage_1, self.stage_2, self.stage_3):
+            x = stage(x)
         return self.classifier(self.lastact(x).mean((2, 3)))
 
 

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from softshare_jax.data import augmentation, cifar
@@ -14,6 +13,8 @@ from softshare_jax.training.metrics import ClassMetrics
 from softshare_jax.training.tasks.task import Batch, Split, Task
 
 PADDING = 4
+# The tasks of one process, such as those of a report on several runs, decode a data set once.
+_arrays = functools.lru_cache(maxsize=1)(cifar.load)
 
 
 class CifarTask(Task):
@@ -39,6 +40,7 @@ class CifarTask(Task):
         Raises:
             UserError: it cannot be had, or has fewer images than the config asks for.
         """
+        cifar.prepare(self._data.name, self._data_dir)
         self.load("train", 0)
 
     def phase_name(self, phase: int) -> str:
@@ -57,10 +59,10 @@ class CifarTask(Task):
         The training images are the first of the training split and those held out its last.
 
         Raises:
-            UserError: the data set cannot be had, or has fewer images than the config asks for.
+            UserError: the data set is not there, or has fewer images than the config asks for.
         """
         del phase
-        arrays = self._arrays["test" if split == "test" else "train"]
+        arrays = _arrays(self._data.name, self._data_dir)["test" if split == "test" else "train"]
         number, held_out = self._data.train_examples, self._data.validation_examples
         there = len(arrays["labels"])
         if split != "test" and number + held_out > there:
@@ -70,10 +72,6 @@ class CifarTask(Task):
             )
         chosen = {"train": slice(number), "validation": slice(there - held_out, None), "test": slice(None)}
         return {name: jnp.asarray(array[chosen[split]]) for name, array in arrays.items()}
-
-    @functools.cached_property
-    def _arrays(self) -> dict[str, dict[str, np.ndarray]]:
-        return cifar.load(self._data.name, self._data_dir)
 
     def inputs(self, batch: Batch) -> jax.Array:
         """Returns normalised images, ``[B, 32, 32, 3]`` float32."""

@@ -32,7 +32,7 @@ class Task(abc.ABC):
     evaluated: Split = "test"
 
     def prepare(self) -> None:  # noqa: B027 (a task may have nothing to do)
-        """Makes sure that the data can be read, before anything is written."""
+        """Makes sure that the data can be read, fetching them if need be, before anything is written."""
 
     @abc.abstractmethod
     def phase_name(self, phase: int) -> str:
