@@ -1,5 +1,6 @@
 """Re-estimates batch-norm statistics: a folded network's activations are not those they were taken from."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -9,29 +10,30 @@ from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import take_batch
 
-# After so many batches the statistics that were there before weigh less than one part in eight thousand.
-SETTLING = 85
+# After so many batches the statistics that were there before weigh less than one part in a thousand.
+SETTLING = 66
+
+Plain = dict[str, Any]
 
 
-def reestimate(experiment: Experiment, variables: dict[str, Any], batches: int) -> dict[str, Any]:
-    """Returns the variables with new ``batch_stats``; all else is what it was.
+def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain], Plain]:
+    """Returns a function from a plain network's variables to the same with new ``batch_stats``.
 
     The network runs over training batches of the last phase, augmented as in training, as it would
     train but with its weights held. Its running statistics first settle; then they are averaged.
 
     Args:
-        experiment: of the run, with the plan of the variables.
-        variables: as ``sharing`` takes them.
+        experiment: of the run.
         batches: to average over, 1 or more.
     """
     task, seed, size = experiment.task, experiment.config.seed, experiment.config.batch_size
-    data, plain = experiment.train_data(task.phases - 1), experiment.to_plain(variables)
+    data = experiment.train_data(task.phases - 1)
 
     @jax.jit
-    def run(statistics, order, step):
+    def run(plain, data, order, step):
         batch = take_batch(data, order, step, size)
         outputs = experiment.network.apply(
-            {**plain, "batch_stats": statistics},
+            plain,
             task.augment(stream(seed, "batch-norm augment", step), task.inputs(batch)),
             train=True,
             mutable=["batch_stats"],
@@ -39,11 +41,14 @@ def reestimate(experiment: Experiment, variables: dict[str, Any], batches: int) 
         )
         return cast(tuple[jax.Array, dict[str, Any]], outputs)[1]["batch_stats"]
 
-    statistics, total = plain["batch_stats"], None
-    for step in range(SETTLING + batches):
-        if step % experiment.steps_per_epoch == 0:
-            order = experiment.epoch_order(step // experiment.steps_per_epoch)
-        statistics = run(statistics, order, step)
-        if step >= SETTLING:
-            total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
-    return {**variables, "batch_stats": jax.tree.map(lambda x: x / batches, total)}
+    def reestimate(plain: Plain) -> Plain:
+        total = jax.tree.map(jnp.zeros_like, plain["batch_stats"])
+        for step in range(SETTLING + batches):
+            if step % experiment.steps_per_epoch == 0:
+                order = experiment.epoch_order(step // experiment.steps_per_epoch)
+            plain = {**plain, "batch_stats": run(plain, data, order, step)}
+            if step >= SETTLING:
+                total = jax.tree.map(jnp.add, total, plain["batch_stats"])
+        return {**plain, "batch_stats": jax.tree.map(lambda x: x / batches, total)}
+
+    return reestimate

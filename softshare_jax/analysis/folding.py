@@ -5,7 +5,7 @@ import shutil
 from typing import Any
 
 from softshare_jax import sharing
-from softshare_jax.analysis.batch_norm import reestimate
+from softshare_jax.analysis.batch_norm import make_reestimation
 from softshare_jax.analysis.certificate import certify
 from softshare_jax.analysis.output import check_unused, new_workdir, write_run
 from softshare_jax.analysis.trained import load
@@ -58,23 +58,22 @@ def fold_run(
     check_unused(output)
     before.experiment.task.prepare()
     plan, experiment = before.experiment.plan, before.experiment
+    renew = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None
     if max_drop is None:
         threshold = 0.9 if threshold is None else threshold
         folded = sharing.fold(plan, before.variables, threshold, measure)
     else:
-        phase = experiment.task.phases - 1
+        phase, score = experiment.task.phases - 1, experiment.task.score
         folded, threshold = sharing.fold_within(
             plan,
             before.variables,
-            lambda plain: experiment.evaluate(plain, phase)[experiment.task.score],
+            lambda plain: experiment.evaluate(renew(plain) if renew else plain, phase)[score],
             max_drop / 100,
             measure,
         )
-
-    after = Experiment(experiment.config, folded.plan)
-    variables = folded.variables
-    if batch_norm_batches:
-        variables = reestimate(after, variables, batch_norm_batches)
+    after, variables = Experiment(experiment.config, folded.plan), folded.variables
+    if renew:
+        variables = {**variables, "batch_stats": renew(after.to_plain(variables))["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)
         _copy_records(source, workdir)
