@@ -38,12 +38,16 @@ def by_image(images, labels):
     return pairs
 
 
+def prepare_and_load(name, root):
+    cifar.prepare(name, root)
+    return cifar.load(name, root)
+
+
 def mistake(name, root):
     """The one line that loading ends in, which may wait for nothing."""
     start = time.monotonic()
     with pytest.raises(UserError) as error:
-        cifar.prepare(name, str(root))
-        cifar.load(name, str(root))
+        prepare_and_load(name, str(root))
     assert time.monotonic() - start < 5
     (line,) = str(error.value).splitlines()
     return line
@@ -204,8 +208,7 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
     file, sha256 = fakes.write_archive(data, tmp_path / "toronto")
     with served(tmp_path / "toronto") as url, fakes.trusted("cifar10", sha256):
         monkeypatch.setattr(cifar_archive, "URL", url)
-        cifar.prepare("cifar10", str(tmp_path / "data"))
-        loaded = cifar.load("cifar10", str(tmp_path / "data"))
+        loaded = prepare_and_load("cifar10", str(tmp_path / "data"))
     assert by_image(**loaded["train"]) == by_image(*data.splits["train"])
     assert f"fetched {url}{file.name}" in capfd.readouterr().out
     assert [p.name for p in (tmp_path / "data" / "downloads").glob("*.gz")] == [file.name]
