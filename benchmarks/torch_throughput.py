@@ -10,6 +10,7 @@ device; ours is gathered and augmented in the step. Needs the extra ``parity``.
 import re
 import statistics
 import time
+from typing import Any
 
 import jax
 import torch
@@ -64,8 +65,8 @@ class TorchRun:
             raise SystemExit(f"{arguments.network} has no twin: name a wrn-L-w or swrn-L-w-k")
         torch.backends.cudnn.benchmark = True
         memory = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
-        net = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
-        net = net.to(DEVICE).to(memory_format=memory)  # type: ignore[call-overload]
+        net: Any = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
+        net = net.to(DEVICE, memory_format=memory)
         self.sgd = optimizer(net, 0.1, 5e-4)
         self.net = torch.compile(net) if compiled else net
         self.images = torch.randn(arguments.batch_size, 3, 32, 32, device=DEVICE).to(memory_format=memory)
