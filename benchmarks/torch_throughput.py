@@ -68,7 +68,8 @@ class TorchRun:
         net: Any = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
         net = net.to(DEVICE)
         for conv in (module for module in net.modules() if isinstance(module, torch.nn.Conv2d)):
-            conv.to(memory_format=memory)  # not the whole net: a bank has one dimension more
+            # Not the whole net at once: a bank of templates has one dimension more.
+            conv.weight.data = conv.weight.data.to(memory_format=memory)
         self.sgd = optimizer(net, 0.1, 5e-4)
         self.net = torch.compile(net) if compiled else net
         self.images = torch.randn(arguments.batch_size, 3, 32, 32, device=DEVICE).to(memory_format=memory)
