@@ -48,7 +48,6 @@ class Run:
         data: made-up examples.
         trace_seconds: to trace and lower the step.
         compile_seconds: to compile it.
-        flops: of one step, as XLA counts them; a loop's body counts once.
     """
 
     def __init__(self, experiment: Experiment):
@@ -72,7 +71,6 @@ class Run:
         start = time.perf_counter()
         self.step = lowered.compile()
         self.compile_seconds = time.perf_counter() - start
-        self.flops = float((self.step.cost_analysis() or {}).get("flops", 0.0))
 
     def block(self, steps: int) -> float:
         """Returns the seconds that so many steps take."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from softshare_jax.analysis import torch_checkpoint
 from softshare_jax.analysis.output import check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
+from softshare_jax.models.wide_resnet import WideResNet
 from softshare_jax.training.config import Config
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
@@ -31,28 +32,23 @@ def convert_torch(file: pathlib.Path, config: Config, output: Workdir) -> int:
     """
     check_unused(output)
     experiment = Experiment(config)
-    shapes = experiment.state_shapes().variables
-    if "classifier" not in shapes["params"]:
+    network = experiment.network
+    if not isinstance(network, WideResNet):
         raise UserError(f"--model={config.model} is not a wide ResNet, which --torch holds")
     arrays, epoch = torch_checkpoint.read(file)
-    theirs, ours = torch_checkpoint.shape_of(arrays), _shape_of(experiment, shapes)
+    groups = experiment.plan.groups
+    templates = groups[0].templates if groups else None
+    ours = torch_checkpoint.Shape(network.depth, network.width, templates, network.num_classes)
+    theirs = torch_checkpoint.shape_of(arrays)
     if theirs != ours:
         raise UserError(f"--torch holds {theirs}, and --model={config.model} is {ours} ({config.data.name})")
     variables = jax.tree.map(jnp.asarray, torch_checkpoint.to_variables(arrays))
-    _check_shapes(variables, shapes)
+    _check_shapes(variables, experiment.state_shapes().variables)
     step = experiment.total_steps if epoch is None else epoch * experiment.steps_per_epoch
     step = min(step, experiment.total_steps)
     with new_workdir(output) as workdir:
         write_run(workdir, experiment, step, variables)
     return step
-
-
-def _shape_of(experiment: Experiment, shapes: dict[str, Any]) -> torch_checkpoint.Shape:
-    further = shapes["params"]["stage_1"].get("blocks", {"norm1": {"bias": jnp.zeros(0)}})["norm1"]["bias"]
-    channels, classes = shapes["params"]["classifier"]["kernel"].shape
-    groups = experiment.plan.groups
-    templates = groups[0].templates if groups else None
-    return torch_checkpoint.Shape(6 * (1 + further.shape[0]) + 4, channels // 64, templates, classes)
 
 
 def _check_shapes(variables: dict[str, Any], shapes: dict[str, Any]) -> None:

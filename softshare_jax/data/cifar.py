@@ -41,10 +41,9 @@ def find(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: it is not there.
     """
-    root = _root(data_dir)
-    versions = [info.parent for info in (root / name).glob("*/dataset_info.json")]
+    versions = _versions(name, data_dir)
     if not versions:
-        raise UserError(f"{name} is not in {root}")
+        raise UserError(f"{name} is not in {_root(data_dir)}")
     return max(versions, key=lambda folder: [int(n) for n in folder.name.split(".") if n.isdigit()])
 
 
@@ -61,12 +60,11 @@ def prepare(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
     """
-    root = _root(data_dir)
-    if any((root / name).glob("*/dataset_info.json")):
+    if _versions(name, data_dir):
         return find(name, data_dir)
     from softshare_jax.data import cifar_archive  # pulls in the builders of TFDS
 
-    return cifar_archive.prepare(name, root)
+    return cifar_archive.prepare(name, _root(data_dir))
 
 
 def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
@@ -115,6 +113,10 @@ def class_names(name: str, data_dir: str) -> list[str]:
     folder = find(name, data_dir)
     with _readable(folder):
         return list(tfds.builder_from_directory(folder).info.features["label"].names)
+
+
+def _versions(name: str, data_dir: str) -> list[pathlib.Path]:
+    return [info.parent for info in (_root(data_dir) / name).glob("*/dataset_info.json")]
 
 
 def _root(data_dir: str) -> pathlib.Path:

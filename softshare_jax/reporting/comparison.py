@@ -104,8 +104,8 @@ def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
     experiment = run.experiment
     if experiment is None or table is None or experiment.task.score != scores.ACCURACY:
         return None
-    config, flat = experiment.config, _flatten(experiment.config.to_dict())
-    settings = {field: value for field, value in flat.items() if field not in NO_SETTING}
+    config = experiment.config
+    settings = {field: value for field, value in config.flatten().items() if field not in NO_SETTING}
     if run.certificate is not None:
         fold = run.certificate
         settings["folded"] = f"at {fold['threshold']:.4g} by {fold['measure']}, step {fold['step']:,}"
@@ -132,13 +132,6 @@ def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
     )
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
 def compare(results: Sequence[Result]) -> Comparison | None:
     """Compares two classifiers or more; ``None`` where there are fewer."""
     if len(results) < 2:
@@ -156,7 +149,7 @@ def compare(results: Sequence[Result]) -> Comparison | None:
     fields = dict.fromkeys(field for one in results for field in one.settings)
     differing = {f for f in fields if len({repr(group[0].settings.get(f)) for group in grouped}) > 1}
     rows = tuple(_row(group, differing) for group in grouped)
-    points = [_point(group, row) for group, row in zip(grouped, rows, strict=True)]
+    points = [_point(group) for group in grouped]
     picture = comparison_plot.draw_comparison(points) if points else None
     return Comparison(rows, picture, tuple(left_out))
 
@@ -189,7 +182,7 @@ def _spread(group: Sequence[Result]) -> tuple[float, float | None]:
     return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else None
 
 
-def _point(group: Sequence[Result], row: Row) -> comparison_plot.Point:
+def _point(group: Sequence[Result]) -> comparison_plot.Point:
     first = group[0]
     mean, deviation = _spread(group)
     folded = ", folded" if first.kind == "folded" else ""

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from softshare_jax.errors import UserError
 from softshare_jax.reporting import class_examples, examples
@@ -61,19 +62,11 @@ def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.n
         f"Of the first {len(images)} test examples of the last phase, those with the longest paths"
         f"{others}."
     )
-    drawn = [
-        draw(
-            file,
-            f"Test examples with predictions: {title}",
-            functools.partial(examples.draw_examples, some, title),
-        )
-        for file, title, some in (
-            ("examples-long.png", "longest paths", longest),
-            ("examples-errors.png", "most errors", worst),
-        )
-        if some
-    ]
-    return Predictions(text, tuple(drawn))
+    chosen = {
+        ("examples-long.png", "longest paths"): longest,
+        ("examples-errors.png", "most errors"): worst,
+    }
+    return Predictions(text, _draw("Test examples", examples.draw_examples, chosen))
 
 
 def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
@@ -87,19 +80,22 @@ def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np
         f"probability. It is wrong on {number} of the first {len(judged)} test images; here are the first "
         f"ones{surest}."
     )
-    drawn = [
-        draw(
-            file,
-            f"Test images with predictions: {title}",
-            functools.partial(class_examples.draw_classes, some, title),
-        )
-        for file, title, some in (
-            ("examples-first.png", "the first test images", judged[:8]),
-            ("examples-errors.png", "most confidently wrong", wrong),
-        )
+    chosen = {
+        ("examples-first.png", "the first test images"): judged[:8],
+        ("examples-errors.png", "most confidently wrong"): wrong,
+    }
+    return Predictions(text, _draw("Test images", class_examples.draw_classes, chosen))
+
+
+def _draw(
+    what: str, figure: Callable[..., Figure], chosen: dict[tuple[str, str], list]
+) -> tuple[Picture, ...]:
+    """Draws the examples chosen for each file and title, where there are any."""
+    return tuple(
+        draw(file, f"{what} with predictions: {title}", functools.partial(figure, some, title))
+        for (file, title), some in chosen.items()
         if some
-    ]
-    return Predictions(text, tuple(drawn))
+    )
 
 
 # Of the first test examples so many are predicted, to choose from, and shown so.

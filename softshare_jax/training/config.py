@@ -122,6 +122,10 @@ class Config:
         """Returns nested plain values, as ``config.json`` holds them."""
         return dataclasses.asdict(self)
 
+    def flatten(self) -> dict[str, Any]:
+        """Returns all values by their full names, such as ``'data.cutout'``."""
+        return _flatten(self.to_dict())
+
 
 def from_dict(values: Mapping[str, Any]) -> Config:
     """Builds a config from nested plain values.
@@ -137,7 +141,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 def first_difference(old: Config, new: Config) -> str | None:
     """Returns the first field in which a run cannot be resumed, with both values, or ``None``."""
-    before, after = _flatten(old.to_dict()), _flatten(new.to_dict())
+    before, after = old.flatten(), new.flatten()
     for field in dict.fromkeys([*before, *after]):
         if field not in CHANGEABLE and before.get(field) != after.get(field):
             return f"{field} is {before.get(field)!r} there and {after.get(field)!r} here"
@@ -186,7 +190,7 @@ def _kind_of_data(value: Any, field: str) -> type:
     """Returns the class of a data set's fields, by its name."""
     if not isinstance(value, Mapping):
         raise UserError(f"config.{field} holds fields of its own, it is not {value!r}")
-    if value.get("name") not in DATA:
+    if value.get("name") not in tuple(DATA):
         raise UserError(f"config.{field}.name is one of {', '.join(DATA)}, not {value.get('name')!r}")
     return DATA[value["name"]]
 

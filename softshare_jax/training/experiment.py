@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -153,20 +153,14 @@ class Experiment:
             phase: whose examples.
             split: ``None`` for the one that is measured during training.
         """
-        metrics = self.task.metrics.empty()
-        for measured, _ in self._evaluated(plain, phase, split or self.task.evaluated):
-            metrics = metrics.merge(measured)
-        return {name: float(value) for name, value in metrics.compute().items()}
+        batches = self._evaluated(plain, phase, split or self.task.evaluated)
+        return self._scores(measured for measured, _ in batches)
 
     def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase."""
-        metrics, logits = self.task.metrics.empty(), []
-        for measured, some in self._evaluated(plain, phase, "test"):
-            metrics = metrics.merge(measured)
-            logits.append(np.asarray(some))
+        measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
         number = len(self.task.load("test", phase)["images"])
-        scores = {name: float(value) for name, value in metrics.compute().items()}
-        return scores, np.concatenate(logits)[:number]
+        return self._scores(measured), np.concatenate(logits)[:number]
 
     def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
@@ -180,6 +174,13 @@ class Experiment:
         data = self.task.load(split, phase)
         for start in range(0, len(data["images"]), self.config.batch_size):
             yield self._evaluate_batch(plain, data, start)
+
+    def _scores(self, measured: Iterable[Any]) -> dict[str, float]:
+        """Returns the metrics of all batches together."""
+        metrics = self.task.metrics.empty()
+        for one in measured:
+            metrics = metrics.merge(one)
+        return {name: float(value) for name, value in metrics.compute().items()}
 
     @functools.cached_property
     def _evaluate_batch(self):

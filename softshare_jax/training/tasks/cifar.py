@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from softshare_jax.data import augmentation, cifar
@@ -14,7 +15,7 @@ from softshare_jax.training.tasks.task import Batch, Split, Task
 
 PADDING = 4
 # The tasks of one process, such as those of a report on several runs, decode a data set once.
-_arrays = functools.lru_cache(maxsize=1)(cifar.load)
+_decoded = functools.lru_cache(maxsize=1)(cifar.load)
 
 
 class CifarTask(Task):
@@ -41,7 +42,7 @@ class CifarTask(Task):
             UserError: it cannot be had, or has fewer images than the config asks for.
         """
         cifar.prepare(self._data.name, self._data_dir)
-        self.load("train", 0)
+        self._arrays("train")
 
     def phase_name(self, phase: int) -> str:
         """Returns the name of the data set."""
@@ -62,7 +63,11 @@ class CifarTask(Task):
             UserError: the data set is not there, or has fewer images than the config asks for.
         """
         del phase
-        arrays = _arrays(self._data.name, self._data_dir)["test" if split == "test" else "train"]
+        return {name: jnp.asarray(array) for name, array in self._arrays(split).items()}
+
+    def _arrays(self, split: Split) -> dict[str, np.ndarray]:
+        """Returns a split in host memory."""
+        arrays = _decoded(self._data.name, self._data_dir)["test" if split == "test" else "train"]
         number, held_out = self._data.train_examples, self._data.validation_examples
         there = len(arrays["labels"])
         if split != "test" and number + held_out > there:
@@ -71,7 +76,7 @@ class CifarTask(Task):
                 f"{self._data.name} has {there} for training"
             )
         chosen = {"train": slice(number), "validation": slice(there - held_out, None), "test": slice(None)}
-        return {name: jnp.asarray(array[chosen[split]]) for name, array in arrays.items()}
+        return {name: array[chosen[split]] for name, array in arrays.items()}
 
     def inputs(self, batch: Batch) -> jax.Array:
         """Returns normalised images, ``[B, 32, 32, 3]`` float32."""
