@@ -25,10 +25,17 @@ def parse(argv: list[str]) -> dict[str, Any] | None:
         # A config file that cannot be loaded says so only when it is used.
         values = None if FLAGS.config is None else FLAGS.config.to_dict()
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(_one_line(error)) from error
     if extra:
         raise UserError(f"{extra[0]!r} is not a flag (see --help)")
     return values
+
+
+def _one_line(error: Exception) -> str:
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, KeyError):  # so ml_collections refuses a field: its text is the quoted name alone
+        return f"the config has no field {' '.join(str(inner.args[0]).split())}"
+    return " ".join(str(error).split())
 
 
 def wants_help(doc: str | None, module: str) -> bool:
