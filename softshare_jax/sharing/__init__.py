@@ -3,10 +3,12 @@
 A rule makes a plan for a model; variables hold private parameters, templates and
 coefficients; ``materialize`` turns them into ordinary parameters; ``similarity`` says which
 layers have become the same; ``fold`` merges those. ``SoftShare`` wraps a linen module.
-This package imports jax and flax only.
+This package imports jax, flax and optax only.
 """
 
-from softshare_jax.sharing.dense import from_dense, to_dense
+from softshare_jax.sharing.annealing import anneal
+from softshare_jax.sharing.budget import by_budget
+from softshare_jax.sharing.dense import from_dense, spectra, to_dense
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
 from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
 from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
@@ -14,7 +16,9 @@ from softshare_jax.sharing.lsm import MEASURES, Measure, recurrence_penalty, sim
 from softshare_jax.sharing.materialization import materialize
 from softshare_jax.sharing.module import SoftShare
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
+from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape
+from softshare_jax.sharing.transforms import add_decayed_weights, hold_assignments
 
 __all__ = [
     "INITIALIZERS",
@@ -28,6 +32,9 @@ __all__ = [
     "PlanError",
     "Rule",
     "SoftShare",
+    "add_decayed_weights",
+    "anneal",
+    "by_budget",
     "by_regex",
     "by_shape",
     "distinct_layers",
@@ -36,14 +43,17 @@ __all__ = [
     "fold_within",
     "format_loops",
     "from_dense",
+    "hold_assignments",
     "identity",
     "initialize",
     "materialize",
     "merge",
     "orthogonal",
     "recurrence_penalty",
+    "resize",
     "similarity",
     "sparse",
+    "spectra",
     "to_dense",
     "unroll",
 ]

@@ -1,21 +1,26 @@
 """From ordinary weights to templates and back."""
 
-from collections.abc import Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from softshare_jax.sharing.materialization import Variables, materialize, stack_members
 from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.tree import PyTree
 
 SHARING_COLLECTIONS = ("params", "templates", "coefficients")
 
 
-def from_dense(plan: Plan, params: Mapping) -> dict[str, dict]:
+def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
     """Returns the best k templates of given weights: a truncated SVD of each group.
 
     The stack of a group's weights, ``[L, d]``, is replaced by its nearest matrix of
     rank k (Eckart & Young 1936). Coefficients have orthonormal columns, the scale
-    with which ``orthogonal`` initialises them, so that training can go on.
+    with which ``orthogonal`` initialises them, so that training can go on: a step of gradient descent on
+    the templates then moves the weights as a step on the weights themselves would, projected onto
+    what k templates reach. Layers are taken as they stand: two that compute the same with their
+    channels in another order are not recognised.
 
     Args:
         plan: which layers share. Groups with k = L are represented exactly.
@@ -30,19 +35,49 @@ def from_dense(plan: Plan, params: Mapping) -> dict[str, dict]:
     private, dense = stack_members(plan, params)
     templates, coefficients = {}, {}
     for group in plan.groups:
-        k = group.templates
-        u, s, vt = jnp.linalg.svd(dense[group.name].reshape(group.layers, -1), full_matrices=False)
-        # Where a layer has fewer numbers than the group has templates, the rank is
-        # d and the templates beyond it are zero.
-        rank = min(k, s.size)
-        rows = jnp.zeros((k, vt.shape[1]), vt.dtype).at[:rank].set(s[:rank, None] * vt[:rank])
-        templates[group.name] = rows.reshape(k, *group.shape)
-        coefficients[group.name] = jnp.zeros((group.layers, k), u.dtype).at[:, :rank].set(u[:, :rank])
+        templates[group.name], coefficients[group.name] = factorize(dense[group.name], group.templates)
     return {"params": private, "templates": templates, "coefficients": coefficients}
 
 
-def to_dense(plan: Plan, variables: Variables) -> dict[str, dict]:
+def factorize(weights: jax.Array, templates: int) -> tuple[jax.Array, jax.Array]:
+    """Returns the best k templates ``[k, *shape]`` of weights ``[L, *shape]``, and coefficients ``[L, k]``.
+
+    The coefficients have orthonormal columns, also those of templates that are zero because the weights
+    have a smaller rank: the gradient moves such a template, which it could not if both were zero.
+    """
+    rows = _rows(weights)
+    u, s, vt = jnp.linalg.svd(rows, full_matrices=False)
+    size = weights[0].size
+    best = (s[:templates, None] * vt[:templates])[:, :size]
+    return best.reshape(templates, *weights.shape[1:]).astype(weights.dtype), u[:, :templates]
+
+
+def spectra(plan: Plan, params: PyTree) -> dict[str, jax.Array]:
+    """Returns the singular values of each group's weights, ``{group: [L]}``, in falling order.
+
+    The squared error that the best k templates leave is the sum of the squares after the k-th
+    (Eckart & Young 1936).
+
+    Args:
+        plan: which layers share; its numbers of templates do not matter.
+        params: plain parameters.
+
+    Raises:
+        PlanError: the plan does not fit the parameters.
+    """
+    _, dense = stack_members(plan, params)
+    return {name: jnp.linalg.svd(_rows(weights), compute_uv=False) for name, weights in dense.items()}
+
+
+def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
     """Returns the variables of the plain network: materialised ``params``, and every
     collection that soft sharing does not own (such as ``batch_stats``) untouched."""
     others = {name: value for name, value in variables.items() if name not in SHARING_COLLECTIONS}
     return {"params": materialize(plan, variables), **others}
+
+
+def _rows(weights: jax.Array) -> jax.Array:
+    """Returns weights as ``[L, d]`` in float32 or finer, with zeros after them where d is below L."""
+    rows = weights.reshape(len(weights), -1)
+    rows = rows.astype(jnp.promote_types(jnp.float32, rows.dtype))
+    return jnp.pad(rows, ((0, 0), (0, max(0, len(rows) - rows.shape[1]))))

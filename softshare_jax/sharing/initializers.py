@@ -1,12 +1,14 @@
 """How soft sharing starts: coefficients, and templates beside them."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from softshare_jax.sharing.materialization import stack_members
 from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.tree import PyTree
 
 Initializer = Callable[[jax.Array, int, int], jax.Array]
 
@@ -50,8 +52,8 @@ INITIALIZERS: Mapping[str, Initializer] = {
 
 
 def initialize(
-    plan: Plan, params: Mapping, key: jax.Array, coefficients: Initializer = orthogonal
-) -> dict[str, dict]:
+    plan: Plan, params: PyTree, key: jax.Array, coefficients: Initializer = orthogonal
+) -> dict[str, Any]:
     """Turns a model's freshly initialised parameters into soft-shared variables.
 
     Templates start as the initial weights of each group's first k layers, so they
@@ -60,7 +62,7 @@ def initialize(
 
     Args:
         plan: which layers share.
-        params: the model's own initial parameters.
+        params: the model's own initial parameters, in any pytree.
         key: random key for the coefficients.
         coefficients: one of ``orthogonal``, ``identity`` and ``sparse``.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.tree import PyTree
 
 Variables = Mapping[str, Any]
 
@@ -16,13 +17,15 @@ Variables = Mapping[str, Any]
 def group_weights(coefficients: jax.Array, templates: jax.Array) -> jax.Array:
     """Returns the weights ``[L, *shape]`` that coefficients ``[L, k]`` make of templates ``[k, *shape]``.
 
-    In full float32 precision on every backend: matrix units would otherwise
-    round the weights to bfloat16 before the network has even run.
+    In full float32 precision on every backend: matrix units would otherwise round the weights to
+    bfloat16 before the network has even run. The weights have the dtype of the templates, which is
+    that of the model's own parameters; coefficients may be finer.
     """
-    return jnp.einsum("lk,k...->l...", coefficients, templates, precision=jax.lax.Precision.HIGHEST)
+    weights = jnp.einsum("lk,k...->l...", coefficients, templates, precision=jax.lax.Precision.HIGHEST)
+    return weights.astype(templates.dtype)
 
 
-def materialize(plan: Plan, variables: Variables) -> dict:
+def materialize(plan: Plan, variables: Variables) -> PyTree:
     """Returns the ordinary parameters of the network: W_i = sum_j alpha_ij T_j.
 
     Pure and differentiable; under jit it costs one small matrix product a group
@@ -36,7 +39,8 @@ def materialize(plan: Plan, variables: Variables) -> dict:
             ``params`` alone.
 
     Returns:
-        A parameter tree as the model itself would have initialised it.
+        A parameter tree as the model itself would have initialised it: of the same structure, be it
+        a dictionary, an NNX state or an Equinox module.
     """
     leaves: dict[str, jax.Array] = {}
     stacks: dict[str, list[tuple[list[int], jax.Array]]] = {}
@@ -66,7 +70,7 @@ def _take(weights: jax.Array, layers: Sequence[int] | np.ndarray) -> jax.Array:
     return weights[np.asarray(layers)]
 
 
-def stack_members(plan: Plan, params: Mapping) -> tuple[dict, dict[str, jax.Array]]:
+def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, jax.Array]]:
     """Splits plain parameters: the inverse of ``materialize``, up to the factorisation.
 
     Returns:

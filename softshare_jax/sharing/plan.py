@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from softshare_jax.sharing.tree import PyTree, named_leaves
+from softshare_jax.sharing.tree import PyTree, named_arrays
 
 
 class PlanError(ValueError):
@@ -112,6 +112,29 @@ class Plan:
         """The leaves that the plan replaces, each once, in order."""
         return tuple(dict.fromkeys(m.path for group in self.groups for m in group.members))
 
+    def with_templates(self, templates: int | Mapping[str, int]) -> "Plan":
+        """Returns the plan with other numbers of templates; where k changes, layers are not assigned.
+
+        Args:
+            templates: k for all groups, or for those named.
+
+        Raises:
+            PlanError: k is outside 1..L, or there is no group of that name.
+        """
+        names = [group.name for group in self.groups]
+        if not isinstance(templates, Mapping):
+            templates = dict.fromkeys(names, templates)
+        if unknown := templates.keys() - set(names):
+            raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(names)}")
+        return Plan(
+            tuple(
+                group
+                if templates.get(group.name, group.templates) == group.templates
+                else dataclasses.replace(group, templates=templates[group.name], assignment=None)
+                for group in self.groups
+            )
+        )
+
     def __call__(self, params: PyTree) -> "Plan":
         """Checks the plan against plain parameters (arrays or their shapes).
 
@@ -119,7 +142,7 @@ class Plan:
             PlanError: a leaf is missing, has another shape, or is a stack of
                 which the plan names only some layers.
         """
-        leaves = named_leaves(params)
+        leaves = named_arrays(params)
         rows: dict[str, set[int | None]] = {}
         for group in self.groups:
             for member in group.members:

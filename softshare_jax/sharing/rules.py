@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
-from softshare_jax.sharing.tree import PyTree, named_leaves
+from softshare_jax.sharing.tree import PyTree, named_arrays
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
+# Embeddings, whatever a norm holds, and biases.
+PRIVATE = r".*embed.*|.*norm(?!al).*|(.*/)?bias(/.*)?"
 
 
 class _Layer(NamedTuple):
@@ -41,7 +45,7 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
     """
 
     def rule(params: PyTree) -> Plan:
-        leaves = named_leaves(params)
+        leaves = named_arrays(params)
         groups = []
         for name, pattern in patterns.items():
             matching = ((path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path))
@@ -56,16 +60,16 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
     return rule
 
 
-def by_shape(templates: Templates = None, exclude: str = r".*embed.*", stacked: str | None = None) -> Rule:
-    """Groups all weights of equal shape, in any model.
+def by_shape(templates: Templates = None, exclude: str = PRIVATE, stacked: str | None = None) -> Rule:
+    """Groups all weights of equal shape and dtype, in any model.
 
-    Scalars, vectors (biases, norm scales) and shapes that occur once stay
-    private.
+    Scalars, vectors, whole numbers and shapes that occur once stay private, and so does what
+    ``exclude`` names: embeddings, norms and biases, which attention has as matrices.
 
     Args:
         templates: k for all groups, at most the layers of each; or by group name,
-            which is the shape, as in ``'3x3x64x64'``; ``None`` for one template
-            per layer.
+            which is the shape, as in ``'3x3x64x64'`` or, where they are not float32,
+            ``'3x3x64x64-bfloat16'``; ``None`` for one template per layer.
         exclude: expression for paths that stay private, whatever their case.
         stacked: as for ``by_regex``.
 
@@ -74,15 +78,21 @@ def by_shape(templates: Templates = None, exclude: str = r".*embed.*", stacked: 
     """
 
     def rule(params: PyTree) -> Plan:
-        leaves = named_leaves(params).items()
-        candidates = ((p, leaf) for p, leaf in leaves if not re.fullmatch(exclude, p, re.IGNORECASE))
-        by_size: dict[tuple[int, ...], list[Member]] = {}
+        leaves = named_arrays(params)
+        candidates = (
+            (path, leaf)
+            for path, leaf in leaves.items()
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and not re.fullmatch(exclude, path, re.IGNORECASE)
+        )
+        alike: dict[tuple[str, tuple[int, ...]], list[Member]] = {}
         for member, shape in _layers(candidates, stacked):
             if len(shape) >= 2:
-                by_size.setdefault(shape, []).append(member)
+                dtype = leaves[member.path].dtype
+                name = "x".join(map(str, shape)) + ("" if dtype == jnp.float32 else f"-{dtype}")
+                alike.setdefault((name, shape), []).append(member)
         groups = [
-            _group("x".join(map(str, shape)), members, shape, templates, at_most_layers=True)
-            for shape, members in by_size.items()
+            _group(name, members, shape, templates, at_most_layers=True)
+            for (name, shape), members in alike.items()
             if len(members) > 1
         ]
         return Plan(tuple(groups))(params)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from softshare_jax.sharing.tree import named_leaves
+from softshare_jax.sharing.tree import named_arrays
 
 
 def checksum(tree: Any) -> str:
@@ -17,7 +17,7 @@ def checksum(tree: Any) -> str:
     change within one 4-byte word of an array changes it for certain, any other with
     probability 1 - 2^-32.
     """
-    leaves = named_leaves(tree)
+    leaves = named_arrays(tree)
     sums = jax.device_get(_sums(list(leaves.values())))
     digest = hashlib.sha256()
     for (path, leaf), number in zip(leaves.items(), sums, strict=True):

@@ -1,14 +1,15 @@
 """Optimisers, with the paper's rules for what decays and what stays zero."""
 
-import jax
 import jax.numpy as jnp
 import optax
 
-from softshare_jax.sharing import Plan
+from softshare_jax import sharing
 from softshare_jax.training import config as config_lib
 
 
-def make_optimizer(plan: Plan, config: config_lib.Optimizer, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    plan: sharing.Plan, config: config_lib.Optimizer, steps: int
+) -> optax.GradientTransformation:
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
@@ -24,7 +25,7 @@ def make_optimizer(plan: Plan, config: config_lib.Optimizer, steps: int) -> opta
     Raises:
         KeyError: there is no optimiser or schedule of that name.
     """
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_decays)
+    decay = sharing.add_decayed_weights(config.weight_decay)
     rules = {
         "sgd": [decay, optax.trace(decay=0.9, nesterov=True)],
         "adam": [decay, optax.scale_by_adam()],
@@ -39,7 +40,7 @@ def make_optimizer(plan: Plan, config: config_lib.Optimizer, steps: int) -> opta
     return optax.chain(
         *rules[config.name],
         optax.scale_by_learning_rate(rates[config.schedule]),
-        _hold_assignments(plan),
+        sharing.hold_assignments(plan),
     )
 
 
@@ -53,27 +54,3 @@ def at_step(opt_state: optax.OptState, step: int) -> optax.OptState:
         return getattr(path[-1], "tuple_name", None) == "ScaleByScheduleState"
 
     return optax.tree.set(opt_state, of_schedule, count=jnp.int32(step))
-
-
-def _decays(trainable: dict) -> dict[str, bool]:
-    return {name: name != "coefficients" for name in trainable}
-
-
-def _hold_assignments(plan: Plan) -> optax.GradientTransformation:
-    """Zeroes the updates of the coefficients that a folded group does not use."""
-    used = {
-        group.name: jax.nn.one_hot(jnp.array(group.assignment), group.templates)
-        for group in plan.groups
-        if group.assignment is not None
-    }
-
-    def hold(updates):
-        if not used:
-            return updates
-        held = {
-            name: update * used[name] if name in used else update
-            for name, update in updates["coefficients"].items()
-        }
-        return {**updates, "coefficients": held}
-
-    return optax.stateless(lambda updates, _: hold(updates))

@@ -1,0 +1,82 @@
+"""How many templates each group gets under one budget of parameters."""
+
+import math
+
+import jax
+import numpy as np
+
+from softshare_jax.sharing.dense import spectra
+from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.rules import Rule
+from softshare_jax.sharing.tree import PyTree, named_arrays
+
+
+def by_budget(rule: Rule, parameters: int) -> Rule:
+    """Chooses k for every group so that a network of given weights loses least.
+
+    Of all choices with 1 to L templates a group that keep the network within the budget, the one with the
+    smallest squared error of the weights, summed over all groups: a knapsack, solved exactly.
+
+    >>> import jax.numpy as jnp
+    >>> from softshare_jax.sharing import by_shape
+    >>> same, different = jnp.ones((4, 4)), jnp.eye(4)
+    >>> params = {"a": [{"w": same}, {"w": same}], "b": [{"w": different[:3]}, {"w": 1 - different[:3]}]}
+    >>> {group.name: group.templates for group in by_budget(by_shape(), 50)(params).groups}
+    {'4x4': 1, '3x4': 2}
+
+    Args:
+        rule: or plan, which says what the groups are; its numbers of templates do not matter.
+        parameters: the most that the network may have in all: templates, coefficients and private.
+
+    Returns:
+        A rule. Unlike others it needs the weights themselves, and not their shapes alone.
+
+    Raises:
+        PlanError: the rule raises it where even one template a group is too many, or where it is
+            given shapes.
+    """
+
+    def budgeted(params: PyTree) -> Plan:
+        plan = rule(params)
+        arrays = named_arrays(params)
+        if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays.values()):
+            raise PlanError("a budget is shared out by the weights themselves, their shapes do not suffice")
+        shared = set(plan.paths)
+        private = sum(math.prod(array.shape) for path, array in arrays.items() if path not in shared)
+        errors, costs = [], []
+        values = spectra(plan, params)
+        for group in plan.groups:
+            squares = np.asarray(values[group.name], np.float64) ** 2
+            # Summed from the small end: after the k-th, for k = 1 to L.
+            errors.append(np.append(np.cumsum(squares[:0:-1])[::-1], 0.0))
+            costs.append(np.arange(1, group.layers + 1) * (group.layers + math.prod(group.shape)))
+        least = private + sum(int(cost[0]) for cost in costs)
+        if least > parameters:
+            raise PlanError(f"a budget of {parameters} is too small: one template a group takes {least}")
+        chosen = _cheapest_error(costs, errors, parameters - private)
+        return plan.with_templates({g.name: k + 1 for g, k in zip(plan.groups, chosen, strict=True)})
+
+    return budgeted
+
+
+def _cheapest_error(costs: list[np.ndarray], errors: list[np.ndarray], budget: int) -> list[int]:
+    """Returns one option of each list so that costs stay within the budget and errors are least.
+
+    Keeps, list after list, the sums of cost and error that no other sum beats in both.
+    """
+    cost, error = np.zeros(1, np.int64), np.zeros(1)
+    choices = []
+    for more_cost, more_error in zip(costs, errors, strict=True):
+        all_costs = (cost[:, None] + more_cost).ravel()
+        all_errors = (error[:, None] + more_error).ravel()
+        order = np.lexsort((all_errors, all_costs))
+        best_before = np.minimum.accumulate(np.append(np.inf, all_errors[order][:-1]))
+        keep = order[(all_errors[order] < best_before) & (all_costs[order] <= budget)]
+        choices.append(np.divmod(keep, len(more_cost)))
+        cost, error = all_costs[keep], all_errors[keep]
+    # The last is the most expensive within the budget and has the smallest error.
+    chosen, at = [], len(cost) - 1
+    for before, option in reversed(choices):
+        chosen.append(int(option[at]))
+        at = int(before[at])
+    return chosen[::-1]

@@ -1,0 +1,88 @@
+"""Templates under one budget, against trying every choice."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softshare_jax import sharing
+from tests.sharing.test_materialize import layer_weights
+
+
+@st.composite
+def trained(draw):
+    """Groups of 2 to 4 layers of different sizes and spectra, and a private leaf."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    params = {"private": {"bias": jnp.ones(5)}}
+    patterns = {}
+    for i in range(draw(st.integers(1, 4))):
+        layers, size = draw(st.integers(2, 4)), draw(st.integers(1, 9))
+        fall = draw(st.sampled_from([1.0, 3.0]))
+        basis = random.normal(size=(layers, size)) * fall ** -np.arange(layers)[:, None]
+        weights = random.normal(size=(layers, layers)) @ basis * draw(st.sampled_from([0.1, 1.0]))
+        params[f"group_{i}"] = {f"layer_{j}": jnp.asarray(w, jnp.float32) for j, w in enumerate(weights)}
+        patterns[f"g{i}"] = rf"group_{i}/layer_\d"
+    return sharing.by_regex(patterns), params, draw(st.floats(0, 1))
+
+
+def error_and_size(plan, params):
+    variables = sharing.from_dense(plan, params)
+    found = layer_weights(plan, sharing.materialize(plan, variables))
+    dense = layer_weights(plan, params)
+    error = sum(np.sum((np.float64(dense[name]) - found[name]) ** 2) for name in dense)
+    return error, sum(x.size for x in jax.tree.leaves(variables))
+
+
+@given(trained())
+def test_no_other_choice_loses_less(case):
+    rule, params, share = case
+    plan = rule(params)
+    options = []
+    for chosen in itertools.product(*(range(1, g.layers + 1) for g in plan.groups)):
+        other = plan.with_templates({g.name: k for g, k in zip(plan.groups, chosen, strict=True)})
+        options.append(error_and_size(other, params))
+    sizes = [size for _, size in options]
+    budget = int(min(sizes) + share * (max(sizes) - min(sizes)))
+    error, size = error_and_size(sharing.by_budget(rule, budget)(params), params)
+    best = min(error for error, size in options if size <= budget)
+    assert size <= budget
+    assert error <= best * (1 + 1e-3) + 1e-5
+
+
+@given(trained())
+def test_the_spectrum_foretells_the_error(case):
+    rule, params, _ = case
+    plan = rule(params)
+    values = {name: np.asarray(s, np.float64) for name, s in sharing.spectra(plan, params).items()}
+    for k in range(1, min(g.layers for g in plan.groups) + 1):
+        foretold = sum(np.sum(s[k:] ** 2) for s in values.values())
+        error, _ = error_and_size(plan.with_templates(k), params)
+        assert error == pytest.approx(foretold, rel=1e-3, abs=1e-6)
+
+
+def test_many_groups_are_no_trouble():
+    random = np.random.default_rng(0)
+    params = {
+        f"g{i:02}": {f"l{j}": jnp.asarray(random.normal(size=3 + i), jnp.float32) for j in range(12)}
+        for i in range(24)
+    }
+    plan = sharing.by_regex({name: rf"{name}/.*" for name in params})(params)
+    total = sum(math.prod(g.shape) * g.layers for g in plan.groups)
+    chosen = sharing.by_budget(plan, total // 2)(params)
+    assert error_and_size(chosen, params)[1] <= total // 2
+    assert len({g.templates for g in chosen.groups}) > 1
+
+
+def test_mistakes():
+    params = {"a": jnp.ones((2, 3)), "b": jnp.ones((2, 3)), "c": jnp.ones(4)}
+    rule = sharing.by_shape()
+    with pytest.raises(sharing.PlanError, match="a budget of 11 is too small: one template a group takes 12"):
+        sharing.by_budget(rule, 11)(params)
+    assert sharing.by_budget(rule, 12)(params).groups[0].templates == 1
+    with pytest.raises(sharing.PlanError, match="by the weights themselves"):
+        sharing.by_budget(rule, 12)(jax.eval_shape(lambda: params))
