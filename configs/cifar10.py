@@ -40,6 +40,9 @@ def get_config(variant: str = "swrn-28-10-2") -> ml_collections.ConfigDict:
     config.sharing.coefficients = "orthogonal"
     # lambda_R: the loss is lessened by this times the sum of the layer similarity matrices.
     config.sharing.recurrence = 0.0
+    # Start with one template per layer, as the plain network, and fade to k within this time, such as
+    # "60 epochs"; empty to start with k.
+    config.sharing.anneal = ""
 
     # Folder of TFDS data sets; empty for that of TFDS, ~/tensorflow_datasets.
     config.data_dir = ""

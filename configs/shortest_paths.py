@@ -34,6 +34,9 @@ def get_config(variant: str = "scnn-r") -> ml_collections.ConfigDict:
     config.sharing.coefficients = "orthogonal"
     # lambda_R: the loss is lessened by this times the sum of the layer similarity matrices.
     config.sharing.recurrence = VARIANTS[variant]["recurrence"]
+    # Start with one template per layer, as the plain network, and fade to k within this time, such as
+    # "60 epochs"; empty to start with k.
+    config.sharing.anneal = ""
 
     config.data = ml_collections.ConfigDict()
     config.data.name = "shortest_paths"

@@ -1,10 +1,22 @@
-"""Makes a workdir of weights from elsewhere, to be evaluated, folded and trained on.
+"""Makes a workdir of trained weights from elsewhere, to be evaluated, folded and trained on.
 
-python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
+An unshared run becomes a soft-shared one, with k templates a group or what a budget buys:
+
+    python -m softshare_jax.convert --dense=runs/wrn --k=2 --output=runs/swrn
+    python -m softshare_jax.convert --dense=runs/wrn --budget=17000000 --output=runs/swrn
+
+A soft-shared run gets more templates, and computes what it did, or fewer:
+
+    python -m softshare_jax.convert --shared=runs/swrn --k=3 --output=runs/larger
+
+A PyTorch checkpoint of the paper's authors becomes a run:
+
+    python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
 
 import pathlib
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -12,12 +24,26 @@ from softshare_jax import cli, config_flag
 from softshare_jax.errors import UserError
 
 FLAGS = flags.FLAGS
-# Of the workdir where no --config is given.
+# Of the workdir that a PyTorch checkpoint becomes, where no --config is given.
 CONFIG = "configs/cifar10.py"
+SOURCES = ("dense", "shared", "torch")
 
+flags.DEFINE_string("dense", None, "Workdir of an unshared run, which is not changed.")
+flags.DEFINE_string("shared", None, "Workdir of a soft-shared or folded run, which is not changed.")
+flags.DEFINE_integer("k", None, "With --dense or --shared: templates of each group.")
+flags.DEFINE_integer(
+    "budget", None, "In place of --k: parameters in all; each group gets the k that lose least."
+)
+flags.DEFINE_integer("step", None, "Checkpoint of --dense or --shared (default: the newest).")
+flags.DEFINE_integer("batch_norm_batches", 0, "Then take batch-norm statistics anew over so many batches.")
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
-flags.DEFINE_string("model", None, "Network that it holds, such as swrn-28-10-2.")
-flags.DEFINE_string("output", None, "Workdir to make; it goes on with --config, or configs/cifar10.py.")
+flags.DEFINE_string("model", None, "Network that --torch holds, such as swrn-28-10-2.")
+flags.DEFINE_string(
+    "output",
+    None,
+    "Workdir to make. With --config it trains on by that, from step 0 where it comes of a run; without, it "
+    f"goes on as its source would, or of --torch as {CONFIG} says.",
+)
 
 
 def main() -> None:
@@ -28,19 +54,68 @@ def main() -> None:
     """
     if config_flag.wants_help(__doc__, __name__):
         return
-    given = any(argument.lstrip("-").startswith("config=") or argument == "--config" for argument in sys.argv)
-    values = config_flag.parse([sys.argv[0], *([] if given else [f"--config={CONFIG}"]), *sys.argv[1:]])
-    for name in ("torch", "model", "output"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing (see --help)")
-    from softshare_jax.analysis.conversion import convert_torch
+    default = [f"--config={CONFIG}"] if _given("torch") and not _given("config") else []
+    values = config_flag.parse([sys.argv[0], *default, *sys.argv[1:]])
+    sources = [name for name in SOURCES if FLAGS[name].value]
+    if len(sources) != 1:
+        raise UserError("name one of --dense, --shared and --torch (see --help)")
+    if not FLAGS.output:
+        raise UserError("--output is missing (see --help)")
+    if FLAGS.torch:
+        _convert_torch(values or {})
+    else:
+        _convert_run(sources[0], FLAGS.dense or FLAGS.shared, values)
+
+
+def _convert_torch(values: dict[str, Any]) -> None:
+    if not FLAGS.model:
+        raise UserError("--model is missing (see --help)")
+    _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
+    from softshare_jax.analysis.torch_conversion import convert_torch
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.workdir import Workdir
 
-    config = config_lib.from_dict({**(values or {}), "model": FLAGS.model})
+    config = config_lib.from_dict({**values, "model": FLAGS.model})
     output = Workdir(FLAGS.output)
     step = convert_torch(pathlib.Path(FLAGS.torch), config, output)
     print(f"{output.root} holds {config.model} at step {step}: evaluate, fold or train it on", flush=True)
+
+
+def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
+    _refuse(f"--{source}", "model")
+    if (FLAGS.k is None) is (FLAGS.budget is None):
+        raise UserError(f"--{source} needs either --k or --budget (see --help)")
+    from softshare_jax.analysis.resizing import describe, resize_run
+    from softshare_jax.training import config as config_lib
+    from softshare_jax.training.workdir import Workdir
+
+    workdir, output = Workdir(folder), Workdir(FLAGS.output)
+    shares = bool(workdir.read_plan().groups)
+    if shares is (source == "dense"):
+        other = "shares already: use --shared" if shares else "shares nothing: use --dense"
+        raise UserError(f"{workdir.root} {other}")
+    conversion = resize_run(
+        workdir,
+        output,
+        templates=FLAGS.k,
+        budget=FLAGS.budget or 0,
+        config=None if values is None else config_lib.from_dict(values),
+        step=FLAGS.step,
+        batch_norm_batches=FLAGS.batch_norm_batches,
+    )
+    print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained on", flush=True)
+
+
+def _given(name: str) -> bool:
+    """Whether a flag stands on the command line, which is not parsed yet."""
+    return any(argument.lstrip("-").partition("=")[0] == name for argument in sys.argv[1:])
+
+
+def _refuse(source: str, *names: str) -> None:
+    """Raises where a flag is set that the source has no use for."""
+    for name in names:
+        if FLAGS[name].present:
+            raise UserError(f"--{name} is not for {source} (see --help)")
 
 
 if __name__ == "__main__":

@@ -40,3 +40,11 @@ def trained(tmp_path_factory, tiny_config) -> Workdir:
     workdir = Workdir(tmp_path_factory.mktemp("trained") / "run")
     train(tiny_config, workdir)
     return workdir
+
+
+@pytest.fixture(scope="session")
+def unshared(tmp_path_factory) -> Workdir:
+    """A trained run of the same network without sharing."""
+    workdir = Workdir(tmp_path_factory.mktemp("unshared") / "run")
+    train(tiny.config(model="cnn-4-6", sharing__recurrence=0.0), workdir)
+    return workdir

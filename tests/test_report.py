@@ -19,19 +19,15 @@ from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.picture import draw
 from softshare_jax.reporting.theme import DARK, LIGHT
 from softshare_jax.reporting.write import write_report
-from softshare_jax.training.loop import train
 from softshare_jax.training.workdir import Workdir
-from tests import tiny
 from tests.reporting_page import read_page
 
 
 @pytest.fixture(scope="module")
-def runs(trained, tmp_path_factory) -> dict[str, Workdir]:
+def runs(trained, unshared, tmp_path_factory) -> dict[str, Workdir]:
     """A trained run, its fold and an unshared run; tests copy them before they write."""
-    root = tmp_path_factory.mktemp("runs")
-    folded, unshared = Workdir(root / "folded"), Workdir(root / "unshared")
+    folded = Workdir(tmp_path_factory.mktemp("runs") / "folded")
     fold_run(trained, folded, threshold=0.0)
-    train(tiny.config(model="cnn-4-6", sharing__recurrence=0.0), unshared)
     return {"trained": trained, "folded": folded, "unshared": unshared}
 
 

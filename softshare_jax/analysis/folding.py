@@ -8,7 +8,7 @@ from softshare_jax import sharing
 from softshare_jax.analysis.batch_norm import make_reestimation
 from softshare_jax.analysis.certificate import certify
 from softshare_jax.analysis.output import check_unused, new_workdir, write_run
-from softshare_jax.analysis.trained import load
+from softshare_jax.analysis.trained import load, load_settled
 from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
@@ -52,7 +52,7 @@ def fold_run(
         raise UserError(f"--max_drop is in percentage points, from 0 to 100, not {max_drop}")
     if batch_norm_batches < 0:
         raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
-    before = load(source, step)
+    before = load_settled(source, step)
     if not before.experiment.plan.groups:
         raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
     check_unused(output)

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+
 from softshare_jax.errors import UserError
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
@@ -52,3 +54,23 @@ def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: di
     checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
     checkpoints.save(experiment.fresh_state(step, variables), None)
     checkpoints.close()
+
+
+def check_shapes(variables: dict[str, Any], shapes: dict[str, Any], source: str) -> None:
+    """Compares every array with what a network has in its place.
+
+    Args:
+        variables: collections of arrays.
+        shapes: of the network's variables; collections that the others lack are not looked at.
+        source: of the arrays, for the message.
+
+    Raises:
+        UserError: one is missing, is too many or has another shape.
+    """
+    found = dict(jax.tree_util.tree_flatten_with_path(variables)[0])
+    expected = dict(jax.tree_util.tree_flatten_with_path({n: shapes[n] for n in variables})[0])
+    for path in dict.fromkeys([*found, *expected]):
+        sides = [tuple(side[path].shape) if path in side else "nothing" for side in (found, expected)]
+        if sides[0] != sides[1]:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise UserError(f"{source} has {sides[0]} for {name}, the network {sides[1]}")

@@ -14,7 +14,7 @@ class Trained(NamedTuple):
     """A run at one of its checkpoints.
 
     Attributes:
-        experiment: its functions, made from the stored config and plan.
+        experiment: its functions at that step, made from the stored config and plan.
         step: of the checkpoint.
         variables: the network there, the moving average where the run keeps one.
     """
@@ -42,7 +42,21 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
     experiment = Experiment(config or stored, workdir.read_plan())
     checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
     try:
-        step, variables = checkpoints.read_variables(experiment.state_shapes().variables, step)
+        step, variables = checkpoints.read_variables(experiment.shapes_at, step)
     finally:
         checkpoints.close()
-    return Trained(experiment, step, averaged(variables))
+    return Trained(experiment.at(step), step, averaged(variables))
+
+
+def load_settled(workdir: Workdir, step: int | None = None) -> Trained:
+    """Reads a run as ``load`` does, for a command that makes something else of it.
+
+    Raises:
+        UserError: as for ``load``, or the run is still being annealed at that step.
+        RunError: its checkpoints are damaged.
+    """
+    trained = load(workdir, step)
+    if trained.experiment.target:
+        steps = trained.experiment.annealing_steps
+        raise UserError(f"{workdir.root} is annealed until step {steps}: take that step or a later one")
+    return trained

@@ -37,6 +37,7 @@ class Network:
 
     Attributes:
         name: as ``named`` takes it.
+        unshared: the name of the same network without sharing.
         build: options -> the plain network.
         rule: how it shares; the empty plan for an unshared network.
         input_shape: one example, ``(H, W, C)``.
@@ -44,6 +45,7 @@ class Network:
     """
 
     name: str
+    unshared: str
     build: Callable[[Options], nn.Module]
     rule: Rule
     input_shape: tuple[int, int, int]
@@ -79,6 +81,15 @@ def named(name: str) -> Network:
     return _FAMILIES[match[2]](name, bool(match[1]), depth, width, templates)
 
 
+def soft_shared(name: str, templates: int | None = None) -> str:
+    """Returns the name of a network, shared or not, with k templates a group; ``None``: one per layer.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    return f"s{named(name).unshared}" + (f"-{templates}" if templates is not None else "")
+
+
 def _wide_resnet(name: str, shared: bool, depth: int, width: int, templates: int | None) -> Network:
     if depth % 6 != 4 or depth < 10:
         raise UserError(f"{name}: a wide ResNet has 6n + 4 layers (10, 16, 22, 28, ...), not {depth}")
@@ -87,6 +98,7 @@ def _wide_resnet(name: str, shared: bool, depth: int, width: int, templates: int
     groups = {f"stage_{i}": rf"stage_{i}/blocks/conv\d/kernel" for i in (1, 2, 3)}
     return Network(
         name=name,
+        unshared=f"wrn-{depth}-{width}",
         build=lambda o: WideResNet(depth, width, o.num_classes, o.dropout, o.scan, o.dtype),
         rule=by_regex(groups, templates, stacked=r"(.*/blocks)/.*") if shared else Plan(),
         input_shape=(32, 32, 3),
@@ -103,6 +115,7 @@ def _grid_cnn(name: str, shared: bool, depth: int, channels: int, templates: int
     _check_templates(name, shared, depth, templates)
     return Network(
         name=name,
+        unshared=f"cnn-{depth}-{channels}",
         build=build,
         rule=by_regex({"blocks": r"block_\d+/conv/kernel"}, templates) if shared else Plan(),
         input_shape=(32, 32, 2),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.analysis.trained import load
+from softshare_jax.analysis.trained import Trained, load
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training import records
 from softshare_jax.training.config import Config
@@ -34,6 +34,7 @@ class Run:
         metrics: the records, in order.
         history: recorded similarity matrices, step -> measure -> group -> ``[L, L]``.
         certificate: of the fold that made this workdir.
+        conversion: of the run that this workdir was made of, to another number of templates.
         devices: on what it was trained, a line for each start: ``device``, its kind, and ``devices``.
         missing: a sentence for everything that is not there.
     """
@@ -47,6 +48,7 @@ class Run:
     metrics: tuple[dict, ...] = ()
     history: History = dataclasses.field(default_factory=dict)
     certificate: dict[str, Any] | None = None
+    conversion: dict[str, Any] | None = None
     devices: tuple[dict, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -69,19 +71,22 @@ def collect(workdir: Workdir) -> Run:
         experiment = _attempt(lambda: Experiment(config, plan), "network", missing)
     step, variables = None, None
     if experiment is not None and plan is not None:
-        step, variables = _attempt(lambda: _checkpoint(workdir, missing), "checkpoint", missing) or (
-            None,
-            None,
-        )
+        trained = _attempt(lambda: _checkpoint(workdir, missing), "checkpoint", missing)
+        if trained is not None:
+            experiment, step, variables = trained
+            # Of the step: a run that is still being annealed has more templates than it will have.
+            plan = experiment.plan
     elif workdir.checkpoints.exists():
         missing.append("The checkpoints cannot be read without a config and a plan.")
     metrics = _attempt(lambda: _metrics(workdir), "metrics", missing) or ()
     history: History = {}
     if plan is None or plan.groups:
         history = _attempt(lambda: _history(workdir), "similarity history", missing) or {}
-    certificate = None
+    certificate = conversion = None
     if workdir.certificate_file.exists():
         certificate = _attempt(lambda: _certificate(workdir), "certificate", missing)
+    if workdir.conversion_file.exists():
+        conversion = _attempt(lambda: _conversion(workdir), "conversion", missing)
     # Runs of earlier versions have none, which is no fault of theirs.
     devices = _attempt(lambda: _devices(workdir), "list of devices", missing) or ()
     return Run(
@@ -94,6 +99,7 @@ def collect(workdir: Workdir) -> Run:
         metrics,
         history,
         certificate,
+        conversion,
         devices,
         tuple(missing),
     )
@@ -111,15 +117,14 @@ def _attempt(read: Callable[[], T], what: str, missing: list[str]) -> T | None:
     return None
 
 
-def _checkpoint(workdir: Workdir, missing: list[str]) -> tuple[int, dict[str, Any]]:
+def _checkpoint(workdir: Workdir, missing: list[str]) -> Trained:
     """Reads the newest whole checkpoint and notes those that were passed over."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            trained = load(workdir)
+            return load(workdir)
     finally:
         missing += [line[:1].upper() + line[1:] + "." for line in said.getvalue().splitlines()]
-    return trained.step, trained.variables
 
 
 def _metrics(workdir: Workdir) -> tuple[dict, ...]:
@@ -145,9 +150,26 @@ def _devices(workdir: Workdir) -> tuple[dict, ...]:
 def _certificate(workdir: Workdir) -> dict[str, Any]:
     """Reads the certificate and checks what the report shows of it."""
     certificate = workdir.read_json(workdir.certificate_file)
-    for key in ("parameters", "distinct_layers", "metric"):
-        float(certificate[key]["before"]), float(certificate[key]["after"])
-    for key in ("step", "threshold", "max_logit_difference", "shared_layers"):
+    _check_difference(certificate)
+    float(certificate["distinct_layers"]["before"]), float(certificate["distinct_layers"]["after"])
+    for key in ("step", "threshold", "shared_layers"):
         float(certificate[key])
-    str(certificate["measure"]), str(certificate["metric"]["name"]), str(certificate["metric"]["measured_on"])
+    str(certificate["measure"])
     return certificate
+
+
+def _conversion(workdir: Workdir) -> dict[str, Any]:
+    """Reads the conversion and checks what the report shows of it."""
+    conversion = workdir.read_json(workdir.conversion_file)
+    _check_difference(conversion)
+    float(conversion["step"]), str(conversion["model"]["before"]), int(conversion["batch_norm_batches"])
+    for group in conversion["groups"]:
+        str(group["name"]), int(group["templates"]), [float(error) for error in group["relative_error"]]
+    return conversion
+
+
+def _check_difference(values: dict[str, Any]) -> None:
+    for key in ("parameters", "metric"):
+        float(values[key]["before"]), float(values[key]["after"])
+    float(values["max_logit_difference"])
+    str(values["metric"]["name"]), str(values["metric"]["measured_on"])

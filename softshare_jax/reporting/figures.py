@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.reporting import animation, curves, diagram, epochs, matrices, scores, tables
+from softshare_jax.reporting import animation, curves, diagram, epochs, matrices, scores, tables, truncation
 from softshare_jax.reporting.collect import Run
 from softshare_jax.reporting.picture import Picture, draw
 
@@ -128,6 +128,18 @@ def draw_epochs(run: Run) -> Picture | None:
         "epochs.png",
         f"Layer similarity matrices of {len(groups)} groups, measured on {measure}, at {len(history)} times",
         functools.partial(matrices.draw_evolution, history, groups),
+    )
+
+
+def draw_truncation(run: Run) -> Picture | None:
+    """Draws what the weights lost, where the run was made of another with other templates."""
+    if run.conversion is None:
+        return None
+    groups = run.conversion["groups"][:MOST_GROUPS]
+    return draw(
+        "error-against-k.png",
+        "Relative error of the weights of each group against its number of templates",
+        functools.partial(truncation.draw_errors, groups),
     )
 
 

@@ -22,6 +22,7 @@ class Section:
         curves: learning curves, and ``bands``, whether they show the phases of a curriculum.
         examples: test examples, and ``examples_text``, what there is to see.
         certificate: of a folded run, and its lines.
+        conversion: of a run that was given other templates, its lines, and ``truncation``, what it lost.
         parameters: the table of parameters.
         steps: first and last step of the similarity history.
         similarity_step: of the similarity matrices that are shown as the present ones.
@@ -44,6 +45,9 @@ class Section:
     examples_text: str = ""
     certificate: dict | None = None
     certificate_rows: tuple[tuple[str, str, str, str], ...] = ()
+    conversion: dict | None = None
+    conversion_rows: tuple[tuple[str, str, str, str], ...] = ()
+    truncation: Picture | None = None
     parameters: tables.ParameterTable | None = None
     steps: tuple[int, int] | None = None
     similarity_step: int | None = None
@@ -59,7 +63,8 @@ class Section:
             for picture in (group.diagram, *group.matrices, group.evolution, group.animation)
             if picture is not None
         ]
-        return [*by_group, *([self.epochs] if self.epochs else []), *self.curves, *self.examples]
+        single = [picture for picture in (self.truncation, self.epochs) if picture is not None]
+        return [*by_group, *single, *self.curves, *self.examples]
 
 
 def make_section(run: Run, name: str, runs: int = 1) -> Section:
@@ -89,6 +94,9 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         examples_text=predicted.text,
         certificate=run.certificate,
         certificate_rows=tuple(tables.certificate_rows(run.certificate)) if run.certificate else (),
+        conversion=run.conversion,
+        conversion_rows=tuple(tables.difference_rows(run.conversion)) if run.conversion else (),
+        truncation=figures.draw_truncation(run),
         parameters=table,
         steps=(steps[0], steps[-1]) if steps else None,
         similarity_step=run.step if assignment is not None else max(steps, default=None),

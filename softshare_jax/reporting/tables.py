@@ -158,16 +158,26 @@ def score(
     return measured[-1] if measured else None
 
 
-def certificate_rows(certificate: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+Row = tuple[str, str, str, str]
+
+
+def certificate_rows(certificate: dict[str, Any]) -> list[Row]:
     """Returns the lines of a certificate: what, before, after, difference."""
-    parameters, layers, metric = (certificate[key] for key in ("parameters", "distinct_layers", "metric"))
+    layers, shared = certificate["distinct_layers"], f"of {certificate['shared_layers']} shared"
+    parameters, *others = difference_rows(certificate)
+    return [parameters, ("distinct layers", str(layers["before"]), str(layers["after"]), shared), *others]
+
+
+def difference_rows(difference: dict[str, Any]) -> list[Row]:
+    """Returns what a fold or a conversion saved and cost: what, before, after, difference."""
+    parameters, metric = difference["parameters"], difference["metric"]
     kept = parameters["after"] / parameters["before"]
     shown = [scores.shown(metric["name"], metric[when]) for when in ("before", "after")]
     fall = metric["after"] - metric["before"]
     change = f"{-100 * fall:+.2f} points" if metric["name"] == scores.ACCURACY else f"{fall:+.4f}"
-    shared = f"of {certificate['shared_layers']} shared"
+    logits = f"{difference['max_logit_difference']:.3g}"
     return [
-        ("parameters", f"{parameters['before']:,}", f"{parameters['after']:,}", f"{kept:.1%} remain"),
-        ("distinct layers", str(layers["before"]), str(layers["after"]), shared),
+        ("parameters", f"{parameters['before']:,}", f"{parameters['after']:,}", f"{kept:.1%}"),
         (f"test {shown[0][0]}", shown[0][1], shown[1][1], change.replace("-", "−")),
+        ("largest logit difference", "", logits, ""),
     ]

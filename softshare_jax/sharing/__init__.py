@@ -18,7 +18,7 @@ from softshare_jax.sharing.module import SoftShare
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape
-from softshare_jax.sharing.transforms import add_decayed_weights, hold_assignments
+from softshare_jax.sharing.transforms import add_decayed_weights, anneal_to, hold_assignments
 
 __all__ = [
     "INITIALIZERS",
@@ -34,6 +34,7 @@ __all__ = [
     "SoftShare",
     "add_decayed_weights",
     "anneal",
+    "anneal_to",
     "by_budget",
     "by_regex",
     "by_shape",

@@ -1,11 +1,13 @@
 """Optax transforms with the rules that soft sharing has for an optimiser."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.plan import Plan
 
 
@@ -48,6 +50,34 @@ def hold_assignments(plan: Plan) -> optax.GradientTransformation:
         return {**updates, "coefficients": held}
 
     return optax.stateless(lambda updates, _: hold(updates))
+
+
+def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.GradientTransformation:
+    """Fades the layers of each group to k templates within so many steps: last in a chain.
+
+    What k templates cannot say is multiplied by (n - 1) / n at each step, where n steps are left: had it no
+    gradient it would fade linearly, and at the end it is gone whatever its gradient, so that
+    ``resize`` to k templates loses nothing.
+
+    Args:
+        plan: of the network, with more templates than it shall have.
+        templates: k to fade to, by group; see ``anneal``.
+        steps: from the first update to rank k; 1 or more.
+    """
+
+    def init(params: optax.Params) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None):
+        if params is None:
+            raise ValueError(optax.NO_PARAMS_MSG)
+        left = jnp.maximum(steps - state.count, 1)
+        annealed = anneal(plan, optax.apply_updates(params, updates), templates, 1 / left)
+        change = jax.tree.map(jnp.subtract, annealed["coefficients"], params["coefficients"])
+        return {**updates, "coefficients": change}, state._replace(count=state.count + 1)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _decays(trainable: dict[str, Any]) -> dict[str, bool]:

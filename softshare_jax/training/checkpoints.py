@@ -1,7 +1,7 @@
 """Checkpoints that are never restored wrong: Orbax, checksums and a way back."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,8 @@ from orbax.checkpoint import checkpoint_managers
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.steps import TrainState
+
+Shapes = Callable[[int], TrainState]
 
 
 class Checkpoints:
@@ -82,11 +84,11 @@ class Checkpoints:
         """Waits, and gives the manager's threads back."""
         self._manager.close()
 
-    def restore(self, shapes: TrainState, set_aside: pathlib.Path) -> TrainState | None:
+    def restore(self, shapes: Shapes, set_aside: pathlib.Path) -> TrainState | None:
         """Restores the newest state that is whole, or ``None`` where there are no checkpoints.
 
         Args:
-            shapes: shapes, dtypes and shardings to restore onto.
+            shapes: step -> shapes, dtypes and shardings to restore onto.
             set_aside: folder that damaged steps are moved to.
 
         Raises:
@@ -95,7 +97,7 @@ class Checkpoints:
         steps = self.steps()
         for step in steps:
             try:
-                return self._read(step, shapes)
+                return self._read(step, shapes(step))
             except Exception as error:  # what damage raises is not documented
                 moved = _move_aside(self._root / str(step), set_aside)
                 print(f"checkpoint {step} is damaged ({_first_line(error)}); moved it to {moved}", flush=True)
@@ -108,11 +110,11 @@ class Checkpoints:
             )
         return None
 
-    def read_variables(self, shapes: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any]]:
+    def read_variables(self, shapes: Shapes, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Reads the network of a step, for commands that train nothing and change nothing.
 
         Args:
-            shapes: shapes, dtypes and shardings of the variables.
+            shapes: step -> shapes, dtypes and shardings of the state.
             step: which; ``None`` for the newest that is whole.
 
         Returns:
@@ -129,7 +131,7 @@ class Checkpoints:
             raise UserError(f"{self._root} holds no step {step}; it holds {', '.join(map(str, steps))}")
         for candidate in steps if step is None else [step]:
             try:
-                return candidate, self._read_item(candidate, "variables", shapes)
+                return candidate, self._read_item(candidate, "variables", shapes(candidate).variables)
             except Exception as error:  # what damage raises is not documented
                 print(f"checkpoint {candidate} is damaged ({_first_line(error)}); passed over", flush=True)
         raise RunError(f"no checkpoint of {self._root} can be read")

@@ -30,6 +30,7 @@ class Sharing:
 
     coefficients: str
     recurrence: float
+    anneal: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

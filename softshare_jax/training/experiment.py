@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 
 from softshare_jax import sharing
@@ -26,7 +27,7 @@ from softshare_jax.training.steps import (
     take_batch,
     trainable,
 )
-from softshare_jax.training.tasks import Split, make_task
+from softshare_jax.training.tasks import Split, Task, make_task
 
 
 class Experiment:
@@ -38,40 +39,70 @@ class Experiment:
         network: the plain network.
         plan: which layers share.
         model: the network under ``SoftShare`` with that plan.
+        target: of a run that is being annealed, the experiment that it becomes.
         steps_per_epoch, total_steps, phase_steps: lengths in steps.
     """
 
-    def __init__(self, config: Config, plan: sharing.Plan | None = None):
+    def __init__(self, config: Config, plan: sharing.Plan | None = None, target: "Experiment | None" = None):
         """Builds the experiment; nothing is computed or compiled yet.
 
         Args:
             config: a validated config.
             plan: as stored in a workdir; ``None`` to make it by the network's own rule.
+            target: what the run becomes when it has been annealed; ``None`` where that is done.
 
         Raises:
             UserError: the config names no network, or asks for what the network cannot do.
         """
-        self.config = config
-        self.task = make_task(config)
+        self.config, self.target = config, target
+        self.task: Task = target.task if target else make_task(config)
         self.network = _build(config, self.task.classes)
         self.mesh = mesh_lib.data_mesh(config.batch_size)
         try:
             self.plan = (plan or zoo.named(config.model).rule)(self._plain_shapes()["params"])
         except sharing.PlanError as error:
             raise UserError(f"{config.model}: {error}") from error
-        if config.sharing.recurrence and not self.plan.groups:
-            raise UserError(f"config.sharing.recurrence regularises shared layers, {config.model} has none")
-        self.coefficients = sharing.INITIALIZERS[config.sharing.coefficients]
+        for field in ("recurrence", "anneal"):
+            if getattr(config.sharing, field) and not self.plan.groups:
+                raise UserError(f"config.sharing.{field} is for shared layers, {config.model} has none")
+        # What is annealed starts as the plain network.
+        self.coefficients = sharing.INITIALIZERS["identity" if target else config.sharing.coefficients]
         self.model = sharing.SoftShare(self.network, self.plan, self.coefficients)
         self.steps_per_epoch = config.data.train_examples // config.batch_size
         self.total_steps = self.steps_of("duration", config.duration)
         phase = self.task.phase_duration
         self.phase_steps = self.total_steps if phase is None else self.steps_of("data.phase", phase)
+        anneal = config.sharing.anneal
+        self.annealing_steps = self.steps_of("sharing.anneal", anneal) if anneal else 0
+        if self.annealing_steps > self.total_steps:
+            raise UserError(f"config.sharing.anneal is {anneal!r}, longer than config.duration")
         self.optimizer = make_optimizer(self.plan, config.optimizer, self.total_steps)
+        if target:
+            templates = {group.name: group.templates for group in target.plan.groups}
+            fade = sharing.anneal_to(self.plan, templates, self.annealing_steps)
+            self.optimizer = optax.chain(self.optimizer, fade)
 
     def steps_of(self, field: str, duration: str) -> int:
         """Returns a duration of the config in steps."""
         return to_steps(duration, self.steps_per_epoch, f"config.{field}")
+
+    def at(self, step: int) -> "Experiment":
+        """Returns the experiment that a run is in after ``step`` steps.
+
+        It is this one, but for a run that is annealed: up to ``annealing_steps`` it has a template for
+        each layer, and what k templates cannot say fades.
+        """
+        if step < self.annealing_steps:
+            return self if self.target else self._unshared
+        return self.target or self
+
+    def take_over(self, state: TrainState) -> TrainState:
+        """Returns the state with which a run goes on that has just been annealed.
+
+        The network computes what it did, now with k templates a group; the optimiser's moments, which
+        are of other templates, start anew.
+        """
+        return self._take_over(state)
 
     def phase_at(self, step: int) -> int:
         """Returns the curriculum phase that trains the step after ``step``; the last one stays on."""
@@ -87,7 +118,11 @@ class Experiment:
         everywhere = mesh_lib.replicated(self.mesh)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
 
-    def fresh_state(self, step: int, variables: dict[str, Any]) -> TrainState:
+    def shapes_at(self, step: int) -> TrainState:
+        """Returns the shapes of the state after ``step`` steps, which annealing changes once."""
+        return self.at(step).state_shapes()
+
+    def fresh_state(self, step: int | jax.Array, variables: dict[str, Any]) -> TrainState:
         """Returns a state with given variables and an optimiser that has seen nothing.
 
         But for the learning rate, which is where the schedule has it at that step.
@@ -202,6 +237,28 @@ class Experiment:
     @functools.cached_property
     def _init(self):
         return jax.jit(self._init_state, out_shardings=mesh_lib.replicated(self.mesh))
+
+    @functools.cached_property
+    def _unshared(self) -> "Experiment":
+        layers = {group.name: group.layers for group in self.plan.groups}
+        return Experiment(self.config, self.plan.with_templates(layers), target=self)
+
+    @functools.cached_property
+    def _take_over(self):
+        templates = {group.name: group.templates for group in self.plan.groups}
+
+        def resized(variables):
+            return sharing.resize(self._unshared.plan, variables, templates)[1]
+
+        def take_over(state: TrainState) -> TrainState:
+            average = state.variables.get(AVERAGE)
+            network = {name: tree for name, tree in state.variables.items() if name != AVERAGE}
+            fresh = self.fresh_state(state.step, resized(network))
+            if average is None:
+                return fresh
+            return fresh.replace(variables={**fresh.variables, AVERAGE: resized(average)})
+
+        return jax.jit(take_over, out_shardings=mesh_lib.replicated(self.mesh))
 
     def _init_state(self, key: jax.Array) -> TrainState:
         return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))

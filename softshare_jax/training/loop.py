@@ -80,9 +80,10 @@ class _Run:
         """Takes all steps that are left."""
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.checkpoints.close)
-            restored = self.checkpoints.restore(self.experiment.state_shapes(), self.workdir.damaged)
+            restored = self.checkpoints.restore(self.experiment.shapes_at, self.workdir.damaged)
+            step = int(restored.step) if restored else 0
+            self.experiment = self.experiment.at(step)
             state = restored or self.experiment.init_state()
-            step = int(state.step)
             if step >= self.total:
                 print(
                     f"{self.workdir.root} is trained to step {step} of {self.total}; parameter checksum "
@@ -110,7 +111,8 @@ class _Run:
     def _loop(self, state: TrainState, step: int) -> TrainState:
         experiment = self.experiment
         everies = (self.log_every, self.evaluate_every, self.checkpoint_every)
-        boundaries = (*everies, experiment.steps_per_epoch, experiment.phase_steps)
+        turns = (experiment.steps_per_epoch, experiment.phase_steps, experiment.annealing_steps)
+        boundaries = [every for every in (*everies, *turns) if every]
         progress = Progress(step, self.total)
         profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
         metrics, order, phase, epoch = experiment.task.metrics.empty(), None, -1, -1
@@ -127,6 +129,10 @@ class _Run:
             state, metrics = experiment.train_steps(state, metrics, data, order, count)
             step += count
             profile.after(step, state)
+            if experiment.at(step) is not experiment:
+                experiment = self.experiment = experiment.at(step)
+                state = experiment.take_over(state)
+                print(f"annealed by step {step}; going on with {self._groups()}", flush=True)
             # Asked once a turn: a signal that comes later is for the next one, which then saves.
             stopping = bool(self.stop)
             evaluates = is_due(step, self.evaluate_every, self.total)
@@ -181,15 +187,18 @@ class _Run:
         experiment = self.experiment
         config = experiment.config
         start = f"going on from step {step}" if resumed else "a new run"
-        groups = "; ".join(
-            f"{group.name} of {group.layers} layers with {group.templates} templates"
-            for group in experiment.plan.groups
-        )
+        annealing = f", annealed until step {experiment.annealing_steps}" if experiment.target else ""
         print(
             f"{self.workdir.root}: {start} of {self.total} steps; {config.model}, "
-            f"shared: {groups or 'nothing'}; "
+            f"shared: {self._groups() or 'nothing'}{annealing}; "
             f"{jax.device_count()} {jax.default_backend()} device(s); compiling takes a moment",
             flush=True,
+        )
+
+    def _groups(self) -> str:
+        return "; ".join(
+            f"{group.name} of {group.layers} layers with {group.templates} templates"
+            for group in self.experiment.plan.groups
         )
 
 

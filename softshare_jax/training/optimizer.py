@@ -1,5 +1,6 @@
 """Optimisers, with the paper's rules for what decays and what stays zero."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -44,7 +45,7 @@ def make_optimizer(
     )
 
 
-def at_step(opt_state: optax.OptState, step: int) -> optax.OptState:
+def at_step(opt_state: optax.OptState, step: int | jax.Array) -> optax.OptState:
     """Returns an optimiser's state with its learning-rate schedule moved to a step.
 
     Other counts stay: Adam's bias correction is about the moments, which have seen nothing.

@@ -23,6 +23,7 @@ class Workdir:
         self.metrics_file = self.root / "metrics.jsonl"
         self.devices_file = self.root / "devices.jsonl"
         self.certificate_file = self.root / "certificate.json"
+        self.conversion_file = self.root / "conversion.json"
         self.report_file = self.root / "report.html"
         self.checkpoints = self.root / "checkpoints"
         self.damaged = self.root / "damaged"

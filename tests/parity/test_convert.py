@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from softshare_jax.analysis.conversion import convert_torch  # noqa: E402
+from softshare_jax.analysis.torch_conversion import convert_torch  # noqa: E402
 from softshare_jax.analysis.trained import load  # noqa: E402
 from softshare_jax.errors import UserError  # noqa: E402
 from softshare_jax.training import config as config_lib  # noqa: E402

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,23 @@ def test_at_the_end_resizing_loses_nothing(case):
     small_plan, small = sharing.resize(plan, annealed, sizes)
     a, b = sharing.materialize(plan, annealed), sharing.materialize(small_plan, small)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4), a, b)
+
+
+@given(shared(), st.integers(2, 5))
+def test_without_gradients_it_fades_linearly(case, steps):
+    plan, variables = case
+    sizes = {g.name: 1 for g in plan.groups}
+    trainable = {
+        name: variables[name] for name in ("params", "templates", "coefficients") if name in variables
+    }
+    optimizer = optax.chain(optax.sgd(0.1), sharing.anneal_to(plan, sizes, steps))
+    zeros, state = jax.tree.map(jnp.zeros_like, trainable), optimizer.init(trainable)
+    for step in range(steps + 1):
+        expected = sharing.anneal(plan, variables, sizes, step / steps)
+        for name, alpha in trainable["coefficients"].items():
+            np.testing.assert_allclose(alpha, expected["coefficients"][name], atol=1e-3)
+        updates, state = optimizer.update(zeros, state, trainable)
+        trainable = optax.apply_updates(trainable, updates)
 
 
 @given(shared())

@@ -44,7 +44,7 @@ def root(tmp_path, saved):
 def restore(root, experiment):
     checkpoints = Checkpoints(root, "target/f1")
     try:
-        return checkpoints.restore(experiment.state_shapes(), root.parent / "damaged")
+        return checkpoints.restore(experiment.shapes_at, root.parent / "damaged")
     finally:
         checkpoints.close()
 
@@ -148,13 +148,13 @@ def test_the_same_step_damaged_twice_is_kept_twice(root, saved, experiment):
 def test_reading_for_other_commands_moves_nothing(root, saved, experiment, capfd):
     flip(root / "2")
     checkpoints = Checkpoints(root, "target/f1")
-    step, variables = checkpoints.read_variables(experiment.state_shapes().variables)
+    step, variables = checkpoints.read_variables(experiment.shapes_at)
     assert (step, checksum(variables)) == (1, saved[1][1][0])
     assert (root / "2").exists()
     with pytest.raises(RunError, match="can be read"):
-        checkpoints.read_variables(experiment.state_shapes().variables, step=2)
+        checkpoints.read_variables(experiment.shapes_at, step=2)
     with pytest.raises(UserError, match="holds no step 7; it holds 2, 1"):
-        checkpoints.read_variables(experiment.state_shapes().variables, step=7)
+        checkpoints.read_variables(experiment.shapes_at, step=7)
     checkpoints.close()
 
 
@@ -183,7 +183,7 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
 def final_checksum(workdir):
     experiment = Experiment(workdir.read_config(), workdir.read_plan())
     checkpoints = Checkpoints(workdir.checkpoints, "target/f1")
-    step, variables = checkpoints.read_variables(experiment.state_shapes().variables)
+    step, variables = checkpoints.read_variables(experiment.shapes_at)
     checkpoints.close()
     assert step == 16
     return checksum(variables)

@@ -1,13 +1,12 @@
-"""Makes workdirs of weights from elsewhere."""
+"""Makes a workdir of a PyTorch checkpoint."""
 
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from softshare_jax.analysis import torch_checkpoint
-from softshare_jax.analysis.output import check_unused, new_workdir, write_run
+from softshare_jax.analysis.output import check_shapes, check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.models.wide_resnet import WideResNet
 from softshare_jax.training.config import Config
@@ -43,20 +42,9 @@ def convert_torch(file: pathlib.Path, config: Config, output: Workdir) -> int:
     if theirs != ours:
         raise UserError(f"--torch holds {theirs}, and --model={config.model} is {ours} ({config.data.name})")
     variables = jax.tree.map(jnp.asarray, torch_checkpoint.to_variables(arrays))
-    _check_shapes(variables, experiment.state_shapes().variables)
+    check_shapes(variables, experiment.state_shapes().variables, "--torch")
     step = experiment.total_steps if epoch is None else epoch * experiment.steps_per_epoch
     step = min(step, experiment.total_steps)
     with new_workdir(output) as workdir:
         write_run(workdir, experiment, step, variables)
     return step
-
-
-def _check_shapes(variables: dict[str, Any], shapes: dict[str, Any]) -> None:
-    """Compares every array with what the network has in its place."""
-    found = dict(jax.tree_util.tree_flatten_with_path(variables)[0])
-    expected = dict(jax.tree_util.tree_flatten_with_path({n: shapes[n] for n in variables})[0])
-    for path in dict.fromkeys([*found, *expected]):
-        sides = [tuple(side[path].shape) if path in side else "nothing" for side in (found, expected)]
-        if sides[0] != sides[1]:
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise UserError(f"--torch has {sides[0]} for {name}, the network {sides[1]}")
