@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softshare_jax import sharing
@@ -30,6 +30,13 @@ def trained(draw):
     return sharing.by_regex(patterns), params, draw(st.floats(0, 1))
 
 
+def by_hand(params, group, k):
+    """The squared error and the parameters of the best k templates of a group, by NumPy."""
+    rows = np.stack([np.ravel(params[m.path.split("/")[0]][m.path.split("/")[1]]) for m in group.members])
+    values = np.linalg.svd(np.float64(rows), compute_uv=False)
+    return np.sum(values[k:] ** 2), k * (rows.shape[0] + rows.shape[1])
+
+
 def error_and_size(plan, params):
     variables = sharing.from_dense(plan, params)
     found = layer_weights(plan, sharing.materialize(plan, variables))
@@ -38,14 +45,17 @@ def error_and_size(plan, params):
     return error, sum(x.size for x in jax.tree.leaves(variables))
 
 
+@settings(max_examples=12)
 @given(trained())
 def test_no_other_choice_loses_less(case):
     rule, params, share = case
     plan = rule(params)
-    options = []
-    for chosen in itertools.product(*(range(1, g.layers + 1) for g in plan.groups)):
-        other = plan.with_templates({g.name: k for g, k in zip(plan.groups, chosen, strict=True)})
-        options.append(error_and_size(other, params))
+    private = params["private"]["bias"].size
+    choices = [[by_hand(params, g, k) for k in range(1, g.layers + 1)] for g in plan.groups]
+    options = [
+        (sum(error for error, _ in chosen), private + sum(size for _, size in chosen))
+        for chosen in itertools.product(*choices)
+    ]
     sizes = [size for _, size in options]
     budget = int(min(sizes) + share * (max(sizes) - min(sizes)))
     error, size = error_and_size(sharing.by_budget(rule, budget)(params), params)
@@ -54,6 +64,7 @@ def test_no_other_choice_loses_less(case):
     assert error <= best * (1 + 1e-3) + 1e-5
 
 
+@settings(max_examples=8)
 @given(trained())
 def test_the_spectrum_foretells_the_error(case):
     rule, params, _ = case
@@ -68,7 +79,7 @@ def test_the_spectrum_foretells_the_error(case):
 def test_many_groups_are_no_trouble():
     random = np.random.default_rng(0)
     params = {
-        f"g{i:02}": {f"l{j}": jnp.asarray(random.normal(size=3 + i), jnp.float32) for j in range(12)}
+        f"g{i:02}": {f"l{j}": jnp.asarray(random.normal(size=3 + i % 3), jnp.float32) for j in range(12)}
         for i in range(24)
     }
     plan = sharing.by_regex({name: rf"{name}/.*" for name in params})(params)
