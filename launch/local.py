@@ -1,0 +1,149 @@
+"""Runs a job of several processes on this machine: what a cluster does, in small.
+
+    python launch/local.py --processes=2 --devices=2 -- --config=configs/quickstart.py --workdir=runs/two
+
+What stands after ``--`` goes to ``python -m softshare_jax.main``. Where a process ends badly the others are
+ended too, within ``--grace`` seconds, and with ``--restarts`` the job then starts again and goes on from its
+last checkpoint. SIGTERM and Ctrl-C reach all processes, which save and stop.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+POLL_SECONDS = 0.1
+
+
+def main() -> int:
+    """Runs the job until it is done, or restarts are used up; returns its exit code."""
+    arguments = _parse(sys.argv[1:])
+    for restarts_left in range(arguments.restarts, -1, -1):
+        code = Job(arguments.processes, arguments.devices, arguments.command).run(arguments.grace)
+        # 2 is a mistake in what was asked for, which a restart does not mend.
+        if code in (0, 2) or not restarts_left:
+            return code
+        print(f"launch: the job ended with code {code}; starting it again", flush=True)
+    return code
+
+
+class Job:
+    """The processes of one start of a job."""
+
+    def __init__(self, processes: int, devices: int, command: Sequence[str]):
+        """Starts them all.
+
+        Args:
+            processes: how many.
+            devices: fake CPU devices of each; 0 for the devices that there are.
+            command: arguments of ``softshare_jax.main``.
+        """
+        self._stopping = False
+        # Before any process is there to be missed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        coordinator = f"127.0.0.1:{_free_port()}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if devices:
+            environment["JAX_PLATFORMS"] = "cpu"
+            environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+            # Fake devices share few cores: programs in flight at once could wait for each other's threads.
+            environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
+        self._processes = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "softshare_jax.main", *command),
+                    f"--coordinator_address={coordinator}",
+                    f"--num_processes={processes}",
+                    f"--process_id={index}",
+                ],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                # Ctrl-C in a terminal would reach them twice: from there and from here.
+                start_new_session=True,
+            )
+            for index in range(processes)
+        ]
+
+    def run(self, grace: float) -> int:
+        """Waits for the end of all; returns 0, or the code of the process that ended badly first."""
+        readers = [
+            threading.Thread(target=_copy, args=(index, process))
+            for index, process in enumerate(self._processes)
+        ]
+        for reader in readers:
+            reader.start()
+        code = self._wait(grace)
+        for reader in readers:
+            reader.join()
+        return code
+
+    def _wait(self, grace: float) -> int:
+        while True:
+            codes = [process.poll() for process in self._processes]
+            bad = next((index for index, code in enumerate(codes) if code), None)
+            if bad is not None:
+                return self._end(bad, grace)
+            if None not in codes:
+                return 0
+            time.sleep(POLL_SECONDS)
+
+    def _end(self, bad: int, grace: float) -> int:
+        """Ends the others after one ended badly: they would wait for it."""
+        code = self._processes[bad].returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        print(f"launch: process {bad} {how}; ending the others within {grace:g} s", flush=True)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
+            time.sleep(POLL_SECONDS)
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        return 128 - code if code < 0 else code
+
+    def _stop(self, number: int, frame: object) -> None:
+        """Passes a signal on."""
+        del frame
+        for process in getattr(self, "_processes", ()):
+            process.send_signal(number)
+
+
+def _copy(index: int, process: subprocess.Popen[str]) -> None:
+    """Prints what a process says, a line at a time."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(f"[{index}] {line}", end="", flush=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--devices", type=int, default=0, help="fake CPU devices a process (0: real ones)")
+    parser.add_argument("--restarts", type=int, default=0, help="how often a job that failed starts again")
+    parser.add_argument("--grace", type=float, default=10.0, help="seconds that others have when one failed")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the flags of softshare_jax.main")
+    arguments = parser.parse_args(argv)
+    if arguments.command[:1] == ["--"]:
+        del arguments.command[0]
+    if arguments.processes < 1 or arguments.devices < 0 or arguments.restarts < 0 or arguments.grace < 0:
+        parser.error("--processes is 1 or more, the other numbers 0 or more")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

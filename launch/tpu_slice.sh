@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs one job on all workers of a Cloud TPU VM slice, and starts it again where it is cut off.
+#
+#   launch/tpu_slice.sh --name=my-v5e-16 --zone=us-west4-a --repo=https://github.com/me/softshare_jax.git -- \
+#       --config=configs/cifar10.py:swrn-28-10-2 --workdir=gs://... or a mounted folder
+#
+# What stands after -- goes to `python -m softshare_jax.main`, which finds its coordinator by itself on a TPU. The workdir
+# and the data set lie where all workers see them. Needs gcloud, logged in.
+set -euo pipefail
+
+name='' zone='' repo='' restarts=10
+while (($#)); do
+    case $1 in
+        --name=*) name=${1#*=} ;;
+        --zone=*) zone=${1#*=} ;;
+        --repo=*) repo=${1#*=} ;;
+        --restarts=*) restarts=${1#*=} ;;
+        --) shift; break ;;
+        *) echo "error: $1 is not an option; they are --name, --zone, --repo and --restarts" >&2; exit 2 ;;
+    esac
+    shift
+done
+if [[ -z $name || -z $zone || $# -eq 0 ]]; then
+    echo "error: --name, --zone and, after --, the flags of softshare_jax.main are needed" >&2
+    exit 2
+fi
+
+on_all_workers() {
+    gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$1"
+}
+
+if [[ -n $repo ]]; then
+    echo "== installing on all workers of $name =="
+    on_all_workers "test -d softshare_jax || git clone $(printf %q "$repo") softshare_jax
+        cd softshare_jax && python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[tpu]'"
+fi
+
+# A worker that is lost ends the others within a minute or so: they miss its heartbeat. What is still running then
+# would hold the chips.
+train="cd softshare_jax && exec .venv/bin/python -m softshare_jax.main$(printf ' %q' "$@")"
+for ((attempt = 0; attempt <= restarts; attempt++)); do
+    echo "== start $((attempt + 1)) of at most $((restarts + 1)) =="
+    code=0
+    on_all_workers "$train" || code=$?
+    # 2 is a mistake in what was asked for.
+    if ((code == 0 || code == 2)); then
+        exit "$code"
+    fi
+    echo "the job ended with code $code; it goes on from its last checkpoint" >&2
+    on_all_workers "pkill -9 -f softshare_jax.main || true" || true
+    sleep "${RESTART_SECONDS:-30}"
+done
+exit "$code"
