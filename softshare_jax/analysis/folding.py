@@ -55,7 +55,7 @@ def fold_run(
     before = load_settled(source, step)
     if not before.experiment.plan.groups:
         raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
-    check_unused(output)
+    check_unused(output.root)
     before.experiment.task.prepare()
     plan, experiment = before.experiment.plan, before.experiment
     renew = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None

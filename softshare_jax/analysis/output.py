@@ -1,7 +1,8 @@
-"""Workdirs that commands make from other runs or weights."""
+"""Folders that commands make from other runs or weights."""
 
 import contextlib
 import os
+import pathlib
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -14,38 +15,51 @@ from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
 
 
-def check_unused(output: Workdir) -> None:
-    """Makes sure that a workdir can be made there.
+def check_unused(root: pathlib.Path) -> None:
+    """Makes sure that a folder can be made there.
 
     Raises:
         UserError: there is something in the way.
     """
-    root = output.root
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise UserError(f"--output {root} is in use: name a new folder")
 
 
 @contextlib.contextmanager
-def new_workdir(output: Workdir) -> Iterator[Workdir]:
-    """Yields a workdir to fill, which becomes the output when all is well and vanishes otherwise.
+def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a folder to fill, which becomes ``root`` when all is well and vanishes otherwise.
 
     Args:
-        output: must not exist, or be an empty folder.
+        root: must not exist, or be an empty folder.
 
     Raises:
         UserError: it is in use or cannot be written.
     """
-    check_unused(output)
-    partial = Workdir(output.root.with_name(output.root.name + ".partial"))
-    shutil.rmtree(partial.root, ignore_errors=True)
-    partial.create()
+    check_unused(root)
+    partial = root.with_name(root.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--output {root} cannot be written: {error.strerror}") from error
     try:
         yield partial
-        if output.root.exists():
-            output.root.rmdir()
-        os.replace(partial.root, output.root)
+        if root.exists():
+            root.rmdir()
+        os.replace(partial, root)
     finally:
-        shutil.rmtree(partial.root, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_workdir(output: Workdir) -> Iterator[Workdir]:
+    """Yields a workdir to fill, which becomes the output as by ``new_folder``.
+
+    Raises:
+        UserError: it is in use or cannot be written.
+    """
+    with new_folder(output.root) as folder:
+        yield Workdir(folder)
 
 
 def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: dict[str, Any]) -> None:

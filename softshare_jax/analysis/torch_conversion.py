@@ -29,7 +29,7 @@ def convert_torch(file: pathlib.Path, config: Config, output: Workdir) -> int:
     Raises:
         UserError: the file is not such a checkpoint, or of another network, or the output is in use.
     """
-    check_unused(output)
+    check_unused(output.root)
     experiment = Experiment(config)
     network = experiment.network
     if not isinstance(network, WideResNet):

@@ -3,9 +3,11 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 
+from softshare_jax import loader
 from softshare_jax.training.records import read_metrics, read_similarity
 from softshare_jax.training.workdir import Workdir
 from tests import cifar as fakes
@@ -107,6 +109,25 @@ def test_evaluate_fold_and_go_on(tmp_path, trained, data_dir):
     assert "going on from step 6 of 9" in train(folded, data_dir, "9 steps")
     steps = [record["step"] for record in read_metrics(folded / "metrics.jsonl")]
     assert steps == [2, 3, 4, 6, 8, 9]
+
+
+def test_export(tmp_path, trained):
+    workdir, _ = trained
+    out = succeeds("export", f"--workdir={workdir.root}", f"--output={tmp_path / 'out'}")
+    assert "images uint8 [B, 32, 32, 3] -> logits float32 [B, 10]" in out
+    description = loader.describe(tmp_path / "out")
+    assert description["classes"] == fakes.class_names("cifar10")
+    images, labels = fakes.fake("cifar10", train=20, test=7).splits["test"]
+    logits = loader.load(tmp_path / "out")(images)
+    # What the run itself measured at its end, by the moving average of its weights.
+    losses = -jax.nn.log_softmax(logits)[np.arange(7), labels]
+    (last,) = (r for r in read_metrics(workdir.metrics_file) if r["step"] == 6)
+    assert np.mean(losses) == pytest.approx(last["test/loss"], rel=1e-5)
+    # The constants, and not the layers that they make, are most of the file.
+    parameters, files = description["parameters"], description["files"]
+    stored = sum(x.size for x in jax.tree.leaves(loader.read(tmp_path / "out" / "shared.safetensors")[0]))
+    assert parameters["materialized"] > 1.3 * stored
+    assert 4 * stored * 0.9 < files["model.stablehlo"]["bytes"] < 4 * stored + 60_000
 
 
 def test_cifar100_with_dropout(tmp_path, data_dir):

@@ -135,10 +135,10 @@ def test_describe_and_report():
     check(tiny.run("report", "--workdir=/none"), "/none")
 
 
-@pytest.mark.parametrize("command", ["main", "fold", "describe", "report"])
+@pytest.mark.parametrize("command", ["main", "fold", "describe", "report", "export", "loader"])
 def test_help(command):
     result = tiny.run(command, "--help")
     assert "softshare_jax" in result.stdout
-    assert "--workdir" in result.stdout or command == "describe"
+    assert "--workdir" in result.stdout or command in ("describe", "loader")
     assert result.stderr == ""
     assert result.returncode == 0

@@ -38,6 +38,10 @@ class Task(abc.ABC):
     def phase_name(self, phase: int) -> str:
         """Returns what to call a phase."""
 
+    def class_names(self) -> list[str] | None:
+        """Returns what the classes are called, by label; ``None`` where the answer is not a class."""
+        return None
+
     @abc.abstractmethod
     def load(self, split: Split, phase: int) -> Batch:
         """Returns a split of a phase, ``[N, ...]`` for each name; the same at each call."""
