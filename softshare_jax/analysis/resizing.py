@@ -56,7 +56,7 @@ def resize_run(
     """
     if batch_norm_batches < 0:
         raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
-    check_unused(output)
+    check_unused(output.root)
     before = load_settled(source, step)
     experiment, model = before.experiment, before.experiment.config.model
     plan, variables = _as_shared(before)
