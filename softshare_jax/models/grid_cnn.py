@@ -14,9 +14,11 @@ class ConvBlock(nn.Module):
 
     Attributes:
         dtype: dtype of the computation; parameters and statistics are float32.
+        axis_name: the mapped axis over which the batch is split, if it is.
     """
 
     dtype: Any = jnp.float32
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -24,7 +26,13 @@ class ConvBlock(nn.Module):
         conv = nn.Conv(
             x.shape[-1], (3, 3), use_bias=False, kernel_init=he_normal, dtype=self.dtype, name="conv"
         )
-        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, name="norm")
+        norm = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+            name="norm",
+        )
         return x + nn.relu(norm(conv(x)))
 
 
@@ -37,11 +45,13 @@ class GridCNN(nn.Module):
         depth: number of 3x3 blocks, all of one shape.
         channels: width of the blocks.
         dtype: dtype of the computation; parameters, statistics and logits are float32.
+        axis_name: the mapped axis over which the batch is split, if it is.
     """
 
     depth: int
     channels: int
     dtype: Any = jnp.float32
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -52,6 +62,6 @@ class GridCNN(nn.Module):
         """
         x = nn.Conv(self.channels, (1, 1), kernel_init=he_normal, dtype=self.dtype, name="stem")(images)
         for i in range(self.depth):
-            x = ConvBlock(self.dtype, name=f"block_{i}")(x, train)
+            x = ConvBlock(self.dtype, self.axis_name, name=f"block_{i}")(x, train)
         logits = nn.Conv(1, (1, 1), kernel_init=he_normal, dtype=self.dtype, name="head")(x)
         return logits[..., 0].astype(jnp.float32)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.models.dropout import Dropout
 from softshare_jax.models.initializers import he_normal
 
 
@@ -20,20 +21,22 @@ class Block(nn.Module):
         stride: of the first convolution and of the shortcut.
         dropout: rate between the two convolutions.
         dtype: dtype of the computation; parameters and statistics are float32.
+        axis_name: the mapped axis over which the batch is split, if it is.
     """
 
     features: int
     stride: int = 1
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
-        active = nn.relu(batch_norm("norm1", train, self.dtype)(x))
+        active = nn.relu(batch_norm("norm1", train, self.dtype, self.axis_name)(x))
         y = conv("conv1", self.features, 3, self.stride, self.dtype)(active)
-        y = nn.relu(batch_norm("norm2", train, self.dtype)(y))
-        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        y = nn.relu(batch_norm("norm2", train, self.dtype, self.axis_name)(y))
+        y = Dropout(self.dropout, self.axis_name)(y, train)
         y = conv("conv2", self.features, 3, 1, self.dtype)(y)
         if x.shape[-1] != self.features:
             x = conv("shortcut", self.features, 1, self.stride, self.dtype)(active)
@@ -53,6 +56,7 @@ class Stage(nn.Module):
         dropout: rate within the blocks.
         scan: run the further blocks as a loop, so that compile time does not grow with depth.
         dtype: dtype of the computation.
+        axis_name: the mapped axis over which the batch is split, if it is.
     """
 
     blocks: int
@@ -61,11 +65,13 @@ class Stage(nn.Module):
     dropout: float
     scan: bool
     dtype: Any
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
-        x = Block(self.features, self.stride, self.dropout, self.dtype, name="block_0")(x, train)
+        rest = (self.dropout, self.dtype, self.axis_name)
+        x = Block(self.features, self.stride, *rest, name="block_0")(x, train)
         further = self.blocks - 1
         if not further:
             return x
@@ -77,7 +83,7 @@ class Stage(nn.Module):
             # Any number from the length on takes the loop apart, but 1 never does.
             unroll=1 if self.scan else max(further, 2),
         )
-        return rows(Block(self.features, 1, self.dropout, self.dtype, name="blocks"), x)[0]
+        return rows(Block(self.features, 1, *rest, name="blocks"), x)[0]
 
 
 class WideResNet(nn.Module):
@@ -93,6 +99,7 @@ class WideResNet(nn.Module):
         scan: run the blocks of a stage as a loop (for accelerators: XLA:CPU runs convolutions
             in a loop more than ten times slower).
         dtype: dtype of the computation; parameters, statistics and logits are float32.
+        axis_name: the mapped axis over which the batch is split, if it is.
     """
 
     depth: int
@@ -101,6 +108,7 @@ class WideResNet(nn.Module):
     dropout: float = 0.0
     scan: bool = False
     dtype: Any = jnp.float32
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -118,10 +126,11 @@ class WideResNet(nn.Module):
                 dropout=self.dropout,
                 scan=self.scan,
                 dtype=self.dtype,
+                axis_name=self.axis_name,
                 name=f"stage_{i + 1}",
             )
             x = stage(x, train)
-        x = nn.relu(batch_norm("norm", train, self.dtype)(x))
+        x = nn.relu(batch_norm("norm", train, self.dtype, self.axis_name)(x))
         x = jnp.mean(x.astype(jnp.promote_types(jnp.float32, x.dtype)), axis=(1, 2))
         return nn.Dense(self.num_classes, kernel_init=he_normal, name="classifier")(x)
 
@@ -140,6 +149,8 @@ def conv(name: str, features: int, size: int, stride: int, dtype: Any) -> nn.Con
     )
 
 
-def batch_norm(name: str, train: bool, dtype: Any) -> nn.BatchNorm:
-    """Returns batch-norm with the paper's constants."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
+def batch_norm(name: str, train: bool, dtype: Any, axis_name: str | None) -> nn.BatchNorm:
+    """Returns batch-norm with the paper's constants, over the global batch."""
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
+    )

@@ -23,12 +23,15 @@ class Options:
         num_classes: of a classifier; other networks do not look at it.
         dropout: rate; networks without dropout take 0 alone.
         scan: run blocks of one structure as a loop, where the network has such blocks.
+        axis_name: the mapped axis over which the batch is split; batch-norm and dropout in training
+            are about the global batch. ``None`` for a batch in one piece.
     """
 
     dtype: Any = jnp.float32
     num_classes: int = 10
     dropout: float = 0.0
     scan: bool = False
+    axis_name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _wide_resnet(name: str, shared: bool, depth: int, width: int, templates: int
     return Network(
         name=name,
         unshared=f"wrn-{depth}-{width}",
-        build=lambda o: WideResNet(depth, width, o.num_classes, o.dropout, o.scan, o.dtype),
+        build=lambda o: WideResNet(depth, width, o.num_classes, o.dropout, o.scan, o.dtype, o.axis_name),
         rule=by_regex(groups, templates, stacked=r"(.*/blocks)/.*") if shared else Plan(),
         input_shape=(32, 32, 3),
         classifies=True,
@@ -110,7 +113,7 @@ def _grid_cnn(name: str, shared: bool, depth: int, channels: int, templates: int
     def build(options: Options) -> GridCNN:
         if options.dropout:
             raise UserError(f"config.dropout is {options.dropout}, and {name} has no dropout")
-        return GridCNN(depth, channels, options.dtype)
+        return GridCNN(depth, channels, options.dtype, options.axis_name)
 
     _check_templates(name, shared, depth, templates)
     return Network(

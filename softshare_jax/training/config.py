@@ -21,6 +21,7 @@ CHANGEABLE = (
     "steps_per_dispatch",
     "profile_steps",
     "scan_blocks",
+    "shard_state",
 )
 
 
@@ -118,6 +119,8 @@ class Config:
     data_dir: str = ""
     dropout: float = 0.0
     scan_blocks: str = "auto"
+    gradient_dtype: str = "float32"
+    shard_state: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested plain values, as ``config.json`` holds them."""
@@ -200,6 +203,8 @@ def _mistakes(config: Config) -> Iterator[str]:
     """Yields what is out of range, and how it has to be."""
     if config.dtype not in ("float32", "bfloat16"):
         yield "dtype is 'float32' or 'bfloat16'"
+    if config.gradient_dtype not in ("float32", "bfloat16"):
+        yield "gradient_dtype is 'float32' or 'bfloat16'"
     if not 0 <= config.dropout < 1:
         yield "dropout is a rate from 0 to below 1"
     if config.scan_blocks not in ("auto", "yes", "no"):

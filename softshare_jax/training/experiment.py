@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding
 
 from softshare_jax import sharing
 from softshare_jax.errors import UserError
@@ -43,12 +44,19 @@ class Experiment:
         steps_per_epoch, total_steps, phase_steps: lengths in steps.
     """
 
-    def __init__(self, config: Config, plan: sharing.Plan | None = None, target: "Experiment | None" = None):
+    def __init__(
+        self,
+        config: Config,
+        plan: sharing.Plan | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        target: "Experiment | None" = None,
+    ):
         """Builds the experiment; nothing is computed or compiled yet.
 
         Args:
             config: a validated config.
             plan: as stored in a workdir; ``None`` to make it by the network's own rule.
+            devices: to compute on; ``None`` for all there are.
             target: what the run becomes when it has been annealed; ``None`` where that is done.
 
         Raises:
@@ -57,7 +65,7 @@ class Experiment:
         self.config, self.target = config, target
         self.task: Task = target.task if target else make_task(config)
         self.network = _build(config, self.task.classes)
-        self.mesh = mesh_lib.data_mesh(config.batch_size)
+        self.mesh: Mesh = target.mesh if target else mesh_lib.data_mesh(config.batch_size, devices)
         try:
             self.plan = (plan or zoo.named(config.model).rule)(self._plain_shapes()["params"])
         except sharing.PlanError as error:
@@ -115,8 +123,11 @@ class Experiment:
     def state_shapes(self) -> TrainState:
         """Returns the state's shapes, dtypes and shardings, without computing it."""
         shapes = jax.eval_shape(self._init_state, stream(self.config.seed, "init"))
-        everywhere = mesh_lib.replicated(self.mesh)
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+        return jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            shapes,
+            self._shardings,
+        )
 
     def shapes_at(self, step: int) -> TrainState:
         """Returns the shapes of the state after ``step`` steps, which annealing changes once."""
@@ -138,7 +149,7 @@ class Experiment:
 
     def train_data(self, phase: int) -> dict[str, jax.Array]:
         """Returns the training examples of a phase, on all devices."""
-        return jax.device_put(self.task.load("train", phase), mesh_lib.replicated(self.mesh))
+        return mesh_lib.place(self.mesh, self.task.load("train", phase))
 
     @functools.cached_property
     def train_steps(self):
@@ -147,14 +158,19 @@ class Experiment:
         It takes ``count`` steps in one dispatch and adds up their metrics; all within one epoch
         and phase. The count is not a constant of the compiled code.
         """
+        # The same network, of which each device sees a part of the batch.
+        split_network = _build(self.config, self.task.classes, mesh_lib.AXIS)
         step = make_train_step(
-            self.model,
+            sharing.SoftShare(split_network, self.plan, self.coefficients),
             self.plan,
             self.task,
             self.optimizer,
             self.config.sharing.recurrence,
             self.config.seed,
             self.config.optimizer.average,
+            self.mesh,
+            self.config.gradient_dtype,
+            self.config.shard_state,
         )
         batch_sharding = mesh_lib.split(self.mesh)
 
@@ -173,7 +189,11 @@ class Experiment:
 
         # A loop on the device saves dispatches, but XLA:CPU runs convolutions in a loop
         # more than ten times slower.
-        return jax.jit(single if self.steps_per_dispatch == 1 else several, donate_argnums=(0, 1))
+        return jax.jit(
+            single if self.steps_per_dispatch == 1 else several,
+            donate_argnums=(0, 1),
+            out_shardings=(self._shardings, mesh_lib.replicated(self.mesh)),
+        )
 
     @property
     def steps_per_dispatch(self) -> int:
@@ -206,7 +226,7 @@ class Experiment:
 
     def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
         """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
-        data = self.task.load(split, phase)
+        data = mesh_lib.place(self.mesh, self.task.load(split, phase))
         for start in range(0, len(data["images"]), self.config.batch_size):
             yield self._evaluate_batch(plain, data, start)
 
@@ -220,23 +240,33 @@ class Experiment:
     @functools.cached_property
     def _evaluate_batch(self):
         step = make_eval_step(self.network, self.task)
+        everywhere, batch_sharding = mesh_lib.replicated(self.mesh), mesh_lib.split(self.mesh)
 
         def evaluate_batch(plain, data, start):
             index = start + jnp.arange(self.config.batch_size)
             number = len(data["images"])
             batch = {name: array[jnp.minimum(index, number - 1)] for name, array in data.items()}
-            return step(plain, batch, index < number)
+            return step(plain, jax.lax.with_sharding_constraint(batch, batch_sharding), index < number)
 
-        return jax.jit(evaluate_batch)
+        return jax.jit(evaluate_batch, out_shardings=(everywhere, batch_sharding))
 
     @functools.cached_property
     def to_plain(self):
         """The compiled ``variables -> variables of the plain network``."""
-        return jax.jit(functools.partial(sharing.to_dense, self.plan))
+        return jax.jit(
+            functools.partial(sharing.to_dense, self.plan), out_shardings=mesh_lib.replicated(self.mesh)
+        )
 
     @functools.cached_property
     def _init(self):
-        return jax.jit(self._init_state, out_shardings=mesh_lib.replicated(self.mesh))
+        return jax.jit(self._init_state, out_shardings=self._shardings)
+
+    @functools.cached_property
+    def _shardings(self) -> TrainState:
+        """How the state lies on the mesh."""
+        shapes = jax.eval_shape(self._init_state, stream(self.config.seed, "init"))
+        specs = mesh_lib.state_specs(self.mesh, shapes, self.config.shard_state)
+        return jax.tree.map(functools.partial(NamedSharding, self.mesh), specs)
 
     @functools.cached_property
     def _unshared(self) -> "Experiment":
@@ -258,7 +288,7 @@ class Experiment:
                 return fresh
             return fresh.replace(variables={**fresh.variables, AVERAGE: resized(average)})
 
-        return jax.jit(take_over, out_shardings=mesh_lib.replicated(self.mesh))
+        return jax.jit(take_over, out_shardings=self._shardings)
 
     def _init_state(self, key: jax.Array) -> TrainState:
         return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))
@@ -276,12 +306,15 @@ class Experiment:
         return jnp.zeros((1, *self.task.input_shape))
 
 
-def _build(config: Config, classes: int | None) -> nn.Module:
-    """Builds the network of a config for a task with so many classes."""
+def _build(config: Config, classes: int | None, axis_name: str | None = None) -> nn.Module:
+    """Builds the network of a config for a task with so many classes.
+
+    With ``axis_name`` it is to run where each device sees a part of the batch.
+    """
     named = zoo.named(config.model)
     if named.classifies is (classes is None):
         answer = "with a class" if named.classifies else "for every pixel"
         raise UserError(f"{config.model} answers {answer}, which is not what {config.data.name} asks")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
-    return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan))
+    return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan, axis_name))

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import optax
 from clu import metrics as clu_metrics
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
+from softshare_jax.training.gradients import split_over
+from softshare_jax.training.mesh import state_specs
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.tasks import Task
 
@@ -54,17 +57,24 @@ def make_train_step(
     recurrence: float,
     seed: int,
     average: float = 0.0,
+    mesh: Mesh | None = None,
+    gradient_dtype: str = "float32",
+    shard_state: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, clu_metrics.Collection]]:
     """Returns the pure step ``(state, batch) -> (state, metrics of the batch)``.
 
     Args:
-        model: the soft-shared network.
+        model: the soft-shared network; with a mesh, built with the name of its axis.
         plan: its plan.
         task: inputs, loss and metrics.
         optimizer: over the trainable collections.
         recurrence: lambda_R, the weight of the recurrence regulariser; 0 for none.
         seed: of the run; randomness in the step is a function of it and of the step's number.
         average: how much the moving average keeps of itself at each step; 0 for no average.
+        mesh: the devices that split the batch; the result does not depend on their number but for
+            rounding. ``None`` for a step that is one device's own, to be run as it is.
+        gradient_dtype: in which gradients travel between devices.
+        shard_state: whether large leaves of the state lie split over the mesh, as ``state_specs`` has it.
     """
 
     def train_step(state: TrainState, batch: Batch):
@@ -72,21 +82,27 @@ def make_train_step(
         others = [name for name in network if name not in TRAINABLE]
         inputs = task.augment(stream(seed, "augment", state.step), task.inputs(batch))
 
-        def objective(weights):
-            outputs = model.apply(
-                {**network, **weights},
-                inputs,
-                train=True,
-                mutable=others,
-                rngs={"dropout": stream(seed, "dropout", state.step)},
-            )
-            logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
-            losses = task.loss(logits, batch, train=True)
-            penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
-            return jnp.mean(losses) - penalty, (logits, losses, updated)
+        def gradient(weights, others_and_key, inputs_and_batch):
+            (statistics, key), (inputs, batch) = others_and_key, inputs_and_batch
+
+            def objective(weights):
+                outputs = model.apply(
+                    {**statistics, **weights}, inputs, train=True, mutable=others, rngs={"dropout": key}
+                )
+                logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
+                losses = task.loss(logits, batch, train=True)
+                penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
+                return jnp.mean(losses) - penalty, (updated, (logits, losses))
+
+            gradients, (updated, measured) = jax.grad(objective, has_aux=True)(weights)
+            return gradients, updated, measured
 
         weights = trainable(network)
-        gradients, (logits, losses, updated) = jax.grad(objective, has_aux=True)(weights)
+        if mesh is not None:
+            gradient = split_over(mesh, gradient, state_specs(mesh, weights, shard_state), gradient_dtype)
+        statistics = {name: network[name] for name in others}
+        key = stream(seed, "dropout", state.step)
+        gradients, updated, (logits, losses) = gradient(weights, (statistics, key), (inputs, batch))
         updates, opt_state = optimizer.update(gradients, state.opt_state, weights)
         variables = {**network, **updated, **optax.apply_updates(weights, updates)}
         if average:

@@ -1,0 +1,126 @@
+"""The number of devices changes nothing but rounding: losses, weights, randomness."""
+
+import dataclasses
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softshare_jax.models.dropout import Dropout
+from softshare_jax.training import config as config_lib
+from softshare_jax.training import mesh as mesh_lib
+from softshare_jax.training.experiment import Experiment
+from tests import tiny
+
+STEPS = 50
+
+
+def shortest_paths(**changes):
+    return tiny.config(duration=f"{STEPS} steps", data__phase=f"{STEPS} steps", **changes)
+
+
+def wide_resnet():
+    """A small wide ResNet with all that is random in a step: augmentation, cutout and dropout."""
+    values = runpy.run_path(str(tiny.REPO / "configs" / "cifar10.py"))["get_config"](
+        "wrn-10-1-dropout-cutout"
+    )
+    values.update_from_flattened_dict(
+        {
+            "data.train_examples": 32,
+            "batch_size": 8,
+            "duration": f"{STEPS} steps",
+            # At the paper's 0.1 a batch of 8 multiplies a difference in the last bit by 10,000 in 50 steps.
+            "optimizer.learning_rate": 0.01,
+            "optimizer.average": 0.9,
+        }
+    )
+    return config_lib.from_dict(values.to_dict())
+
+
+def images(config):
+    random, number = np.random.default_rng(0), config.data.train_examples
+    return {
+        "images": random.integers(0, 256, (number, 32, 32, 3), np.uint8),
+        "labels": random.integers(0, 10, number).astype(np.int32),
+    }
+
+
+def train(config, devices, steps=STEPS):
+    """The losses of so many steps, and the state then."""
+    experiment = Experiment(config, devices=jax.devices()[:devices])
+    data = (
+        experiment.train_data(0)
+        if experiment.task.classes is None
+        else mesh_lib.place(experiment.mesh, images(config))
+    )
+    state, losses = experiment.init_state(), []
+    for step in range(steps):
+        order = experiment.epoch_order(step // experiment.steps_per_epoch)
+        empty = experiment.task.metrics.empty()
+        state, metrics = experiment.train_steps(state, empty, data, order, 1)
+        losses.append(float(metrics.compute()["loss"]))
+    return np.array(losses), state
+
+
+def test_losses_of_shortest_paths_on_one_two_and_four_devices():
+    one, two, four = (train(shortest_paths(), devices)[0] for devices in (1, 2, 4))
+    assert one[-1] < one[0] / 3
+    np.testing.assert_allclose(two, one, atol=1e-5)
+    np.testing.assert_allclose(four, one, atol=1e-5)
+
+
+def test_losses_of_a_wide_resnet_on_one_and_four_devices():
+    (one, alone), (four, parallel) = (train(wide_resnet(), devices) for devices in (1, 4))
+    np.testing.assert_allclose(four, one, atol=1e-5)
+    assert len(set(np.round(one, 3))) > STEPS / 2
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
+        jax.device_get(parallel.variables),
+        jax.device_get(alone.variables),
+    )
+
+
+def test_a_state_that_lies_split_takes_the_same_steps():
+    # Of 16 channels the templates are large enough to be split: [4, 3, 3, 16, 16] over an axis of 16.
+    config = shortest_paths(model="scnn-4-16", optimizer__average=0.9)
+    sharded = dataclasses.replace(config, shard_state=True)
+    (whole, _), (split, state) = (train(c, 4, steps=20) for c in (config, sharded))
+    np.testing.assert_allclose(split, whole, atol=1e-5)
+    trees = (state.variables, state.variables["average"], state.opt_state[1].mu)
+    for templates in (tree["templates"]["blocks"] for tree in trees):
+        assert templates.addressable_shards[0].data.shape == (4, 3, 3, 4, 16)
+    assert state.variables["coefficients"]["blocks"].is_fully_replicated
+    assert config_lib.first_difference(config, sharded) is None
+
+
+def test_gradients_in_bfloat16_are_gradients_but_for_rounding():
+    config = shortest_paths(optimizer__name="sgd", optimizer__learning_rate=0.1)
+    rounded = dataclasses.replace(config, gradient_dtype="bfloat16")
+    start = Experiment(config).init_state().variables["templates"]["blocks"]
+    exact, near = (
+        train(c, 4, steps=1)[1].variables["templates"]["blocks"] - start for c in (config, rounded)
+    )
+    assert np.linalg.norm(near - exact) < 0.01 * np.linalg.norm(exact)
+    assert (np.asarray(near) != np.asarray(exact)).any()
+    assert config_lib.first_difference(config, rounded).startswith("gradient_dtype is 'float32' there")
+
+
+def test_dropout_is_a_function_of_the_place_in_the_global_batch():
+    x, key = jnp.ones((8, 5, 3)), jax.random.key(3)
+    whole = Dropout(0.4).apply({}, x, True, rngs={"dropout": key})
+    mesh = mesh_lib.data_mesh(8)
+    part = jax.sharding.PartitionSpec(mesh_lib.AXIS)
+
+    @jax.jit
+    @jax.shard_map(mesh=mesh, in_specs=part, out_specs=part)
+    def spread(x):
+        return Dropout(0.4, mesh_lib.AXIS).apply({}, x, True, rngs={"dropout": key})
+
+    np.testing.assert_array_equal(spread(x), whole)
+    kept = np.asarray(whole) != 0
+    assert len({row.tobytes() for row in kept}) == 8
+    assert kept.mean() == pytest.approx(0.6, abs=0.15)
+    np.testing.assert_allclose(np.asarray(whole)[kept], 1 / 0.6, rtol=1e-6)
+    np.testing.assert_array_equal(Dropout(0.4).apply({}, x, False), x)
