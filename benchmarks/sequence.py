@@ -23,7 +23,7 @@ from benchmarks.runs import machine
 from softshare_jax import sharing
 
 LAYERS, WIDTH, HEADS = 6, 32, 4
-VOCABULARY, LENGTH, SEGMENT, NOISE = 8, 24, (3, 5), 0.1
+VOCABULARY, LENGTH, SEGMENT, NOISE = 8, 24, (3, 4), 0.1
 BATCH, HELD_OUT, LEARNING_RATE, WEIGHT_DECAY = 32, 1024, 4e-3, 1e-2
 
 
@@ -183,7 +183,7 @@ def main() -> None:
     """Trains all and prints a Markdown table."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--seeds", type=int, default=3)
-    flags.add_argument("--steps", type=int, default=400)
+    flags.add_argument("--steps", type=int, default=500)
     arguments = flags.parse_args()
 
     held_out = repetitions(jax.random.key(2**31), HELD_OUT)
