@@ -9,6 +9,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softshare_jax import sharing
 from softshare_jax.reporting.matrices import draw_evolution
@@ -29,8 +30,8 @@ def main() -> None:
         "as trained": {"templates": {"body": templates}, "coefficients": {"body": ALPHA}},
         "another basis": {"templates": {"body": moved}, "coefficients": {"body": ALPHA @ BASIS}},
     }
-    matrices = {
-        name: {measure: sharing.similarity(plan, variables, measure)["body"] for measure in sharing.MEASURES}
+    matrices: dict[str, dict[str, np.ndarray]] = {
+        name: {m: np.asarray(sharing.similarity(plan, variables, m)["body"]) for m in sharing.MEASURES}
         for name, variables in written.items()
     }
     alt = "Coefficient similarity changes with the basis of templates, weight similarity does not."

@@ -87,7 +87,8 @@ RULE = sharing.by_regex(
     templates=LAYERS // 2,
 )
 
-Logits = Callable[[dict[str, Any], jax.Array], jax.Array]
+# (variables, tokens [B, T]) -> logits [B, T, V]; linen says that apply may return anything.
+Logits = Callable[[dict[str, Any], jax.Array], Any]
 
 
 class Network(NamedTuple):
@@ -95,7 +96,7 @@ class Network(NamedTuple):
 
     Attributes:
         variables: its collections.
-        logits: ``(variables, tokens)`` -> ``[B, T, V]``.
+        logits: of the network as it is trained.
         plain_logits: the same of the unmodified model on ordinary weights, called as its library does.
     """
 
@@ -118,11 +119,11 @@ def linen(seed: int, shared: bool) -> Network:
 
 def of_nnx(seed: int, shared: bool) -> Network:
     """Returns the NNX network on materialised weights; unshared under the empty plan."""
-    definition, params, others = nnx.split(NnxTransformer(nnx.Rngs(seed)), nnx.Param, ...)
+    definition, params, *others = nnx.split(NnxTransformer(nnx.Rngs(seed)), nnx.Param, ...)
     plan = RULE(params) if shared else sharing.Plan()
 
     def logits(variables, tokens):
-        return nnx.merge(definition, sharing.materialize(plan, variables), others, copy=True)(tokens)
+        return nnx.merge(definition, sharing.materialize(plan, variables), *others, copy=True)(tokens)
 
     def plain_logits(variables, tokens):
         model = NnxTransformer(nnx.Rngs(0))
