@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint faults parity bench results clean
+.PHONY: help quickstart test lint docs faults parity bench results clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
 	@echo "make test        run the tests"
 	@echo "make lint        formatting, lint and types"
+	@echo "make docs        build the pages and the API reference into build/docs"
 	@echo "make faults      kill 20 runs at random moments and compare their ends bit for bit"
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
 	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
@@ -43,6 +44,11 @@ lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The pages run `python -m softshare_jax.NAME --help`.
+docs: $(VENV)/installed-docs
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
 
 faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.kill --runs=20

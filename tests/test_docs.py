@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from softshare_jax import sharing
 from tests.tiny import REPO
 
 README = (REPO / "README.md").read_text()
@@ -29,3 +30,15 @@ def test_every_make_target_that_the_readme_names():
     makefile = (REPO / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z]+)`?", README):
         assert f"\n{target}:" in makefile, target
+
+
+def test_the_reference_has_every_name_of_the_core():
+    page = (REPO / "docs/api/sharing.rst").read_text()
+    names = re.findall(r"^\.\. (?:auto(?:data|function|class|exception)|py:data):: (\w+)", page, re.MULTILINE)
+    assert sorted(names) == sorted(sharing.__all__)
+
+
+def test_the_reference_has_every_command():
+    page = (REPO / "docs/api/commands.rst").read_text()
+    commands = [f.stem for f in (REPO / "softshare_jax").glob("*.py") if "cli.run(main)" in f.read_text()]
+    assert sorted(re.findall(r"softshare_jax\.(\w+) --help", page)) == sorted(commands)

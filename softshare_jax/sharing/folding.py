@@ -55,7 +55,7 @@ def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Meas
     """Merges layers of each group that are at least ``threshold`` similar.
 
     A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the
-    least-squares scalar <W_i, W_j> / <W_i, W_i>: |cos| is blind to scale and sign, the
+    least-squares scalar ``<W_i, W_j> / <W_i, W_i>``: ``|cos|`` is blind to scale and sign, the
     network is not, and for parallel weights the fold is then exact. Where no more
     distinct layers are left than templates, the group is rolled back to the standard
     parameterisation: its templates become the distinct weights themselves, each row of

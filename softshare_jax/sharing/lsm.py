@@ -33,11 +33,11 @@ def inner_products(coefficients: jax.Array, templates: jax.Array, measure: Measu
 
 
 def similarity(plan: Plan, variables: Variables, measure: Measure = "coefficients") -> dict[str, jax.Array]:
-    """Returns the layer similarity matrix of every group: S_ij = |cos(layer i, layer j)|.
+    """Returns the layer similarity matrix of every group: ``S_ij = |cos(layer i, layer j)|``.
 
     ``'coefficients'`` is the paper's measure and what its regulariser works on.
     ``'weights'`` compares the effective weights; it does not change when templates and
-    coefficients are written in another basis (T -> M^-1 T, alpha -> alpha M), which
+    coefficients are written in another basis (``T -> M^-1 T``, ``alpha -> alpha M``), which
     changes no weight but can change the first measure a lot.
 
     Args:
@@ -65,7 +65,7 @@ def recurrence_penalty(plan: Plan, variables: Variables) -> jax.Array:
     The paper's recurrence regulariser subtracts lambda_R times this from the loss, which
     draws layers together until the network is a loop (SCNN-R, lambda_R = 0.01).
 
-    The value is the paper's. The gradient of each |c| is that of sqrt(c^2 + 0.1^2): layers
+    The value is the paper's. The gradient of each ``|c|`` is that of ``sqrt(c^2 + 0.1^2)``: layers
     start orthogonal, so at first the sign of c, and with it the direction of the exact
     gradient, is rounding noise, and layers drawn together by random signs can freeze in
     clusters that oppose each other (docs/results.md has the figures).

@@ -41,21 +41,27 @@ def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: 
 
     Raises:
         PlanError: the rule raises it where a pattern matches fewer than two layers or
-            layers of several shapes.
+            layers of several shapes, or ``templates`` names another group.
     """
 
     def rule(params: PyTree) -> Plan:
         leaves = named_arrays(params)
         groups = []
         for name, pattern in patterns.items():
-            matching = ((path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path))
+            matching = [(path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path)]
+            if not matching:
+                near = [path for path in leaves if re.search(pattern, path)] or [*leaves]
+                raise PlanError(
+                    f"group {name!r}: no path matches {pattern!r} from end to end; "
+                    f"paths are such as {', '.join(near[:2])}"
+                )
             layers = _layers(matching, stacked)
             shapes = {layer.shape for layer in layers}
             if len(shapes) > 1:
                 raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
             shape = shapes.pop() if shapes else ()
             groups.append(_group(name, [layer.member for layer in layers], shape, templates))
-        return Plan(tuple(groups))(params)
+        return _plan(groups, templates)(params)
 
     return rule
 
@@ -75,6 +81,9 @@ def by_shape(templates: Templates = None, exclude: str = PRIVATE, stacked: str |
 
     Returns:
         A rule.
+
+    Raises:
+        PlanError: the rule raises it where ``templates`` names a group that there is not.
     """
 
     def rule(params: PyTree) -> Plan:
@@ -95,7 +104,7 @@ def by_shape(templates: Templates = None, exclude: str = PRIVATE, stacked: str |
             for (name, shape), members in alike.items()
             if len(members) > 1
         ]
-        return Plan(tuple(groups))(params)
+        return _plan(groups, templates)(params)
 
     return rule
 
@@ -132,3 +141,11 @@ def _group(
     if k is None:
         k = len(members)
     return Group(name, tuple(members), min(k, len(members)) if at_most_layers else k, shape)
+
+
+def _plan(groups: list[Group], templates: Templates) -> Plan:
+    """Returns the plan, if every group that ``templates`` names is there."""
+    names = [group.name for group in groups]
+    if isinstance(templates, Mapping) and (unknown := templates.keys() - set(names)):
+        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(names) or 'none'}")
+    return Plan(tuple(groups))

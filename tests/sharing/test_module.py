@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from softshare_jax import sharing
+from tests.sharing import models
 
 
 class Net(nn.Module):
@@ -87,6 +88,20 @@ def test_weights_are_still_tied_after_an_update(model):
     assert np.abs(updated["templates"]["dense"] - variables["templates"]["dense"]).max() > 1e-4
     assert np.abs(updated["coefficients"]["dense"] - variables["coefficients"]["dense"]).max() > 1e-4
     check_equal_to_plain(model, updated)
+
+
+def test_a_transformer_of_linen_s_own_attention():
+    model, tokens = models.Transformer(layers=2), models.TOKENS
+    rule = sharing.by_regex(
+        {name: rf".*Attention_\d/{name}/kernel" for name in ("query", "key", "value", "out")}, templates=1
+    )
+    shared = sharing.SoftShare(model, rule)
+    with jax.numpy_rank_promotion("allow"):
+        variables = shared.init(KEY, tokens)
+        plan = rule(jax.eval_shape(model.init, KEY, tokens)["params"])
+        logits = model.apply(sharing.to_dense(plan, variables), tokens)
+        np.testing.assert_array_equal(shared.apply(variables, tokens), logits)
+        assert np.abs(logits - model.apply(model.init(KEY, tokens), tokens)).max() > 1e-3
 
 
 def test_the_empty_plan_is_the_model_itself():

@@ -83,10 +83,16 @@ def test_by_regex_templates_by_group_and_one_per_layer():
 
 
 def test_by_regex_mistakes():
-    with pytest.raises(PlanError, match="'body' needs two or more layers, it has 0"):
+    with pytest.raises(PlanError, match=r"no path matches 'nothing' from end to end; .* block_0/bias, b"):
         by_regex({"body": "nothing"})(params())
     with pytest.raises(PlanError, match="several shapes"):
         by_regex({"body": r"block_\d+/.*"})(params())
+
+
+@pytest.mark.parametrize("rule", [by_shape({"3x4": 1}), by_regex({"3x3": ".*/kernel"}, {"3x4": 1})])
+def test_templates_for_a_group_that_is_not_there(rule):
+    with pytest.raises(PlanError, match="there is no group '3x4', the groups are 3x3"):
+        rule(params())
 
 
 def test_by_regex_stacked():

@@ -1,0 +1,35 @@
+"""How Sphinx builds the pages: ``make docs``."""
+
+import softshare_jax
+
+project = "softshare_jax"
+release = softshare_jax.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinxcontrib.programoutput",
+    "sphinx_copybutton",
+]
+html_theme = "furo"
+html_title = f"softshare_jax {release}"
+html_show_copyright = False
+# Prompts and outputs are not copied.
+copybutton_exclude = ".linenos, .gp, .go"
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+# Fields are described in their class's docstring.
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+
+
+def setup(app):
+    """Leaves out the fields of named tuples, whose own docstrings say "Alias for field number 0"."""
+    app.connect(
+        "autodoc-skip-member",
+        lambda app, what, name, value, skip, options: skip or type(value).__name__ == "_tuplegetter",
+    )
