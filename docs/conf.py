@@ -15,6 +15,8 @@ extensions = [
 html_theme = "furo"
 html_title = f"softshare_jax {release}"
 html_show_copyright = False
+# Pages link to headings of each other.
+myst_heading_anchors = 3
 # Prompts and outputs are not copied.
 copybutton_exclude = ".linenos, .gp, .go"
 
