@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.models.initializers import he_normal
+from softshare_jax.models.rows import run_rows
 
 
 class Block(nn.Module):
@@ -69,15 +70,8 @@ class Stage(nn.Module):
         further = self.blocks - 1
         if not further:
             return x
-        rows = nn.scan(
-            lambda block, x: (block(x, train), None),
-            variable_axes={"params": 0, "batch_stats": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=further,
-            # Any number from the length on takes the loop apart, but 1 never does.
-            unroll=1 if self.scan else max(further, 2),
-        )
-        return rows(Block(self.features, 1, self.dropout, self.dtype, name="blocks"), x)[0]
+        block = Block(self.features, 1, self.dropout, self.dtype, name="blocks")
+        return run_rows(block, x, train, further, self.scan)
 
 
 class WideResNet(nn.Module):
