@@ -16,6 +16,7 @@ from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
+from softshare_jax.training.feed import Feed, batch_of, make_feed, streamed_batches
 from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import (
@@ -23,10 +24,9 @@ from softshare_jax.training.steps import (
     TrainState,
     make_eval_step,
     make_train_step,
-    take_batch,
     trainable,
 )
-from softshare_jax.training.tasks import Split, make_task
+from softshare_jax.training.tasks import ResidentTask, Split, StreamedTask, make_task
 
 
 class Experiment:
@@ -67,7 +67,13 @@ class Experiment:
         self.total_steps = self.steps_of("duration", config.duration)
         phase = self.task.phase_duration
         self.phase_steps = self.total_steps if phase is None else self.steps_of("data.phase", phase)
-        self.optimizer = make_optimizer(self.plan, config.optimizer, self.total_steps)
+        warmup = config.optimizer.warmup
+        self.optimizer = make_optimizer(
+            self.plan,
+            config.optimizer,
+            self.total_steps,
+            self.steps_of("optimizer.warmup", warmup) if warmup else 0,
+        )
 
     def steps_of(self, field: str, duration: str) -> int:
         """Returns a duration of the config in steps."""
@@ -103,14 +109,20 @@ class Experiment:
 
     def train_data(self, phase: int) -> dict[str, jax.Array]:
         """Returns the training examples of a phase, on all devices."""
+        assert isinstance(self.task, ResidentTask)
         return jax.device_put(self.task.load("train", phase), mesh_lib.replicated(self.mesh))
+
+    def feed(self, start: int) -> Feed:
+        """Returns what feeds the run from a step on; to be closed."""
+        return make_feed(self, start, self.total_steps)
 
     @functools.cached_property
     def train_steps(self):
         """The compiled ``(state, metrics, data, order, count) -> (state, metrics)``.
 
-        It takes ``count`` steps in one dispatch and adds up their metrics; all within one epoch
-        and phase. The count is not a constant of the compiled code.
+        Data and order are what a feed returns. It takes ``count`` steps in one dispatch and adds up
+        their metrics; all within one epoch and phase. The count is not a constant of the compiled
+        code.
         """
         step = make_train_step(
             self.model,
@@ -125,7 +137,7 @@ class Experiment:
 
         def one(carry, data, order):
             state, metrics = carry
-            batch = take_batch(data, order, state.step, self.config.batch_size)
+            batch = batch_of(data, order, state.step, self.config.batch_size)
             state, measured = step(state, jax.lax.with_sharding_constraint(batch, batch_sharding))
             return state, metrics.merge(measured)
 
@@ -142,7 +154,9 @@ class Experiment:
 
     @property
     def steps_per_dispatch(self) -> int:
-        """The most steps that one dispatch takes; 0 in the config chooses by backend."""
+        """The most steps that one dispatch takes; 0 in the config chooses by backend and task."""
+        if isinstance(self.task, StreamedTask):
+            return 1
         return self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
 
     def evaluate(self, plain: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
@@ -159,8 +173,7 @@ class Experiment:
     def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase."""
         measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
-        number = len(self.task.load("test", phase)["images"])
-        return self._scores(measured), np.concatenate(logits)[:number]
+        return self._scores(measured), np.concatenate(logits)[: self.task.size("test", phase)]
 
     def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
@@ -171,6 +184,11 @@ class Experiment:
 
     def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
         """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
+        if isinstance(self.task, StreamedTask):
+            for batch, mask in streamed_batches(self, self.task, split):
+                yield self._evaluate_given(plain, batch, mask)
+            return
+        assert isinstance(self.task, ResidentTask)
         data = self.task.load(split, phase)
         for start in range(0, len(data["images"]), self.config.batch_size):
             yield self._evaluate_batch(plain, data, start)
@@ -181,6 +199,10 @@ class Experiment:
         for one in measured:
             metrics = metrics.merge(one)
         return {name: float(value) for name, value in metrics.compute().items()}
+
+    @functools.cached_property
+    def _evaluate_given(self):
+        return jax.jit(make_eval_step(self.network, self.task))
 
     @functools.cached_property
     def _evaluate_batch(self):
@@ -227,4 +249,6 @@ def _build(config: Config, classes: int | None) -> nn.Module:
         raise UserError(f"{config.model} answers {answer}, which is not what {config.data.name} asks")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
-    return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan))
+    return named.build(
+        zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan, config.zero_residual)
+    )
