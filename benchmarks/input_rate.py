@@ -22,7 +22,7 @@ from softshare_jax.training.config import ImageNet
 from softshare_jax.training.tasks import ImageNetTask
 
 # ImageNet's files have 110 kB on average.
-QUALITY, NOISE = 90, 12
+QUALITY, NOISE = 90, 18
 # Batches before the clock starts: as many as are read ahead.
 WARM = 4
 
