@@ -67,6 +67,8 @@ def get_config(variant: str = "swrn-28-10-2") -> ml_collections.ConfigDict:
     # Fractions of the run, for steps; empty otherwise. These are epochs 60, 120 and 160 of 200.
     config.optimizer.milestones = (0.3, 0.6, 0.8)
     config.optimizer.milestone_factor = 0.2
+    # A duration over which the rate first rises from zero, such as '5 epochs'; empty for none.
+    config.optimizer.warmup = ""
     # Of everything but the coefficients: an L2 term for sgd and adam, decoupled for adamw.
     config.optimizer.weight_decay = 5e-4
     # Moving average of all weights, by which the run is then judged: how much it keeps of itself at

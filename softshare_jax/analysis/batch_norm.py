@@ -1,5 +1,6 @@
 """Re-estimates batch-norm statistics: a folded network's activations are not those they were taken from."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -7,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.feed import batch_of, make_feed
 from softshare_jax.training.randomness import stream
-from softshare_jax.training.steps import take_batch
 
 # After so many batches the statistics that were there before weigh less than one part in a thousand.
 SETTLING = 66
@@ -27,11 +28,10 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
         batches: to average over, 1 or more.
     """
     task, seed, size = experiment.task, experiment.config.seed, experiment.config.batch_size
-    data = experiment.train_data(task.phases - 1)
 
     @jax.jit
     def run(plain, data, order, step):
-        batch = take_batch(data, order, step, size)
+        batch = batch_of(data, order, step, size)
         outputs = experiment.network.apply(
             plain,
             task.augment(stream(seed, "batch-norm augment", step), task.inputs(batch)),
@@ -43,12 +43,11 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
 
     def reestimate(plain: Plain) -> Plain:
         total = jax.tree.map(jnp.zeros_like, plain["batch_stats"])
-        for step in range(SETTLING + batches):
-            if step % experiment.steps_per_epoch == 0:
-                order = experiment.epoch_order(step // experiment.steps_per_epoch)
-            plain = {**plain, "batch_stats": run(plain, data, order, step)}
-            if step >= SETTLING:
-                total = jax.tree.map(jnp.add, total, plain["batch_stats"])
+        with contextlib.closing(make_feed(experiment, 0, SETTLING + batches, task.phases - 1)) as feed:
+            for step in range(SETTLING + batches):
+                plain = {**plain, "batch_stats": run(plain, *feed.at(step), step)}
+                if step >= SETTLING:
+                    total = jax.tree.map(jnp.add, total, plain["batch_stats"])
         return {**plain, "batch_stats": jax.tree.map(lambda x: x / batches, total)}
 
     return reestimate

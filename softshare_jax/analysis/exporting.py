@@ -52,7 +52,7 @@ def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -
     run = load(source, step, config)
     task = run.experiment.task
     task.prepare()
-    images = np.asarray(task.load("test", task.phases - 1)["images"][:COMPARED])
+    images = np.asarray(task.first("test", task.phases - 1, COMPARED)["images"])
     with new_folder(output) as folder:
         print(f"exporting {config.model} at step {run.step}; compiling takes a moment", flush=True)
         return write(run, images, task.class_names(), folder)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softshare_jax.data import directories
 from softshare_jax.errors import UserError
 
 
@@ -41,10 +42,10 @@ def find(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: it is not there.
     """
-    versions = _versions(name, data_dir)
-    if not versions:
-        raise UserError(f"{name} is not in {_root(data_dir)}")
-    return max(versions, key=lambda folder: [int(n) for n in folder.name.split(".") if n.isdigit()])
+    folder = directories.newest(name, data_dir)
+    if folder is None:
+        raise UserError(f"{name} is not in {directories.root(data_dir)}")
+    return folder
 
 
 def prepare(name: str, data_dir: str) -> pathlib.Path:
@@ -60,11 +61,11 @@ def prepare(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
     """
-    if _versions(name, data_dir):
-        return find(name, data_dir)
+    if folder := directories.newest(name, data_dir):
+        return folder
     from softshare_jax.data import cifar_archive  # pulls in the builders of TFDS
 
-    return cifar_archive.prepare(name, _root(data_dir))
+    return cifar_archive.prepare(name, directories.root(data_dir))
 
 
 def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
@@ -113,18 +114,6 @@ def class_names(name: str, data_dir: str) -> list[str]:
     folder = find(name, data_dir)
     with _readable(folder):
         return list(tfds.builder_from_directory(folder).info.features["label"].names)
-
-
-def _versions(name: str, data_dir: str) -> list[pathlib.Path]:
-    return [info.parent for info in (_root(data_dir) / name).glob("*/dataset_info.json")]
-
-
-def _root(data_dir: str) -> pathlib.Path:
-    if data_dir:
-        return pathlib.Path(data_dir).expanduser().absolute()
-    from tensorflow_datasets.core import constants
-
-    return pathlib.Path(constants.DATA_DIR).expanduser()
 
 
 def _read(info: Any, split: str) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from softshare_jax.models.dropout import Dropout
 from softshare_jax.models.initializers import he_normal
+from softshare_jax.models.rows import run_rows
 
 
 class Block(nn.Module):
@@ -75,15 +76,8 @@ class Stage(nn.Module):
         further = self.blocks - 1
         if not further:
             return x
-        rows = nn.scan(
-            lambda block, x: (block(x, train), None),
-            variable_axes={"params": 0, "batch_stats": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=further,
-            # Any number from the length on takes the loop apart, but 1 never does.
-            unroll=1 if self.scan else max(further, 2),
-        )
-        return rows(Block(self.features, 1, *rest, name="blocks"), x)[0]
+        block = Block(self.features, 1, *rest, name="blocks")
+        return run_rows(block, x, train, further, self.scan)
 
 
 class WideResNet(nn.Module):

@@ -58,7 +58,7 @@ class Result:
     @property
     def cutout(self) -> bool:
         """Whether its training images have a hole."""
-        return bool(self.settings["data.cutout"])
+        return bool(self.settings.get("data.cutout"))
 
 
 @dataclasses.dataclass(frozen=True)

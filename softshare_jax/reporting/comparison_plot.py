@@ -14,7 +14,7 @@ from softshare_jax.reporting import published
 from softshare_jax.reporting.picture import Picture, add_axes, draw, new_figure
 from softshare_jax.reporting.theme import Theme
 
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet2012": "ImageNet"}
 # Kind -> its marker and its place among the theme's colours.
 KINDS = {"unshared": ("s", 1), "soft-shared": ("o", 0), "folded": ("D", 2)}
 # In inches.

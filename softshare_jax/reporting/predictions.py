@@ -11,7 +11,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.reporting import class_examples, examples
 from softshare_jax.reporting.collect import Run
 from softshare_jax.reporting.picture import Picture, draw
-from softshare_jax.training.tasks import CifarTask, ShortestPathsTask, Task
+from softshare_jax.training.tasks import CifarTask, ImageNetTask, ShortestPathsTask, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +40,9 @@ def draw_predictions(run: Run) -> Predictions:
     predicted, show = _KINDS[type(experiment.task)]
     phase = experiment.task.phases - 1
     try:
-        data = experiment.task.load("test", phase)
-        number = min(predicted, len(data["images"]))
-        logits = experiment.predict(experiment.to_plain(run.variables), phase, number)
-        images, labels = (np.asarray(data[name][:number]) for name in ("images", "labels"))
-        return show(experiment.task, images, labels, logits)
+        data = experiment.task.first("test", phase, predicted)
+        logits = experiment.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
+        return show(experiment.task, data["images"], data["labels"], logits)
     except UserError as error:
         return Predictions(missing=(f"No test examples: {error}.",))
 
@@ -70,7 +68,7 @@ def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.n
 
 
 def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
-    assert isinstance(task, CifarTask)
+    assert isinstance(task, CifarTask | ImageNetTask)
     judged = class_examples.from_arrays(images, labels, logits, task.class_names())
     wrong = class_examples.most_confidently_wrong(judged)
     number = sum(one.predicted != one.true for one in judged)
@@ -102,4 +100,5 @@ def _draw(
 _KINDS: dict[type[Task], tuple[int, Callable[..., Predictions]]] = {
     ShortestPathsTask: (64, _show_paths),
     CifarTask: (256, _show_classes),
+    ImageNetTask: (256, _show_classes),
 }

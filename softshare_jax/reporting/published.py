@@ -1,4 +1,4 @@
-"""The errors on CIFAR that the paper's authors published, to be shown beside those of runs.
+"""The errors on CIFAR and ImageNet that the paper's authors published, to be shown beside those of runs.
 
 From the poster of Savarese & Maire, "Learning Implicitly Recurrent CNNs Through Parameter Sharing",
 ICLR 2019 (arXiv 1902.09701), which also cites other networks.
@@ -18,16 +18,17 @@ class Published:
     Attributes:
         name: of the network, as it stands there.
         millions: of parameters.
-        cifar10, cifar100: test errors in percent; ``None`` where there is none.
+        cifar10, cifar100, imagenet2012: test errors in percent; ``None`` where there is none.
         setting: ``'+'``, mirrored and shifted images; ``'*'``, those with dropout 0.3; ``'cutout'``,
             those with cutout.
     """
 
     name: str
     millions: float
-    cifar10: float
+    cifar10: float | None
     cifar100: float | None
     setting: str
+    imagenet2012: float | None = None
 
     @property
     def label(self) -> str:
@@ -59,6 +60,10 @@ ROWS = (
     Published("SWRN 28-6-2", 6.1, 3.0, None, CUTOUT),
     Published("SWRN 28-10-2", 17.1, 2.69, None, CUTOUT),
     Published("SWRN 28-14-2", 33.5, 2.53, None, CUTOUT),
+    Published("WRN 50-2", 69, None, None, AUGMENTED, 22.0),
+    Published("DenseNet-264", 33, None, None, AUGMENTED, 22.15),
+    Published("ResNet-200", 65, None, None, AUGMENTED, 21.66),
+    Published("SWRN 50-2", 69, None, None, AUGMENTED, 21.74),
 )
 
 
@@ -66,7 +71,7 @@ def errors(data: str, cutout: bool) -> list[tuple[Published, float]]:
     """Returns what was published for a data set, with cutout or without, and the errors in percent.
 
     Args:
-        data: ``'cifar10'`` or ``'cifar100'``.
+        data: ``'cifar10'``, ``'cifar100'`` or ``'imagenet2012'``.
         cutout: whether training images have a hole.
     """
     found = [(row, getattr(row, data)) for row in ROWS if (row.setting == CUTOUT) is cutout]

@@ -22,6 +22,7 @@ CHANGEABLE = (
     "profile_steps",
     "scan_blocks",
     "shard_state",
+    "data.threads",
 )
 
 
@@ -78,8 +79,42 @@ class Cifar:
             yield "data.label_smoothing is from 0 to below 1"
 
 
-Data = ShortestPaths | Cifar
-DATA: dict[str, type] = {"shortest_paths": ShortestPaths, "cifar10": Cifar, "cifar100": Cifar}
+@dataclasses.dataclass(frozen=True)
+class ImageNet:
+    """ImageNet, or images in the same layout, and how they are cut."""
+
+    name: str
+    classes: int
+    train_examples: int
+    image_size: int
+    resize: int
+    least_area: float
+    label_smoothing: float
+    threads: int
+
+    def mistakes(self) -> Iterator[str]:
+        """Yields what is out of range."""
+        if self.classes < 2:
+            yield "data.classes is 2 or more"
+        if self.image_size < 32:
+            yield "data.image_size is 32 pixels or more"
+        if self.resize < self.image_size:
+            yield "data.resize is at least data.image_size"
+        if not 0 < self.least_area <= 1:
+            yield "data.least_area is a share of the image, above 0 and up to 1"
+        if not 0 <= self.label_smoothing < 1:
+            yield "data.label_smoothing is from 0 to below 1"
+        if self.threads < 0:
+            yield "data.threads is 0 or more"
+
+
+Data = ShortestPaths | Cifar | ImageNet
+DATA: dict[str, type] = {
+    "shortest_paths": ShortestPaths,
+    "cifar10": Cifar,
+    "cifar100": Cifar,
+    "imagenet2012": ImageNet,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +128,7 @@ class Optimizer:
     milestone_factor: float
     weight_decay: float
     average: float
+    warmup: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +157,7 @@ class Config:
     scan_blocks: str = "auto"
     gradient_dtype: str = "float32"
     shard_state: bool = False
+    zero_residual: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested plain values, as ``config.json`` holds them."""
@@ -241,5 +278,7 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield "keep_checkpoints is 1 or more"
     if config.steps_per_dispatch < 0:
         yield "steps_per_dispatch is 0 or more"
+    if config.steps_per_dispatch > 1 and isinstance(config.data, ImageNet):
+        yield "steps_per_dispatch is 0 or 1 where batches come from the host"
     if config.profile_steps < 0:
         yield "profile_steps is 0 or more"

@@ -18,6 +18,7 @@ from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
+from softshare_jax.training.feed import Feed, batch_of, make_feed, streamed_batches
 from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import (
@@ -25,10 +26,9 @@ from softshare_jax.training.steps import (
     TrainState,
     make_eval_step,
     make_train_step,
-    take_batch,
     trainable,
 )
-from softshare_jax.training.tasks import Split, Task, make_task
+from softshare_jax.training.tasks import ResidentTask, Split, StreamedTask, Task, make_task
 
 
 class Experiment:
@@ -80,11 +80,16 @@ class Experiment:
         self.total_steps = self.steps_of("duration", config.duration)
         phase = self.task.phase_duration
         self.phase_steps = self.total_steps if phase is None else self.steps_of("data.phase", phase)
-        anneal = config.sharing.anneal
+        warmup, anneal = config.optimizer.warmup, config.sharing.anneal
+        self.optimizer = make_optimizer(
+            self.plan,
+            config.optimizer,
+            self.total_steps,
+            self.steps_of("optimizer.warmup", warmup) if warmup else 0,
+        )
         self.annealing_steps = self.steps_of("sharing.anneal", anneal) if anneal else 0
         if self.annealing_steps > self.total_steps:
             raise UserError(f"config.sharing.anneal is {anneal!r}, longer than config.duration")
-        self.optimizer = make_optimizer(self.plan, config.optimizer, self.total_steps)
         if target:
             templates = {group.name: group.templates for group in target.plan.groups}
             fade = sharing.anneal_to(self.plan, templates, self.annealing_steps)
@@ -149,14 +154,20 @@ class Experiment:
 
     def train_data(self, phase: int) -> dict[str, jax.Array]:
         """Returns the training examples of a phase, on all devices."""
+        assert isinstance(self.task, ResidentTask)
         return mesh_lib.place(self.mesh, self.task.load("train", phase))
+
+    def feed(self, start: int) -> Feed:
+        """Returns what feeds the run from a step on; to be closed."""
+        return make_feed(self, start, self.total_steps)
 
     @functools.cached_property
     def train_steps(self):
         """The compiled ``(state, metrics, data, order, count) -> (state, metrics)``.
 
-        It takes ``count`` steps in one dispatch and adds up their metrics; all within one epoch
-        and phase. The count is not a constant of the compiled code.
+        Data and order are what a feed returns. It takes ``count`` steps in one dispatch and adds up
+        their metrics; all within one epoch and phase. The count is not a constant of the compiled
+        code.
         """
         # The same network, of which each device sees a part of the batch.
         split_network = _build(self.config, self.task.classes, mesh_lib.AXIS)
@@ -176,7 +187,7 @@ class Experiment:
 
         def one(carry, data, order):
             state, metrics = carry
-            batch = take_batch(data, order, state.step, self.config.batch_size)
+            batch = batch_of(data, order, state.step, self.config.batch_size)
             state, measured = step(state, jax.lax.with_sharding_constraint(batch, batch_sharding))
             return state, metrics.merge(measured)
 
@@ -197,7 +208,9 @@ class Experiment:
 
     @property
     def steps_per_dispatch(self) -> int:
-        """The most steps that one dispatch takes; 0 in the config chooses by backend."""
+        """The most steps that one dispatch takes; 0 in the config chooses by backend and task."""
+        if isinstance(self.task, StreamedTask):
+            return 1
         return self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
 
     def evaluate(self, plain: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
@@ -214,8 +227,7 @@ class Experiment:
     def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase."""
         measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
-        number = len(self.task.load("test", phase)["images"])
-        return self._scores(measured), np.concatenate(logits)[:number]
+        return self._scores(measured), np.concatenate(logits)[: self.task.size("test", phase)]
 
     def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
@@ -226,6 +238,11 @@ class Experiment:
 
     def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
         """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
+        if isinstance(self.task, StreamedTask):
+            for batch, mask in streamed_batches(self, self.task, split):
+                yield self._evaluate_given(plain, batch, mask)
+            return
+        assert isinstance(self.task, ResidentTask)
         data = mesh_lib.place(self.mesh, self.task.load(split, phase))
         for start in range(0, len(data["images"]), self.config.batch_size):
             yield self._evaluate_batch(plain, data, start)
@@ -236,6 +253,10 @@ class Experiment:
         for one in measured:
             metrics = metrics.merge(one)
         return {name: float(value) for name, value in metrics.compute().items()}
+
+    @functools.cached_property
+    def _evaluate_given(self):
+        return jax.jit(make_eval_step(self.network, self.task))
 
     @functools.cached_property
     def _evaluate_batch(self):
@@ -317,4 +338,12 @@ def _build(config: Config, classes: int | None, axis_name: str | None = None) ->
         raise UserError(f"{config.model} answers {answer}, which is not what {config.data.name} asks")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
-    return named.build(zoo.Options(jnp.dtype(config.dtype), classes or 0, config.dropout, scan, axis_name))
+    options = zoo.Options(
+        dtype=jnp.dtype(config.dtype),
+        num_classes=classes or 0,
+        dropout=config.dropout,
+        scan=scan,
+        zero_residual=config.zero_residual,
+        axis_name=axis_name,
+    )
+    return named.build(options)

@@ -12,6 +12,7 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.durations import is_due, next_due
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.feed import Feed
 from softshare_jax.training.progress import Progress
 from softshare_jax.training.records import Records
 from softshare_jax.training.steps import TrainState, averaged
@@ -96,7 +97,9 @@ class _Run:
             cleanup.callback(self.records.close)
             if not restored:
                 self._record_similarity(state)
-            state = self._loop(state, step)
+            feed = self.experiment.feed(step)
+            cleanup.callback(feed.close)
+            state = self._loop(state, step, feed)
             self.checkpoints.wait()
         done = int(state.step)
         if done < self.total:
@@ -108,22 +111,18 @@ class _Run:
                 flush=True,
             )
 
-    def _loop(self, state: TrainState, step: int) -> TrainState:
+    def _loop(self, state: TrainState, step: int, feed: Feed) -> TrainState:
         experiment = self.experiment
         everies = (self.log_every, self.evaluate_every, self.checkpoint_every)
         turns = (experiment.steps_per_epoch, experiment.phase_steps, experiment.annealing_steps)
         boundaries = [every for every in (*everies, *turns) if every]
         progress = Progress(step, self.total)
         profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
-        metrics, order, phase, epoch = experiment.task.metrics.empty(), None, -1, -1
+        metrics = experiment.task.metrics.empty()
         stopping = False
         while step < self.total and not stopping:
-            if experiment.phase_at(step) != phase:
-                phase = experiment.phase_at(step)
-                data = experiment.train_data(phase)
-            if step // experiment.steps_per_epoch != epoch:
-                epoch = step // experiment.steps_per_epoch
-                order = experiment.epoch_order(epoch)
+            phase = experiment.phase_at(step)
+            data, order = feed.at(step)
             count = min(next_due(step, boundaries, self.total) - step, experiment.steps_per_dispatch)
             profile.before(step)
             state, metrics = experiment.train_steps(state, metrics, data, order, count)

@@ -57,3 +57,18 @@ class ClassMetrics(metrics.Collection):
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
     accuracy: metrics.Accuracy
+
+
+def _among_five(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
+    """Says of each example ``[B]`` whether fewer than five classes are thought likelier than its own."""
+    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    return (jnp.sum(logits > own, axis=-1) < 5).astype(jnp.float32)
+
+
+@flax.struct.dataclass
+class TopMetrics(metrics.Collection):
+    """The same, and how often the class is among the five likeliest."""
+
+    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
+    accuracy: metrics.Accuracy
+    top_5: metrics.Average.from_fun(_among_five)  # type: ignore[valid-type]

@@ -9,7 +9,7 @@ from softshare_jax.training import config as config_lib
 
 
 def make_optimizer(
-    plan: sharing.Plan, config: config_lib.Optimizer, steps: int
+    plan: sharing.Plan, config: config_lib.Optimizer, steps: int, warmup: int = 0
 ) -> optax.GradientTransformation:
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
@@ -22,6 +22,7 @@ def make_optimizer(
             out stays exactly zero.
         config: name, learning rate and its schedule, weight decay.
         steps: length of the run, for the schedule.
+        warmup: steps over which the rate first rises in a straight line to that of the schedule.
 
     Raises:
         KeyError: there is no optimiser or schedule of that name.
@@ -38,11 +39,17 @@ def make_optimizer(
         "cosine": optax.cosine_decay_schedule(config.learning_rate, steps),
         "steps": optax.piecewise_constant_schedule(config.learning_rate, falls),
     }
+    rate = rates[config.schedule]
     return optax.chain(
         *rules[config.name],
-        optax.scale_by_learning_rate(rates[config.schedule]),
+        optax.scale_by_learning_rate(_warmed_up(rate, warmup) if warmup else rate),
         sharing.hold_assignments(plan),
     )
+
+
+def _warmed_up(rate: optax.Schedule, steps: int) -> optax.Schedule:
+    """Returns a schedule that takes its first steps at 1 / n, 2 / n, ... of the rate that it has there."""
+    return lambda count: rate(count) * jnp.minimum(1.0, (count + 1) / steps)
 
 
 def at_step(opt_state: optax.OptState, step: int | jax.Array) -> optax.OptState:

@@ -41,7 +41,10 @@ def changed(**changes):
         ({"data__density": 1.0}, "data.density is a probability"),
         ({"data__windows": (4,)}, "data.windows has an odd number"),
         ({"data__windows": ()}, "data.windows has an odd number"),
-        ({"data__name": "mnist"}, "data.name is one of shortest_paths, cifar10, cifar100, not 'mnist'"),
+        (
+            {"data__name": "mnist"},
+            "data.name is one of shortest_paths, cifar10, cifar100, imagenet2012, not 'mnist'",
+        ),
         ({"data__train_examples": 3}, "data.train_examples is at least batch_size"),
         ({"optimizer__learning_rate": float("nan")}, "optimizer.learning_rate is above 0"),
         ({"optimizer__name": "lion"}, "optimizer.name is 'sgd', 'adam' or 'adamw'"),

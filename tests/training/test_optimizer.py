@@ -21,9 +21,9 @@ PLAN = Plan((Group("g", LAYERS, 2, (2,)),))
 RATE, DECAY = 0.1, 0.01
 
 
-def make_optimizer(plan, name, schedule="constant", decay=DECAY, steps=3, milestones=()):
+def make_optimizer(plan, name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0):
     config = config_lib.Optimizer(name, RATE, schedule, milestones, 0.2, decay, average=0.0)
-    return optimizer_lib.make_optimizer(plan, config, steps)
+    return optimizer_lib.make_optimizer(plan, config, steps, warmup)
 
 
 def sgd(weight, gradient, decay, steps):
@@ -111,3 +111,9 @@ def test_milestones_are_fractions_of_the_run():
     found = rates(schedule="steps", steps=20, milestones=(0.3, 0.6, 0.8))
     expected = [RATE] * 6 + [RATE / 5] * 6 + [RATE / 25] * 4 + [RATE / 125] * 5
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_warmup_rises_in_a_straight_line_to_the_schedule():
+    plain = np.array(rates(schedule="steps", steps=10, milestones=(0.6,)))
+    found = rates(schedule="steps", steps=10, milestones=(0.6,), warmup=4)
+    np.testing.assert_allclose(found, plain * np.array([0.25, 0.5, 0.75, *[1] * 8]), rtol=1e-5)

@@ -5,20 +5,20 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from softshare_jax.data import augmentation, cifar
 from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import ClassMetrics
-from softshare_jax.training.tasks.task import Batch, Split, Task
+from softshare_jax.training.tasks.losses import cross_entropy
+from softshare_jax.training.tasks.task import Batch, ResidentTask, Split
 
 PADDING = 4
 # The tasks of one process, such as those of a report on several runs, decode a data set once.
 _decoded = functools.lru_cache(maxsize=1)(cifar.load)
 
 
-class CifarTask(Task):
+class CifarTask(ResidentTask):
     """Image classification: mirrored, shifted by up to 4 pixels, and with a hole where the config says so.
 
     Where the config holds images out, they are what is measured during training, and the test
@@ -94,7 +94,4 @@ class CifarTask(Task):
 
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
         """Returns the cross-entropy of each example ``[B]`` in nats, with smoothed labels in training."""
-        targets = jax.nn.one_hot(batch["labels"], logits.shape[-1])
-        if train and self._data.label_smoothing:
-            targets = optax.smooth_labels(targets, self._data.label_smoothing)
-        return optax.softmax_cross_entropy(logits, targets)
+        return cross_entropy(logits, batch["labels"], self._data.label_smoothing if train else 0.0)

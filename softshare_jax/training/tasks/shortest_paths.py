@@ -10,10 +10,10 @@ from softshare_jax.data import shortest_paths
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import PathMetrics
 from softshare_jax.training.randomness import stream
-from softshare_jax.training.tasks.task import Batch, Split, Task
+from softshare_jax.training.tasks.task import Batch, ResidentTask, Split
 
 
-class ShortestPathsTask(Task):
+class ShortestPathsTask(ResidentTask):
     """Shortest paths: the window around the first point grows phase by phase."""
 
     score = "f1"

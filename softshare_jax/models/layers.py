@@ -1,0 +1,63 @@
+"""The layers that networks for ImageNet are made of, as PyTorch pads and normalises."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.models.initializers import uniform_fan_in
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Makes the layers of one network, all alike.
+
+    Attributes:
+        kernel_init: of convolutions.
+        dtype: dtype of the computation; parameters, statistics and logits are float32.
+        axis_name: the mapped axis over which the batch is split, if it is.
+    """
+
+    kernel_init: Callable[..., jax.Array]
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def conv(self, name: str, features: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv:
+        """Returns a convolution without bias, padded alike on all sides, in ``groups`` groups of channels."""
+        return nn.Conv(
+            features,
+            (size, size),
+            stride,
+            padding=size // 2,
+            feature_group_count=groups,
+            use_bias=False,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            name=name,
+        )
+
+    def norm(self, name: str, train: bool, zero: bool = False) -> nn.BatchNorm:
+        """Returns batch-norm with PyTorch's constants, whose scale starts at one, or at ``zero``."""
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            scale_init=nn.initializers.zeros if zero else nn.initializers.ones,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+            name=name,
+        )
+
+    def stem(self, images: jax.Array, train: bool, features: int = 64) -> jax.Array:
+        """Maps ``[B, H, W, 3]`` to ``[B, H / 4, W / 4, features]``: 7x7, batch-norm, ReLU and max-pooling."""
+        x = self.conv("stem", features, 7, 2)(images)
+        x = nn.relu(self.norm("stem_norm", train)(x))
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    def classifier(self, x: jax.Array, num_classes: int) -> jax.Array:
+        """Maps ``[B, H, W, C]`` to logits ``[B, num_classes]``: global average pooling and a linear layer."""
+        x = jnp.mean(x.astype(jnp.promote_types(jnp.float32, x.dtype)), axis=(1, 2))
+        return nn.Dense(num_classes, kernel_init=uniform_fan_in, name="classifier")(x)

@@ -1,0 +1,138 @@
+"""The shipped config of ImageNet, shrunk, on made-up images through the real commands."""
+
+import json
+import re
+import runpy
+
+import pytest
+
+from softshare_jax.errors import UserError
+from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting.predictions import draw_predictions
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.records import read_metrics
+from softshare_jax.training.workdir import Workdir
+from tests import imagenet as fakes
+from tests import tiny
+
+# A network for small images: it compiles in a fraction of the time of one for ImageNet.
+CONFIG = "--config=configs/imagenet.py:swrn-16-1-1"
+# With a constant rate a shorter run is the start of a longer one.
+SETTINGS = {
+    "data.classes": 3,
+    "data.train_examples": 24,
+    "data.image_size": 32,
+    "data.resize": 36,
+    "data.label_smoothing": 0.1,
+    "data.threads": 2,
+    "optimizer.schedule": "constant",
+    "optimizer.milestones": "()",
+    "optimizer.warmup": "3 steps",
+    "batch_size": 4,
+    "log_every": "2 steps",
+    "evaluate_every": "6 steps",
+    "checkpoint_every": "6 steps",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folders of 24 images for training and 9 for testing."""
+    return fakes.write_folder(tmp_path_factory.mktemp("imagenet"))
+
+
+def flags(folder, *more, **changes):
+    values = {**SETTINGS, "data_dir": folder, **changes}
+    return [CONFIG, *(f"--config.{name}={value}" for name, value in values.items()), *more]
+
+
+def train(workdir, folder, duration):
+    result = tiny.run("main", *flags(folder, f"--workdir={workdir}", duration=duration))
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, folder):
+    """A run of two epochs and a half, in two parts, and what the second part printed."""
+    workdir = Workdir(tmp_path_factory.mktemp("imagenet-run") / "run")
+    train(workdir.root, folder, "5 steps")
+    return workdir, train(workdir.root, folder, "10 steps")
+
+
+def checksum(out):
+    (found,) = re.findall(r"parameter checksum ([0-9a-f]{16})", out)
+    return found
+
+
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, trained, folder):
+    workdir, out = trained
+    assert "going on from step 5 of 10" in out
+    assert checksum(train(tmp_path, folder, "10 steps")) == checksum(out)
+    records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
+    assert list(records) == [2, 4, 5, 6, 8, 10]
+    assert {"train/top_5", "eval/loss", "eval/accuracy", "eval/top_5", "target/accuracy"} <= set(records[10])
+    # Of the 9 images for testing, the padding of the last batch apart; three classes are among any five.
+    assert records[10]["eval/accuracy"] * 9 == pytest.approx(
+        round(records[10]["eval/accuracy"] * 9), abs=1e-5
+    )
+    assert records[10]["eval/top_5"] == 1
+
+
+def test_fold_and_report(tmp_path, trained):
+    workdir, _ = trained
+    (last,) = (record for record in read_metrics(workdir.metrics_file) if record["step"] == 10)
+    folded = tmp_path / "folded"
+    result = tiny.run(
+        "fold", f"--workdir={workdir.root}", f"--output={folded}", "--threshold=0", "--batch_norm_batches=2"
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    certificate = json.loads((folded / "certificate.json").read_text())
+    assert certificate["metric"]["measured_on"] == "9 test examples, imagenet2012"
+    assert certificate["metric"]["before"] == pytest.approx(last["eval/accuracy"], abs=1e-6)
+    assert certificate["loops"]["stage_1"] == "(1)×2"
+
+    # The first test images are of the first class, and drawn under its name.
+    drawn = draw_predictions(collect(Workdir(folded)))
+    assert not drawn.missing
+    assert "of the first 9 test images" in drawn.text
+    assert drawn.pictures[0].file == "examples-first.png"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps_per_dispatch", 8, "config.steps_per_dispatch is 0 or 1 where batches come from the host"),
+        ("data.resize", 100, "config.data.resize is at least data.image_size"),
+        ("data.least_area", 0.0, "config.data.least_area is a share of the image"),
+        ("optimizer.warmup", "soon", "config.optimizer.warmup is a duration such as '1000 steps'"),
+        ("zero_residual", True, "config.zero_residual is True, and wrn-10-1 has no zero_residual"),
+        ("model", "cnn-4-8", "cnn-4-8 answers for every pixel, which is not what imagenet2012 asks"),
+    ],
+)
+def test_mistakes_in_the_config(field, value, message):
+    values = runpy.run_path(str(tiny.REPO / "configs" / "imagenet.py"))["get_config"]("wrn-10-1")
+    values.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError) as caught:
+        Experiment(config_lib.from_dict(values.to_dict()))
+    assert str(caught.value).startswith(message)
+
+
+def fails(folder, workdir):
+    result = tiny.run("main", *flags(folder, f"--workdir={workdir}", duration="10 steps"))
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_missing_and_damaged_images_are_a_line(tmp_path):
+    line = fails(tmp_path / "none", tmp_path / "run")
+    assert line.startswith(f"error: imagenet2012 is not in {tmp_path / 'none'}: put the folders")
+    assert not (tmp_path / "run").exists()
+    root = fakes.write_folder(tmp_path / "data")
+    for file in (root / "train").rglob("*.JPEG"):
+        file.write_bytes(file.read_bytes()[:200])
+    line = fails(root, tmp_path / "run")
+    assert line.startswith(f"error: {root}/train/n0")
+    assert line.endswith("): replace it")
