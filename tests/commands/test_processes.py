@@ -1,22 +1,30 @@
 """One run in two processes of two devices each, through the real entry point."""
 
-import json
 import re
-import shutil
 import signal
 import socket
 import time
 
+import jax
 import numpy as np
-import pytest
 
+from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.records import read_metrics
+from softshare_jax.training.workdir import Workdir
 from tests import tiny
+from tests.training.test_devices import take_steps
 
 QUICKSTART = "--config=configs/quickstart.py"
-# Fifty steps of batch-norm, a loss each.
-FLAGS = tiny.flags(
-    duration="50 steps", log_every="1 steps", evaluate_every="25 steps", checkpoint_every="25 steps"
-)
+# One phase, a constant rate and a loss for each step; only the signal ends it.
+SETTING = {
+    "duration": "100000 steps",
+    "data.phase": "100000 steps",
+    "optimizer.schedule": "constant",
+    "log_every": "1 steps",
+    "evaluate_every": "100000 steps",
+    "checkpoint_every": "100000 steps",
+}
 
 
 def environment(devices):
@@ -29,6 +37,7 @@ def environment(devices):
 
 def start_two(workdir, *flags):
     """Starts both processes of a job."""
+    flags = (*tiny.flags(**SETTING), *flags)
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
@@ -43,88 +52,59 @@ def end(processes, seconds=120):
     return [process.communicate(timeout=seconds) for process in processes]
 
 
-def losses(workdir):
-    records = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return {record["step"]: record["train/loss"] for record in records}
+def wait_for(process, step):
+    """Reads what a process prints until it has taken so many steps; what it printed."""
+    out = ""
+    while not out.rpartition("\n")[2].startswith(f"step {step}/"):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        out = out + "\n" + line.rstrip()
+    return out
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    """A run of 25 steps in two processes, which then goes on to 50."""
-    workdir = tmp_path_factory.mktemp("job") / "run"
-    first = start_two(workdir, *FLAGS, "--config.duration=25 steps", "--config.optimizer.schedule=constant")
-    printed = end(first)
-    assert [process.returncode for process in first] == [0, 0], printed
-    return workdir, printed
-
-
-def go_on(workdir, target, devices):
-    """Trains a copy of the job on, in one process."""
-    shutil.copytree(workdir, target)
-    result = tiny.run(
-        "main",
-        QUICKSTART,
-        *FLAGS,
-        "--config.optimizer.schedule=constant",
-        f"--workdir={target}",
-        env=environment(devices),
-    )
-    assert result.returncode == 0, result.stderr
-    assert "going on from step 25 of 50" in result.stdout
-    return losses(target)
-
-
-def test_two_processes_are_one_run(job, tmp_path):
-    workdir, ((out, err), (other_out, other_err)) = job
-    assert "4 cpu device(s) in 2 process(es)" in out
-    assert "trained 25 steps" in out
+def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on_with(tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    processes = start_two(workdir.root)
+    begun = wait_for(processes[0], 50)
+    assert "4 cpu device(s) in 2 process(es)" in begun
+    processes[1].send_signal(signal.SIGTERM)
+    (out, err), (other_out, other_err) = end(processes)
+    assert [process.returncode for process in processes] == [0, 0], (err, other_err)
     # The library that carries a CPU's collectives greets on stdout.
     said = [line for line in other_out.splitlines() if not line.startswith("[Gloo]")]
     assert (err, said, other_err) == ("", [], "")
-    # What four devices in two processes saved goes on in two processes, and on two devices and one.
-    two, one = (go_on(workdir, tmp_path / str(n), n) for n in (2, 1))
-    again = shutil.copytree(workdir, tmp_path / "again")
-    processes = start_two(again, *FLAGS, "--config.optimizer.schedule=constant")
-    printed = end(processes)
-    assert [process.returncode for process in processes] == [0, 0], printed
-    alone = tmp_path / "alone"
-    result = tiny.run(
-        "main", QUICKSTART, *FLAGS, "--config.optimizer.schedule=constant", f"--workdir={alone}"
-    )
-    assert result.returncode == 0, result.stderr
-    expected = losses(alone)
-    assert sorted(expected) == list(range(1, 51))
-    for found in (losses(again), two, one):
-        np.testing.assert_allclose([found[i] for i in range(1, 51)], list(expected.values()), atol=1e-5)
+    stopped = int(re.findall(r"stopped at step (\d+) of 100000", out)[0])
+    assert [record["step"] for record in read_metrics(workdir.metrics_file)] == list(range(1, stopped + 1))
+
+    # Two processes of two devices, one of four and one of one: the same losses.
+    config = workdir.read_config()
+    found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:50]]
+    for devices in (4, 1):
+        np.testing.assert_allclose(found, take_steps(config, devices, 50)[0], atol=1e-5)
+    # And what four devices saved goes on alike on four, two and one.
+    four, two, one = (take_steps(config, n, 10, restored(workdir, n))[0] for n in (4, 2, 1))
+    np.testing.assert_allclose(two, four, atol=1e-5)
+    np.testing.assert_allclose(one, four, atol=1e-5)
 
 
-def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path):
-    processes = start_two(tmp_path / "run", *tiny.flags(duration="100000 steps", log_every="1 steps"))
-    line = ""
-    while not line.startswith("step 5"):
-        line = processes[0].stdout.readline()
-        assert line, processes[0].stderr.read()
-    processes[1].send_signal(signal.SIGTERM)
-    (out, err), _ = end(processes)
-    assert [process.returncode for process in processes] == [0, 0], err
-    step = re.findall(r"stopped at step (\d+) of 100000", out)[0]
-    assert (tmp_path / "run" / "checkpoints" / step / "seal").is_dir()
+def restored(workdir, devices):
+    experiment = Experiment(workdir.read_config(), devices=jax.devices()[:devices])
+    checkpoints = Checkpoints(workdir.checkpoints, "target/f1")
+    state = checkpoints.restore(experiment.state_shapes(), workdir.damaged)
+    checkpoints.close()
+    assert not workdir.damaged.exists()
+    return state
 
 
 def test_a_dead_process_ends_the_job_with_a_line(tmp_path):
-    processes = start_two(
-        tmp_path / "run",
-        *tiny.flags(duration="100000 steps", log_every="1 steps"),
-        "--heartbeat_timeout_seconds=5",
-    )
-    while not (line := processes[0].stdout.readline()).startswith("step 5"):
-        assert line, processes[0].stderr.read()
+    processes = start_two(tmp_path / "run", "--heartbeat_timeout_seconds=5")
+    wait_for(processes[0], 2)
     processes[1].kill()
     begin = time.monotonic()
     (_, err), _ = end(processes)
     assert time.monotonic() - begin < 60
     assert processes[0].returncode != 0
-    assert "process" in err
+    assert "lost touch with the others" in err or "heartbeat" in err, err
 
 
 def test_mistakes_in_the_flags(tmp_path):
