@@ -1,22 +1,50 @@
-"""Says what a named network is: parameters, groups and FLOPs.
+"""Says what a named network is: parameters, groups and FLOPs; and what training it would take on TPUs.
 
 python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
+python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
 """
 
 import argparse
 import json
+import os
 import sys
 
 from softshare_jax import cli
+
+# Without these libtpu asks the cloud's metadata server what machine it is on, and complains at length.
+LIBTPU = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_LOG_DIR": "disabled",
+}
 
 
 def main() -> None:
     """Reads the arguments and prints the description."""
     arguments = _parse(sys.argv[1:])
-    from softshare_jax.analysis.description import as_table, describe
+    if arguments.topology:
+        os.environ.update(LIBTPU)
+    from softshare_jax.analysis import description, topology
 
-    description = describe(arguments.name, arguments.num_classes)
-    print(json.dumps(description, indent=1) if arguments.json else as_table(description))
+    described = description.describe(arguments.name, arguments.num_classes)
+    lines = [description.as_table(described)]
+    if arguments.topology:
+        config = topology.recipe(
+            arguments.name,
+            arguments.num_classes,
+            arguments.batch_size,
+            arguments.dtype,
+            arguments.gradient_dtype,
+            arguments.shard_state,
+        )
+        compiled = topology.compile_for(arguments.topology, config)
+        described["training"] = compiled
+        lines.append(topology.as_table(compiled))
+    print(json.dumps(described, indent=1) if arguments.json else "\n".join(lines))
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -24,6 +52,14 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("name", help="network, such as swrn-28-10-2 or cnn-20-32")
     parser.add_argument("--num_classes", type=int, default=10, help="of a classifier (10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--topology", help="compile its train step for these TPUs, such as v5e:4x4")
+    parser.add_argument("--batch_size", type=int, default=1024, help="over all chips (1024)")
+    floats = ["float32", "bfloat16"]
+    parser.add_argument("--dtype", choices=floats, default="bfloat16", help="of the computation (bfloat16)")
+    parser.add_argument(
+        "--gradient_dtype", choices=floats, default="float32", help="of gradients on the way (float32)"
+    )
+    parser.add_argument("--shard_state", action="store_true", help="split weights and optimiser over chips")
     arguments = parser.parse_args(argv)
     if arguments.num_classes < 1:
         parser.error(f"--num_classes is 1 or more, not {arguments.num_classes}")

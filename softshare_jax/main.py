@@ -3,6 +3,7 @@
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
+import os
 import sys
 
 from absl import flags
@@ -13,6 +14,17 @@ from softshare_jax.errors import UserError
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate the newest checkpoint.")
+flags.DEFINE_string(
+    "coordinator_address", None, "Of several processes: HOST:PORT of process 0, where jax cannot detect it."
+)
+flags.DEFINE_integer("num_processes", None, "How many there are, where jax cannot detect it.", lower_bound=1)
+flags.DEFINE_integer("process_id", None, "Which one this is, where jax cannot detect it.", lower_bound=0)
+flags.DEFINE_integer(
+    "heartbeat_timeout_seconds",
+    60,
+    "A process silent for so long is dead, and all others end.",
+    lower_bound=1,
+)
 
 
 def main() -> None:
@@ -29,15 +41,22 @@ def main() -> None:
     # Here, so that --help and a mistyped flag answer before jax is imported.
     from softshare_jax.analysis.evaluation import evaluate
     from softshare_jax.training import config as config_lib
+    from softshare_jax.training import processes
     from softshare_jax.training.loop import train
     from softshare_jax.training.workdir import Workdir
 
     config = None if values is None else config_lib.from_dict(values)
     workdir = Workdir(FLAGS.workdir)
-    if FLAGS.mode == "train":
-        train(config, workdir)
-    else:
-        evaluate(config, workdir)
+    processes.join(
+        FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id, FLAGS.heartbeat_timeout_seconds
+    )
+    if not processes.is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
+    with processes.lost_peers():
+        if FLAGS.mode == "train":
+            train(config, workdir)
+        else:
+            evaluate(config, workdir)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.checksum import checksum
+from softshare_jax.training.processes import any_process, is_first
 from softshare_jax.training.steps import TrainState
 
 Shapes = Callable[[int], TrainState]
@@ -96,13 +97,21 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in steps:
+            damage = ""
             try:
-                return self._read(step, shapes(step))
+                state = self._read(step, shapes(step))
             except Exception as error:  # what damage raises is not documented
+                damage = _first_line(error)
+            # What one process cannot read none of them goes on from.
+            if not any_process(bool(damage)):
+                return state
+            if is_first():
                 moved = _move_aside(self._root / str(step), set_aside)
-                print(f"checkpoint {step} is damaged ({_first_line(error)}); moved it to {moved}", flush=True)
-                # Or the manager would take the step for saved and skip it, in silence, next time.
-                self._manager.reload()
+                reason = damage or "another process cannot read it"
+                print(f"checkpoint {step} is damaged ({reason}); moved it to {moved}", flush=True)
+            any_process(False)  # nobody looks for the next one before it is moved
+            # Or the manager would take the step for saved and skip it, in silence, next time.
+            self._manager.reload()
         if steps:
             raise RunError(
                 f"all checkpoints of {self._root} were damaged, they are in {set_aside}: "
@@ -139,7 +148,9 @@ class Checkpoints:
     def _read(self, step: int, shapes: TrainState) -> TrainState:
         variables = self._read_item(step, "variables", shapes.variables)
         opt_state = self._read_item(step, "optimizer", shapes.opt_state)
-        return TrainState(jax.device_put(jnp.int32(step), shapes.step.sharding), variables, opt_state)
+        # Not device_put, which cannot reach the devices of other processes.
+        number = jax.make_array_from_callback((), shapes.step.sharding, lambda _: np.array(step, np.int32))
+        return TrainState(number, variables, opt_state)
 
     def _read_item(self, step: int, item: str, shapes: Any) -> Any:
         restored = self._manager.restore(

@@ -123,11 +123,11 @@ class Experiment:
 
     def init_state(self) -> TrainState:
         """Returns the initial state, on all devices."""
-        return self._init(stream(self.config.seed, "init"))
+        return self._init()
 
     def state_shapes(self) -> TrainState:
         """Returns the state's shapes, dtypes and shardings, without computing it."""
-        shapes = jax.eval_shape(self._init_state, stream(self.config.seed, "init"))
+        shapes = jax.eval_shape(self._init_state)
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             shapes,
@@ -150,7 +150,7 @@ class Experiment:
 
     def epoch_order(self, epoch: int) -> jax.Array:
         """Returns the order of an epoch: a permutation of the examples, ``[N]`` int32."""
-        return self._order(stream(self.config.seed, "order", epoch))
+        return self._order(epoch)
 
     def train_data(self, phase: int) -> dict[str, jax.Array]:
         """Returns the training examples of a phase, on all devices."""
@@ -160,6 +160,10 @@ class Experiment:
     def feed(self, start: int) -> Feed:
         """Returns what feeds the run from a step on; to be closed."""
         return make_feed(self, start, self.total_steps)
+
+    def no_metrics(self):
+        """Returns the metrics of no examples, on all devices."""
+        return mesh_lib.place(self.mesh, self.task.metrics.empty())
 
     @functools.cached_property
     def train_steps(self):
@@ -249,7 +253,7 @@ class Experiment:
 
     def _scores(self, measured: Iterable[Any]) -> dict[str, float]:
         """Returns the metrics of all batches together."""
-        metrics = self.task.metrics.empty()
+        metrics = self.no_metrics()
         for one in measured:
             metrics = metrics.merge(one)
         return {name: float(value) for name, value in metrics.compute().items()}
@@ -279,13 +283,22 @@ class Experiment:
         )
 
     @functools.cached_property
+    def similarity(self):
+        """The compiled ``variables -> {measure: {group: [L, L]}}``, on all devices."""
+
+        def matrices(variables):
+            return {m: sharing.similarity(self.plan, variables, m) for m in sharing.MEASURES}
+
+        return jax.jit(matrices, out_shardings=mesh_lib.replicated(self.mesh))
+
+    @functools.cached_property
     def _init(self):
         return jax.jit(self._init_state, out_shardings=self._shardings)
 
     @functools.cached_property
     def _shardings(self) -> TrainState:
         """How the state lies on the mesh."""
-        shapes = jax.eval_shape(self._init_state, stream(self.config.seed, "init"))
+        shapes = jax.eval_shape(self._init_state)
         specs = mesh_lib.state_specs(self.mesh, shapes, self.config.shard_state)
         return jax.tree.map(functools.partial(NamedSharding, self.mesh), specs)
 
@@ -311,13 +324,17 @@ class Experiment:
 
         return jax.jit(take_over, out_shardings=self._shardings)
 
-    def _init_state(self, key: jax.Array) -> TrainState:
+    def _init_state(self) -> TrainState:
+        key = stream(self.config.seed, "init")
         return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))
 
     @functools.cached_property
     def _order(self):
-        number = self.config.data.train_examples
-        permutation = functools.partial(jax.random.permutation, x=number)
+        number, seed = self.config.data.train_examples, self.config.seed
+
+        def permutation(epoch):
+            return jax.random.permutation(stream(seed, "order", epoch), number)
+
         return jax.jit(permutation, out_shardings=mesh_lib.replicated(self.mesh))
 
     def _plain_shapes(self):

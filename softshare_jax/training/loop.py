@@ -5,7 +5,6 @@ import math
 
 import jax
 
-from softshare_jax import sharing
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.checkpoints import Checkpoints
@@ -13,6 +12,7 @@ from softshare_jax.training.checksum import checksum
 from softshare_jax.training.durations import is_due, next_due
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.feed import Feed
+from softshare_jax.training.processes import any_process, is_first, together
 from softshare_jax.training.progress import Progress
 from softshare_jax.training.records import Records
 from softshare_jax.training.steps import TrainState, averaged
@@ -26,7 +26,8 @@ PROFILE_AFTER = 5
 def train(config: config_lib.Config | None, workdir: Workdir) -> None:
     """Trains a run to its end, or resumes it where its last whole checkpoint is.
 
-    On SIGTERM or Ctrl-C it saves, says how to go on, and returns.
+    On SIGTERM or Ctrl-C it saves, says how to go on, and returns. Of several processes all call this, and the
+    first one alone writes, but for checkpoints.
 
     Args:
         config: what to train; ``None`` for the config of the workdir.
@@ -36,11 +37,15 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
         UserError: the workdir belongs to another config or cannot be written.
         RunError: the loss is not finite, or all checkpoints are damaged.
     """
-    with stop_on_signal() as stop:
-        experiment = _open(config, workdir)
-        with workdir.lock():
-            workdir.write_run(experiment.config, experiment.plan)
-            _Run(experiment, workdir, stop).run()
+    with stop_on_signal() as stop, contextlib.ExitStack() as held:
+        with together():
+            experiment = _open(config, workdir)
+        with together():
+            if is_first():
+                workdir.create()
+                held.enter_context(workdir.lock())
+                workdir.write_run(experiment.config, experiment.plan)
+        _Run(experiment, workdir, stop).run()
 
 
 def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
@@ -59,7 +64,6 @@ def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
         raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
     experiment = Experiment(config, plan)
     experiment.task.prepare()
-    workdir.create()
     return experiment
 
 
@@ -93,8 +97,9 @@ class _Run:
                 )
                 return
             self._announce(step, restored is not None)
-            self.records = Records(self.workdir, step)
-            cleanup.callback(self.records.close)
+            self.records = Records(self.workdir, step) if is_first() else None
+            if self.records:
+                cleanup.callback(self.records.close)
             if not restored:
                 self._record_similarity(state)
             feed = self.experiment.feed(step)
@@ -118,7 +123,7 @@ class _Run:
         boundaries = [every for every in (*everies, *turns) if every]
         progress = Progress(step, self.total)
         profile = _Profile(self.workdir, step + PROFILE_AFTER, experiment.config.profile_steps)
-        metrics = experiment.task.metrics.empty()
+        metrics = experiment.no_metrics()
         stopping = False
         while step < self.total and not stopping:
             phase = experiment.phase_at(step)
@@ -132,19 +137,21 @@ class _Run:
                 experiment = self.experiment = experiment.at(step)
                 state = experiment.take_over(state)
                 print(f"annealed by step {step}; going on with {self._groups()}", flush=True)
-            # Asked once a turn: a signal that comes later is for the next one, which then saves.
-            stopping = bool(self.stop)
+            # Asked once a turn: a signal that comes later is for the next one, which then saves. One
+            # process that is asked to stop stops all, at the same step.
+            stopping = any_process(bool(self.stop))
             evaluates = is_due(step, self.evaluate_every, self.total)
             saves = stopping or is_due(step, self.checkpoint_every, self.total)
             scores = None
             if evaluates or saves or is_due(step, self.log_every, self.total):
                 scalars = {f"train/{name}": float(value) for name, value in metrics.compute().items()}
                 self._check_finite(scalars, step)
-                metrics = experiment.task.metrics.empty()
+                metrics = experiment.no_metrics()
                 if evaluates:
                     scores = self._evaluate(state, phase, step)
                     self._record_similarity(state)
-                self.records.write_scalars(step, {"phase": phase, **scalars, **(scores or {})})
+                if self.records:
+                    self.records.write_scalars(step, {"phase": phase, **scalars, **(scores or {})})
                 shown = {**scalars, **(scores or {})}
                 print(progress.line(step, experiment.task.phase_name(phase), shown), flush=True)
             if saves:
@@ -167,13 +174,10 @@ class _Run:
         return scores
 
     def _record_similarity(self, state: TrainState) -> None:
-        plan = self.experiment.plan
-        if plan.groups:
-            matrices = {
-                measure: sharing.similarity(plan, averaged(state.variables), measure)
-                for measure in sharing.MEASURES
-            }
-            self.records.write_similarity(int(state.step), jax.device_get(matrices))
+        if self.experiment.plan.groups:
+            matrices = self.experiment.similarity(averaged(state.variables))
+            if self.records:
+                self.records.write_similarity(int(state.step), jax.device_get(matrices))
 
     def _check_finite(self, scalars: dict[str, float], step: int) -> None:
         if not math.isfinite(scalars["train/loss"]):
@@ -190,7 +194,8 @@ class _Run:
         print(
             f"{self.workdir.root}: {start} of {self.total} steps; {config.model}, "
             f"shared: {self._groups() or 'nothing'}{annealing}; "
-            f"{jax.device_count()} {jax.default_backend()} device(s); compiling takes a moment",
+            f"{jax.device_count()} {jax.default_backend()} device(s) in {jax.process_count()} process(es); "
+            "compiling takes a moment",
             flush=True,
         )
 
@@ -210,7 +215,7 @@ class _Profile:
 
     def before(self, step: int) -> None:
         """Starts the trace where it is due."""
-        if self._start <= step < self._stop and not self._running:
+        if self._start <= step < self._stop and not self._running and is_first():
             jax.profiler.start_trace(str(self._workdir.profile))
             self._running = True
 

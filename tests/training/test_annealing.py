@@ -64,7 +64,7 @@ def test_nothing_is_lost_where_templates_change():
     experiment = Experiment(tiny.config(**CHANGES))
     wide = experiment.at(9)
     data, order = wide.train_data(0), wide.epoch_order(0)
-    state, metrics = wide.init_state(), wide.task.metrics.empty()
+    state, metrics = wide.init_state(), wide.no_metrics()
     for _ in range(10):
         state, metrics = wide.train_steps(state, metrics, data, order, 1)
     assert experiment.at(10) is experiment

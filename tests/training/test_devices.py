@@ -47,32 +47,32 @@ def images(config):
     }
 
 
-def train(config, devices, steps=STEPS):
-    """The losses of so many steps, and the state then."""
+def take_steps(config, devices, steps=STEPS, state=None):
+    """The losses of so many steps from the start or a state, and the state then."""
     experiment = Experiment(config, devices=jax.devices()[:devices])
     data = (
         experiment.train_data(0)
         if experiment.task.classes is None
         else mesh_lib.place(experiment.mesh, images(config))
     )
-    state, losses = experiment.init_state(), []
-    for step in range(steps):
+    state, losses = state or experiment.init_state(), []
+    for step in range(int(state.step), int(state.step) + steps):
         order = experiment.epoch_order(step // experiment.steps_per_epoch)
-        empty = experiment.task.metrics.empty()
+        empty = experiment.no_metrics()
         state, metrics = experiment.train_steps(state, empty, data, order, 1)
         losses.append(float(metrics.compute()["loss"]))
     return np.array(losses), state
 
 
 def test_losses_of_shortest_paths_on_one_two_and_four_devices():
-    one, two, four = (train(shortest_paths(), devices)[0] for devices in (1, 2, 4))
+    one, two, four = (take_steps(shortest_paths(), devices)[0] for devices in (1, 2, 4))
     assert one[-1] < one[0] / 3
     np.testing.assert_allclose(two, one, atol=1e-5)
     np.testing.assert_allclose(four, one, atol=1e-5)
 
 
 def test_losses_of_a_wide_resnet_on_one_and_four_devices():
-    (one, alone), (four, parallel) = (train(wide_resnet(), devices) for devices in (1, 4))
+    (one, alone), (four, parallel) = (take_steps(wide_resnet(), devices) for devices in (1, 4))
     np.testing.assert_allclose(four, one, atol=1e-5)
     assert len(set(np.round(one, 3))) > STEPS / 2
     jax.tree.map(
@@ -86,7 +86,7 @@ def test_a_state_that_lies_split_takes_the_same_steps():
     # Of 16 channels the templates are large enough to be split: [4, 3, 3, 16, 16] over an axis of 16.
     config = shortest_paths(model="scnn-4-16", optimizer__average=0.9)
     sharded = dataclasses.replace(config, shard_state=True)
-    (whole, _), (split, state) = (train(c, 4, steps=20) for c in (config, sharded))
+    (whole, _), (split, state) = (take_steps(c, 4, steps=20) for c in (config, sharded))
     np.testing.assert_allclose(split, whole, atol=1e-5)
     trees = (state.variables, state.variables["average"], state.opt_state[1].mu)
     for templates in (tree["templates"]["blocks"] for tree in trees):
@@ -100,7 +100,7 @@ def test_gradients_in_bfloat16_are_gradients_but_for_rounding():
     rounded = dataclasses.replace(config, gradient_dtype="bfloat16")
     start = Experiment(config).init_state().variables["templates"]["blocks"]
     exact, near = (
-        train(c, 4, steps=1)[1].variables["templates"]["blocks"] - start for c in (config, rounded)
+        take_steps(c, 4, steps=1)[1].variables["templates"]["blocks"] - start for c in (config, rounded)
     )
     assert np.linalg.norm(near - exact) < 0.01 * np.linalg.norm(exact)
     assert (np.asarray(near) != np.asarray(exact)).any()

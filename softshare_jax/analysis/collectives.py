@@ -1,0 +1,104 @@
+"""What devices send each other in a compiled step, read from the text of the module."""
+
+import collections
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
+_INSTRUCTION = re.compile(rf"= (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?P<start>-start)?\((?!\))")
+_ARRAY = re.compile(r"\b(?P<dtype>pred|[a-z]+\d+\w*)\[(?P<shape>[\d,]*)\]")
+_GROUPS = re.compile(r"replica_groups=(?:\{\{(?P<first>[\d,]*)\}|\[\d+,(?P<size>\d+)\])")
+
+
+class Sent(NamedTuple):
+    """One array that a collective works on.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        shape: of the whole array, before it is scattered or after it is gathered.
+        bytes: of the whole array.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    bytes: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the array has."""
+        return math.prod(self.shape)
+
+
+def sent(module: str, devices: int) -> Iterator[Sent]:
+    """Yields the arrays that every collective of a module works on.
+
+    What stands in a loop is counted once.
+
+    Args:
+        module: ``compiled.as_text()``.
+        devices: that the module was compiled for.
+    """
+    for line in module.splitlines():
+        match = _INSTRUCTION.search(line)
+        if match is None:
+            continue
+        arrays = [
+            (a["dtype"], tuple(map(int, filter(None, a["shape"].split(",")))))
+            for a in _ARRAY.finditer(match["result"])
+        ]
+        if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
+            # The start of these holds what goes in, what comes out, and counters.
+            arrays = [array for array in arrays if array[1]]
+            arrays = arrays[len(arrays) // 2 :]
+        groups = _GROUPS.search(line)
+        members = devices
+        if groups:
+            members = int(groups["size"]) if groups["size"] else len(groups["first"].split(","))
+        for dtype, shape in arrays:
+            whole = (members, *shape) if match["kind"] == "reduce-scatter" else shape
+            yield Sent(match["kind"], whole, math.prod(whole) * _bits(dtype) // 8)
+
+
+def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """Sums up what is sent, by kind and by what it is.
+
+    Args:
+        arrays: what the collectives work on.
+        weights: shapes of all that is trained. A reduced array with as many numbers as a weight is its
+            gradient, each weight once; vectors beyond those are batch-norm's means and the step's metrics.
+
+    Returns:
+        ``kind``, ``role``, ``arrays``, ``numbers`` and ``bytes`` of each, the largest first.
+    """
+    expected = collections.Counter(math.prod(shape) for shape in weights)
+    sums: dict[tuple[str, str], list[int]] = {}
+    for array in arrays:
+        role = "other"
+        if array.kind == "all-gather":
+            role = "weights" if expected[array.numbers] else "other"
+        elif expected[array.numbers]:
+            expected[array.numbers] -= 1
+            role = "gradients"
+        elif _is_statistic(array.shape):
+            role = "batch-norm and metrics"
+        total = sums.setdefault((array.kind, role), [0, 0, 0])
+        for i, value in enumerate((1, array.numbers, array.bytes)):
+            total[i] += value
+    rows = [
+        {"kind": kind, "role": role, "arrays": number, "numbers": numbers, "bytes": size}
+        for (kind, role), (number, numbers, size) in sums.items()
+    ]
+    return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _is_statistic(shape: tuple[int, ...]) -> bool:
+    """Whether an array is a scalar, a vector over channels, or two of these stacked."""
+    long = [size for size in shape if size > 1]
+    return len(long) < 2 or (len(long) == 2 and long[0] == 2)
+
+
+def _bits(dtype: str) -> int:
+    """Returns the bits of one number of an XLA type such as ``bf16``."""
+    return 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])

@@ -1,0 +1,115 @@
+"""One run in two processes of two devices each, through the real entry point."""
+
+import re
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+
+from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.records import read_metrics
+from softshare_jax.training.workdir import Workdir
+from tests import tiny
+from tests.training.test_devices import take_steps
+
+QUICKSTART = "--config=configs/quickstart.py"
+# One phase, a constant rate and a loss for each step; only the signal ends it.
+SETTING = {
+    "duration": "100000 steps",
+    "data.phase": "100000 steps",
+    "optimizer.schedule": "constant",
+    "log_every": "1 steps",
+    "evaluate_every": "100000 steps",
+    "checkpoint_every": "100000 steps",
+}
+
+
+def environment(devices):
+    return {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # Fake devices share two cores: programs in flight at once could wait for each other for ever.
+        "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
+    }
+
+
+def start_two(workdir, *flags):
+    """Starts both processes of a job."""
+    flags = (*tiny.flags(**SETTING), *flags)
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    job = ("--num_processes=2", f"--coordinator_address={address}", f"--workdir={workdir}")
+    return [
+        tiny.start("main", QUICKSTART, *flags, *job, f"--process_id={i}", env=environment(2)) for i in (0, 1)
+    ]
+
+
+def end(processes, seconds=120):
+    """Waits for both; output and errors of each."""
+    return [process.communicate(timeout=seconds) for process in processes]
+
+
+def wait_for(process, step):
+    """Reads what a process prints until it has taken so many steps; what it printed."""
+    out = ""
+    while not out.rpartition("\n")[2].startswith(f"step {step}/"):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        out = out + "\n" + line.rstrip()
+    return out
+
+
+def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on_with(tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    processes = start_two(workdir.root)
+    begun = wait_for(processes[0], 50)
+    assert "4 cpu device(s) in 2 process(es)" in begun
+    processes[1].send_signal(signal.SIGTERM)
+    (out, err), (other_out, other_err) = end(processes)
+    assert [process.returncode for process in processes] == [0, 0], (err, other_err)
+    # The library that carries a CPU's collectives greets on stdout.
+    said = [line for line in other_out.splitlines() if not line.startswith("[Gloo]")]
+    assert (err, said, other_err) == ("", [], "")
+    stopped = int(re.findall(r"stopped at step (\d+) of 100000", out)[0])
+    assert [record["step"] for record in read_metrics(workdir.metrics_file)] == list(range(1, stopped + 1))
+
+    # Two processes of two devices, one of four and one of one: the same losses.
+    config = workdir.read_config()
+    found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:50]]
+    for devices in (4, 1):
+        np.testing.assert_allclose(found, take_steps(config, devices, 50)[0], atol=1e-5)
+    # And what four devices saved goes on alike on four, two and one.
+    four, two, one = (take_steps(config, n, 10, restored(workdir, n))[0] for n in (4, 2, 1))
+    np.testing.assert_allclose(two, four, atol=1e-5)
+    np.testing.assert_allclose(one, four, atol=1e-5)
+
+
+def restored(workdir, devices):
+    experiment = Experiment(workdir.read_config(), devices=jax.devices()[:devices])
+    checkpoints = Checkpoints(workdir.checkpoints, "target/f1")
+    state = checkpoints.restore(experiment.state_shapes(), workdir.damaged)
+    checkpoints.close()
+    assert not workdir.damaged.exists()
+    return state
+
+
+def test_a_dead_process_ends_the_job_with_a_line(tmp_path):
+    processes = start_two(tmp_path / "run", "--heartbeat_timeout_seconds=5")
+    wait_for(processes[0], 2)
+    processes[1].kill()
+    begin = time.monotonic()
+    (_, err), _ = end(processes)
+    assert time.monotonic() - begin < 60
+    assert processes[0].returncode != 0
+    assert "lost touch with the others" in err or "heartbeat" in err, err
+
+
+def test_mistakes_in_the_flags(tmp_path):
+    result = tiny.run("main", QUICKSTART, "--num_processes=2", f"--workdir={tmp_path / 'run'}")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "--coordinator_address, --num_processes and --process_id" in line
+    assert not (tmp_path / "run").exists()

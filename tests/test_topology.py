@@ -1,0 +1,134 @@
+"""What a compiled step sends, read from its module; and what a compile for absent TPUs refuses."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from softshare_jax.analysis.chips import Chip, roofline
+from softshare_jax.analysis.collectives import Sent, sent, summarize
+from softshare_jax.analysis.parameters import count
+from softshare_jax.analysis.topology import abstract_arguments, as_table, compile_for, recipe
+from softshare_jax.errors import UserError
+from softshare_jax.training import mesh as mesh_lib
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.steps import TrainState, make_train_step, trainable
+from tests import tiny
+
+
+def traffic(compiled, experiment):
+    """Numbers that a module compiled for four devices sends, by kind and role."""
+    weights = trainable(experiment.state_shapes().variables)
+    rows = summarize(sent(compiled.as_text(), 4), [leaf.shape for leaf in jax.tree.leaves(weights)])
+    return {(row["kind"], row["role"]): row["numbers"] for row in rows}
+
+
+# Of six layers; without regulariser, which an unshared network cannot have.
+@pytest.mark.parametrize("model", ["scnn-6-12-2", "cnn-6-12"])
+def test_gradient_traffic_follows_the_templates(model):
+    experiment = Experiment(tiny.config(model=model, sharing__recurrence=0.0))
+    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
+    parameters = count(experiment.state_shapes().variables)
+    found = traffic(compiled, experiment)
+    assert found.pop(("all-reduce", "gradients")) == parameters.total
+    # A mean and a mean square forward and as many backward for each of 6 x 12 channels; loss and F1.
+    assert found.pop(("all-reduce", "batch-norm and metrics")) == pytest.approx(4 * 6 * 12, abs=8)
+    assert found == {}
+    if model.startswith("scnn"):
+        assert parameters.shared == 2 * 9 * 12**2 + 6 * 2
+
+
+def test_left_to_the_partitioner_every_layer_s_gradient_travels():
+    # What the step is built to avoid; and the proof that the reading above can tell.
+    experiment = Experiment(tiny.config(model="scnn-6-12-2", sharing__recurrence=0.0))
+    sgd = optax.sgd(0.1)
+    step = make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0)
+    shapes = experiment.state_shapes()
+    state = TrainState(shapes.step, shapes.variables, sgd.init(trainable(shapes.variables)))
+    part, (height, width, _) = mesh_lib.split(experiment.mesh), experiment.task.input_shape
+    batch = {
+        "images": jax.ShapeDtypeStruct((8, height, width, 2), np.uint8, sharding=part),
+        "labels": jax.ShapeDtypeStruct((8, height, width), np.uint8, sharding=part),
+    }
+    found = traffic(jax.jit(step).lower(state, batch).compile(), experiment)
+    assert found["all-reduce", "other"] >= 6 * 9 * 12**2
+
+
+def test_a_split_state_is_gathered_and_its_gradients_scattered():
+    experiment = Experiment(tiny.config(model="scnn-6-16-2", sharing__recurrence=0.0, shard_state=True))
+    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
+    found = traffic(compiled, experiment)
+    assert found["reduce-scatter", "gradients"] == found["all-gather", "weights"] == 2 * 9 * 16**2
+
+
+MODULE = """
+  %a = f32[2,16]{1,0:T(2,128)S(1)} all-reduce(%x), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+  %b = (bf16[3,5]{1,0}, f32[]) all-reduce-start(%x, %y), replica_groups=[1,4]<=[4], to_apply=%add
+  %c = (bf16[3,5]{1,0}, f32[]) all-reduce-done(%b)
+  %d = f32[2,5]{1,0} reduce-scatter(%x), replica_groups={{0,1},{2,3}}, dimensions={0}, to_apply=%add
+  %e = (f32[1,7]{1,0}, f32[4,7]{1,0}) all-gather-start(%x), replica_groups=[1,4]<=[4], dimensions={0}
+  %f = f32[3]{0} add(%all-reduce.1, %x)
+"""
+
+
+def test_reading_a_module():
+    assert list(sent(MODULE, 4)) == [
+        Sent("all-reduce", (2, 16), 128),
+        Sent("all-reduce", (3, 5), 30),
+        Sent("all-reduce", (), 4),
+        Sent("reduce-scatter", (2, 2, 5), 80),
+        Sent("all-gather", (4, 7), 112),
+    ]
+    rows = {(row["kind"], row["role"]): row for row in summarize(sent(MODULE, 4), [(15,), (4, 7)])}
+    assert rows["all-reduce", "gradients"]["bytes"] == 30
+    assert rows["all-reduce", "batch-norm and metrics"]["numbers"] == 33
+    assert rows["reduce-scatter", "other"]["arrays"] == rows["all-gather", "weights"]["arrays"] == 1
+
+
+def test_roofline_by_hand():
+    sums = [{"kind": "all-reduce", "bytes": 800}, {"kind": "all-gather", "bytes": 400}]
+    chip = Chip(flops=100.0, memory=1.0, memory_rate=10.0, link_rate=5.0)
+    # Of four chips each sends 3/4 of what is gathered and twice that of what is reduced.
+    assert roofline(chip, 1000.0, 200.0, sums, 4) == {
+        "compute": 10.0,
+        "memory": 20.0,
+        "links": (1200 + 300) / 5,
+        "step": 300.0,
+    }
+
+
+def test_what_is_compiled_is_what_the_table_says():
+    compiled = {
+        **dict.fromkeys(("memory_bytes", "argument_bytes", "temporary_bytes", "code_bytes"), 10**9),
+        **dict.fromkeys(("available_bytes", "flops", "hbm_bytes"), 10**10),
+        "topology": "v5e:2x2",
+        "chips": 4,
+        "batch_size": 8,
+        "dtype": "bfloat16",
+        "compile_seconds": 2.0,
+        "collectives": summarize([Sent("all-reduce", (1000,), 4000)], [(1000,)]),
+        "roofline": {"compute": 1e-3, "memory": 4e-3, "links": 2e-3, "step": 4e-3},
+    }
+    table = as_table(compiled)
+    assert "1,000 numbers in 1 arrays: gradients" in table
+    assert "4.00 ms a step at best, 2,000 images/s" in table
+
+
+def small(name="swrn-16-1-1", classes=10, batch=16):
+    return recipe(name, classes, batch, "bfloat16", "float32", False)
+
+
+def test_topologies_that_are_none():
+    with pytest.raises(UserError, match="such as v5e:4x4; chips are v5e, v5p, v6e"):
+        compile_for("h100:8", small())
+    with pytest.raises(UserError, match=r"libtpu|no topology 'v5e:3x5'"):
+        compile_for("v5e:3x5", small())
+    with pytest.raises(UserError, match="10 or 100 classes, not 7"):
+        small(classes=7)
+
+
+def test_describe_says_one_line(tmp_path):
+    result = tiny.run("describe", "swrn-16-1-1", "--topology=v5e", "--dtype=bfloat16", "--json")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
