@@ -1,0 +1,171 @@
+"""Launchers, as far as a machine without the services can check them."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests import tiny
+
+LAUNCH = tiny.REPO / "launch"
+# Long enough that a process can be killed on the way, with a checkpoint every fourth step.
+FLAGS = ["--config=configs/quickstart.py", *tiny.flags(duration="40 steps", keep_checkpoints=20)]
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+    # Fake devices share two cores: programs in flight at once could wait for each other for ever.
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
+}
+
+
+@pytest.fixture
+def fakes(tmp_path):
+    """Makes programs of a name and a script that stand first in the path."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def make(name, script):
+        file = folder / name
+        file.write_text(f"#!/usr/bin/env bash\n{script}\n")
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        return {**ENVIRONMENT, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    return make
+
+
+def run(*command, env=None):
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=tiny.REPO,
+        env=env or ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("file", ["tpu_slice.sh", "slurm.sbatch"])
+def test_shellcheck(file):
+    checker = os.path.join(os.path.dirname(sys.executable), "shellcheck")
+    result = run(checker, "--severity=style", LAUNCH / file)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_jobset_is_a_jobset_of_valid_jobs():
+    jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
+    assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    assert set(jobset["spec"]) <= {"failurePolicy", "network", "replicatedJobs", "successPolicy", "suspend"}
+    assert jobset["spec"]["failurePolicy"]["maxRestarts"] > 0
+    (job,) = jobset["spec"]["replicatedJobs"]
+    assert set(job) == {"name", "replicas", "template"}
+    kubernetes_validate.validate(
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job["name"]}, **job["template"]},
+        "1.30",
+        strict=True,
+    )
+    spec = job["template"]["spec"]
+    # jax numbers the processes by it, and all of them start again together.
+    assert (spec["completionMode"], spec["completions"]) == ("Indexed", spec["parallelism"])
+    assert spec["backoffLimit"] == 0
+    (container,) = spec["template"]["spec"]["containers"]
+    chips = int(container["resources"]["limits"]["google.com/tpu"])
+    across, down = spec["template"]["spec"]["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x")
+    assert chips * spec["parallelism"] == int(across) * int(down)
+
+
+def test_a_tpu_job_that_is_cut_off_starts_again(tmp_path, fakes):
+    log = tmp_path / "log"
+    env = fakes(
+        "gcloud",
+        f'echo "$@" >> {log}\n[[ $* != *exec* || $(grep -c exec {log}) -gt 1 ]] || exit 134',
+    )
+    script = (LAUNCH / "tpu_slice.sh", "--name=slice", "--zone=here", "--repo=https://example.com/it.git")
+    arguments = ("--", "--config=a.py", "--config.duration=9 steps")
+    result = run(*script, *arguments, env={**env, "RESTART_SECONDS": "0"})
+    assert result.returncode == 0, result.stderr
+    assert "the job ended with code 134; it goes on from its last checkpoint" in result.stderr
+    calls = log.read_text()
+    assert calls.count("compute tpus tpu-vm ssh slice --zone=here --worker=all") == 4
+    assert calls.count("git clone https://example.com/it.git") == 1
+    assert calls.count(r"-m softshare_jax.main --config=a.py --config.duration=9\ steps") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--name=a"], "--name, --zone and, after --"), (["--nodes=3"], "--nodes=3 is not an option")],
+)
+def test_mistakes_of_a_tpu_job(arguments, message):
+    result = run(LAUNCH / "tpu_slice.sh", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_a_slurm_job_finds_itself(tmp_path, fakes):
+    # What srun does: the command once for each task, with what Slurm says of it.
+    env = fakes(
+        "srun",
+        "while [[ $1 == --* ]]; do shift; done\n"
+        'for i in 0 1; do SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!); done\n'
+        'for pid in "${pids[@]}"; do wait "$pid" || exit; done',
+    )
+    # The port is made of the job's number.
+    slurm = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    env |= {**slurm, "PYTHON": sys.executable, "SLURM_SUBMIT_DIR": str(tiny.REPO)}
+    workdir = tmp_path / "run"
+    result = run(
+        LAUNCH / "slurm.sbatch", *FLAGS, "--config.duration=8 steps", f"--workdir={workdir}", env=env
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 cpu device(s) in 2 process(es)" in result.stdout
+    assert "trained 8 steps" in result.stdout
+    result = run(LAUNCH / "slurm.sbatch", env=env)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+
+
+def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
+    workdir = tmp_path / "run"
+    command = [sys.executable, LAUNCH / "local.py", "--devices=2", "--restarts=1", "--grace=3", "--"]
+    # The first start has steps enough to be killed in; the launcher does not know that it will be.
+    job = subprocess.Popen(
+        [*map(str, command), *FLAGS, f"--workdir={workdir}", "--config.duration=100000 steps"],
+        cwd=tiny.REPO,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = wait_for(job, "step 20/")
+    assert "4 cpu device(s) in 2 process(es)" in said
+    committed = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    victim = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(victim.stdout.split()[1]), signal.SIGKILL)
+    begin = time.monotonic()
+    said = wait_for(job, "going on from step")
+    assert time.monotonic() - begin < 60
+    assert (
+        "launch: process 1 was killed by SIGKILL; ending the others within 3 s" in said or "process 0" in said
+    )
+    assert int(re.findall(r"going on from step (\d+)", said)[0]) >= committed
+    job.send_signal(signal.SIGTERM)
+    rest, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, rest
+    assert "run the same command again to go on" in rest
+
+
+def wait_for(job, text):
+    """Reads what a job prints until a line with that text; all of it."""
+    out = ""
+    while text not in out:
+        line = job.stdout.readline()
+        assert line, out
+        out += line
+    return out
