@@ -111,7 +111,7 @@ def test_what_is_compiled_is_what_the_table_says():
     }
     table = as_table(compiled)
     assert "1,000 numbers in 1 arrays: gradients" in table
-    assert "4.00 ms a step at best, 2,000 images/s" in table
+    assert "4.00 ms a step, 2,000 images/s" in table
 
 
 def small(name="swrn-16-1-1", classes=10, batch=16):

@@ -82,7 +82,8 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     Returns:
         Plain values: ``topology``, ``chips``, ``batch_size``, ``dtype``, ``compile_seconds``, of one chip
         ``memory_bytes``, ``argument_bytes`` (state and data), ``temporary_bytes``, ``code_bytes``,
-        ``flops`` and ``hbm_bytes`` in a step; ``collectives``, as ``collectives.summarize`` returns them,
+        ``flops`` and ``hbm_bytes`` in a step (XLA's count of bytes accessed, in which what stays in memory on
+        the chip may be counted too); ``collectives``, as ``collectives.summarize`` returns them,
         and ``roofline`` in seconds.
 
     Raises:
@@ -161,7 +162,7 @@ def as_table(compiled: dict[str, Any]) -> str:
         f"{compiled['available_bytes'] / 1e9:.0f}   (state and data {compiled['argument_bytes'] / 1e9:.2f}, "
         f"temporary {compiled['temporary_bytes'] / 1e9:.2f}, code {compiled['code_bytes'] / 1e9:.2f})",
         f"  FLOPs per chip      {compiled['flops'] / 1e9:>10.1f} G in a step",
-        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB a chip in a step",
+        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB a chip in a step, as XLA counts",
     ]
     for row in compiled["collectives"]:
         lines.append(
@@ -169,7 +170,7 @@ def as_table(compiled: dict[str, Any]) -> str:
             f"in {row['arrays']} arrays: {row['role']}"
         )
     lines.append(
-        f"  roofline            {limits['step'] * 1e3:>10.2f} ms a step at best, {rate:,.0f} images/s   "
+        f"  roofline            {limits['step'] * 1e3:>10.2f} ms a step, {rate:,.0f} images/s   "
         f"(compute {limits['compute'] * 1e3:.2f}, memory {limits['memory'] * 1e3:.2f}, "
         f"links {limits['links'] * 1e3:.2f} ms)"
     )
