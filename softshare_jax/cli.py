@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -25,14 +26,14 @@ def run(command: Callable[[], None]) -> NoReturn:
     traceback.
     """
     # Orbax and jax log what these commands say themselves, at length.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("jax").setLevel(logging.ERROR)
     sys.unraisablehook = _unraisable
     try:
         command()
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except BrokenPipeError:
         # Nobody reads on, as in `... | head`; before OSError, of which it is one.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,8 +41,21 @@ def run(command: Callable[[], None]) -> NoReturn:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error}{where}", file=sys.stderr)
-        sys.exit(1)
+        _exit(1)
     sys.exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Exits after an error, without waiting for what Orbax leaves behind.
+
+    When a save fails, as on a full disk, its other threads go on waiting for the failed one, for ten
+    minutes and more, and Python waits for them.
+    """
+    if any(type(thread).__name__ == "_SignalingThread" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _unraisable(unraisable) -> None:

@@ -63,6 +63,9 @@ def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.Gra
         plan: of the network, with more templates than it shall have.
         templates: k to fade to, by group; see ``anneal``.
         steps: from the first update to rank k; 1 or more.
+
+    Raises:
+        ValueError: its update is called without the parameters.
     """
 
     def init(params: optax.Params) -> optax.ScaleByScheduleState:
