@@ -59,10 +59,11 @@ def _exit(code: int) -> NoReturn:
 
 
 def _unraisable(unraisable) -> None:
-    """Passes on what cannot be raised, but for one harmless report.
+    """Passes on what cannot be raised, but for reports of reads that nobody waits for.
 
     When Orbax gives up on a damaged checkpoint, reads that are still under way in tensorstore's
-    threads find its event loop closed, each with a traceback.
+    threads are dropped or find its event loop closed, each with a traceback.
     """
-    if str(unraisable.exc_value) != "Event loop is closed":
+    dropped = ("Event loop is closed", "Encountered error while reading array index")
+    if not str(unraisable.exc_value).startswith(dropped):
         sys.__unraisablehook__(unraisable)
