@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tests import tiny
@@ -249,23 +249,35 @@ def small_disk() -> Iterator[tuple[pathlib.Path, list[str]]]:
                 subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def run(number: int, seed: int, processes: tuple[int, ...] = (1, 2)) -> Iterator[Struck]:
-    """Strikes runs until there were so many faults; yields what became of each."""
+def run(
+    number: int, seed: int, processes: Sequence[int] = (1, 2), kinds: Sequence[str] = tuple(NAMES)
+) -> Iterator[Struck]:
+    """Strikes runs until there were so many faults; yields what became of each.
+
+    Args:
+        number: of faults.
+        seed: of the moments and of the order of faults.
+        processes: of the jobs, in turn.
+        kinds: of faults, as ``NAMES`` has them; those that cannot be had here are left out.
+
+    Raises:
+        RuntimeError: as for ``strike``.
+    """
     moments = random.Random(seed)
-    with small_disk() as (folder, kinds):
-        expected = {p: undisturbed(folder / f"undisturbed-{p}", p) for p in processes}
+    with small_disk() as (folder, there):
+        expected = {}
         for p in processes:
-            shutil.rmtree(folder / f"undisturbed-{p}")
+            expected[p] = undisturbed(folder / "undisturbed", p)
+            shutil.rmtree(folder / "undisturbed")
         done = turn = 0
         while done < number:
-            # Every kind as often as any other, in another order each time.
-            victim = Victim(folder / f"run-{turn}", processes[turn % len(processes)], moments)
-            possible = kinds if victim.processes == 1 else [k for k in kinds if k not in OF_THE_DISK]
+            p = processes[turn % len(processes)]
+            victim = Victim(folder / f"run-{turn}", p, moments)
+            possible = [kind for kind in kinds if kind in there and (p == 1 or kind not in OF_THE_DISK)]
             faults = [*moments.sample(possible, len(possible)), *moments.choices(possible, k=FAULTS_OF_A_RUN)]
-            faults = faults[: min(FAULTS_OF_A_RUN, number - done)]
-            for struck in strike(
-                victim, faults, expected[victim.processes][0], expected[victim.processes][1] / 3
-            ):
+            checksum, seconds = expected[p]
+            left = min(FAULTS_OF_A_RUN, number - done)
+            for struck in strike(victim, faults[:left], checksum, seconds / 3):
                 done += 1
                 yield struck
             shutil.rmtree(victim.workdir)
@@ -296,14 +308,16 @@ def main() -> None:
     )
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of the jobs, in turn")
+    parser.add_argument("--kinds", nargs="+", choices=NAMES, default=list(NAMES), help="of faults")
     parser.add_argument("--table", type=pathlib.Path, help="page whose table is replaced")
     arguments = parser.parse_args()
     struck = []
-    for one in run(arguments.faults, arguments.seed):
+    for one in run(arguments.faults, arguments.seed, arguments.processes, arguments.kinds):
         struck.append(one)
         print(
             f"fault {len(struck)}: {NAMES[one.fault]}, {one.processes} process(es): the job ended in "
-            f"{one.seconds:.1f} s, {one.lost} steps lost",
+            f"{one.seconds:.1f} s, the next went on with {one.lost} steps lost",
             flush=True,
         )
     table = as_table(struck)
