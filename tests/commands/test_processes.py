@@ -70,8 +70,8 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     processes[1].send_signal(signal.SIGTERM)
     (out, err), (other_out, other_err) = end(processes)
     assert [process.returncode for process in processes] == [0, 0], (err, other_err)
-    # The library that carries a CPU's collectives greets on stdout.
-    said = [line for line in other_out.splitlines() if not line.startswith("[Gloo]")]
+    # The library that carries a CPU's collectives greets on stdout, from threads that share lines.
+    said = [line for line in other_out.splitlines() if not re.search("Gloo|peer ranks", line)]
     assert (err, said, other_err) == ("", [], "")
     stopped = int(re.findall(r"stopped at step (\d+) of 100000", out)[0])
     assert [record["step"] for record in read_metrics(workdir.metrics_file)] == list(range(1, stopped + 1))
