@@ -14,7 +14,7 @@ from softshare_jax.data import imagenet, jpeg
 from softshare_jax.data.reading import read_batches
 from softshare_jax.errors import UserError
 from softshare_jax.training.config import ImageNet
-from softshare_jax.training.feed import local_rows
+from softshare_jax.training.streaming import local_rows
 from softshare_jax.training.tasks import ImageNetTask
 from tests import imagenet as fakes
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.feed import batch_of, make_feed
+from softshare_jax.training.feed import make_feed
 from softshare_jax.training.randomness import stream
+from softshare_jax.training.steps import batch_of
 
 # After so many batches the statistics that were there before weigh less than one part in a thousand.
 SETTLING = 66

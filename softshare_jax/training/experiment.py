@@ -18,16 +18,17 @@ from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
-from softshare_jax.training.feed import Feed, batch_of, make_feed, streamed_batches
 from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import (
     AVERAGE,
     TrainState,
+    batch_of,
     make_eval_step,
     make_train_step,
     trainable,
 )
+from softshare_jax.training.streaming import streamed_batches
 from softshare_jax.training.tasks import ResidentTask, Split, StreamedTask, Task, make_task
 
 
@@ -157,10 +158,6 @@ class Experiment:
         assert isinstance(self.task, ResidentTask)
         return mesh_lib.place(self.mesh, self.task.load("train", phase))
 
-    def feed(self, start: int) -> Feed:
-        """Returns what feeds the run from a step on; to be closed."""
-        return make_feed(self, start, self.total_steps)
-
     def no_metrics(self):
         """Returns the metrics of no examples, on all devices."""
         return mesh_lib.place(self.mesh, self.task.metrics.empty())
@@ -243,7 +240,8 @@ class Experiment:
     def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
         """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
         if isinstance(self.task, StreamedTask):
-            for batch, mask in streamed_batches(self, self.task, split):
+            sharding, size = mesh_lib.split(self.mesh), self.config.batch_size
+            for batch, mask in streamed_batches(self.task, split, sharding, size):
                 yield self._evaluate_given(plain, batch, mask)
             return
         assert isinstance(self.task, ResidentTask)

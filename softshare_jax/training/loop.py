@@ -11,7 +11,7 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.durations import is_due, next_due
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.feed import Feed
+from softshare_jax.training.feed import Feed, make_feed
 from softshare_jax.training.processes import any_process, is_first, together
 from softshare_jax.training.progress import Progress
 from softshare_jax.training.records import Records
@@ -102,7 +102,7 @@ class _Run:
                 cleanup.callback(self.records.close)
             if not restored:
                 self._record_similarity(state)
-            feed = self.experiment.feed(step)
+            feed = make_feed(self.experiment, step, self.total)
             cleanup.callback(feed.close)
             state = self._loop(state, step, feed)
             self.checkpoints.wait()

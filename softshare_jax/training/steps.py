@@ -144,6 +144,11 @@ def take_batch(data: Batch, order: jax.Array, step: jax.Array, batch_size: int) 
     return {name: array[chosen] for name, array in data.items()}
 
 
+def batch_of(data: Batch, order: jax.Array | None, step: jax.Array, batch_size: int) -> Batch:
+    """Returns the examples of a step: gathered from a data set, or those that came from the host."""
+    return data if order is None else take_batch(data, order, step, batch_size)
+
+
 def _measure(task, logits, losses, batch, mask) -> clu_metrics.Collection:
     return task.metrics.single_from_model_output(
         logits=logits, labels=batch["labels"], loss=losses, mask=mask
