@@ -92,10 +92,11 @@ class Job:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said.append(line.strip())
-            if re.search(r"a new run of|going on from step|is trained to step", line):
-                self._announced.set()
+        with self.process.stdout as out:
+            for line in out:
+                self.said.append(line.strip())
+                if re.search(r"a new run of|going on from step|is trained to step", line):
+                    self._announced.set()
         self._announced.set()
 
     def start_step(self) -> int:
