@@ -65,8 +65,7 @@ def resize_run(
         chosen = _within(plan, dense, budget) if templates is None else plan.with_templates(templates)
     except sharing.PlanError as error:
         raise UserError(f"{source.root} ({model}): {error}") from error
-    sizes = {group.name: group.templates for group in chosen.groups}
-    chosen, variables = sharing.resize(plan, variables, sizes)
+    chosen, variables = sharing.resize(plan, variables, chosen.templates)
 
     name = zoo.soft_shared(model, templates)
     after = Experiment(dataclasses.replace(config or experiment.config, model=name), chosen)
@@ -138,7 +137,6 @@ def _relative_errors(plan: sharing.Plan, params: Any) -> list[list[float]]:
     """Returns for each group what its weights lose with 1 to L templates, as a fraction of their norm."""
     errors = []
     for values in jax.device_get(sharing.spectra(plan, params)).values():
-        squares = np.asarray(values, np.float64) ** 2
-        lost = np.append(np.cumsum(squares[:0:-1])[::-1], 0.0)
-        errors.append(np.sqrt(lost / max(squares.sum(), np.finfo(np.float64).tiny)).tolist())
+        whole = max(np.sum(np.float64(values) ** 2), np.finfo(np.float64).tiny)
+        errors.append(np.sqrt(sharing.truncation_errors(values) / whole).tolist())
     return errors

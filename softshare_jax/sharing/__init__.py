@@ -8,7 +8,7 @@ This package imports jax, flax and optax only.
 
 from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.budget import by_budget
-from softshare_jax.sharing.dense import from_dense, spectra, to_dense
+from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncation_errors
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
 from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
 from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
@@ -56,5 +56,6 @@ __all__ = [
     "sparse",
     "spectra",
     "to_dense",
+    "truncation_errors",
     "unroll",
 ]

@@ -5,7 +5,7 @@ import math
 import jax
 import numpy as np
 
-from softshare_jax.sharing.dense import spectra
+from softshare_jax.sharing.dense import spectra, truncation_errors
 from softshare_jax.sharing.plan import Plan, PlanError
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, named_arrays
@@ -46,9 +46,7 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
         errors, costs = [], []
         values = spectra(plan, params)
         for group in plan.groups:
-            squares = np.asarray(values[group.name], np.float64) ** 2
-            # Summed from the small end: after the k-th, for k = 1 to L.
-            errors.append(np.append(np.cumsum(squares[:0:-1])[::-1], 0.0))
+            errors.append(truncation_errors(values[group.name]))
             costs.append(np.arange(1, group.layers + 1) * (group.layers + math.prod(group.shape)))
         least = private + sum(int(cost[0]) for cost in costs)
         if least > parameters:

@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
 from softshare_jax.sharing.materialization import Variables, materialize, stack_members
 from softshare_jax.sharing.plan import Plan
@@ -67,6 +69,17 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, jax.Array]:
     """
     _, dense = stack_members(plan, params)
     return {name: jnp.linalg.svd(_rows(weights), compute_uv=False) for name, weights in dense.items()}
+
+
+def truncation_errors(values: ArrayLike) -> np.ndarray:
+    """Returns the squared error that the best 1 to L templates leave, ``[L]`` float64.
+
+    Args:
+        values: singular values of a group, ``[L]`` in falling order, as ``spectra`` has them.
+    """
+    squares = np.asarray(values, np.float64) ** 2
+    # Summed from the small end, where cancellation would show.
+    return np.append(np.cumsum(squares[:0:-1])[::-1], 0.0)
 
 
 def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:

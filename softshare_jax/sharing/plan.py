@@ -112,6 +112,11 @@ class Plan:
         """The leaves that the plan replaces, each once, in order."""
         return tuple(dict.fromkeys(m.path for group in self.groups for m in group.members))
 
+    @property
+    def templates(self) -> dict[str, int]:
+        """k of each group, by its name."""
+        return {group.name: group.templates for group in self.groups}
+
     def with_templates(self, templates: int | Mapping[str, int]) -> "Plan":
         """Returns the plan with other numbers of templates; where k changes, layers are not assigned.
 

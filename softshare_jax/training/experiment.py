@@ -92,8 +92,7 @@ class Experiment:
         if self.annealing_steps > self.total_steps:
             raise UserError(f"config.sharing.anneal is {anneal!r}, longer than config.duration")
         if target:
-            templates = {group.name: group.templates for group in target.plan.groups}
-            fade = sharing.anneal_to(self.plan, templates, self.annealing_steps)
+            fade = sharing.anneal_to(self.plan, target.plan.templates, self.annealing_steps)
             self.optimizer = optax.chain(self.optimizer, fade)
 
     def steps_of(self, field: str, duration: str) -> int:
@@ -307,10 +306,8 @@ class Experiment:
 
     @functools.cached_property
     def _take_over(self):
-        templates = {group.name: group.templates for group in self.plan.groups}
-
         def resized(variables):
-            return sharing.resize(self._unshared.plan, variables, templates)[1]
+            return sharing.resize(self._unshared.plan, variables, self.plan.templates)[1]
 
         def take_over(state: TrainState) -> TrainState:
             average = state.variables.get(AVERAGE)
