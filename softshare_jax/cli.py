@@ -1,10 +1,10 @@
 """What all commands have in common: quiet libraries, short errors, exit codes."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -25,8 +25,9 @@ def run(command: Callable[[], None]) -> NoReturn:
     A mistake or a known fault is one line on stderr. What is not known is a bug and keeps its
     traceback.
     """
-    # Orbax and jax log what these commands say themselves, at length.
+    # Orbax and jax log what these commands say themselves, at length; asyncio what Orbax dropped.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logging.getLogger("jax").setLevel(logging.ERROR)
     sys.unraisablehook = _unraisable
     try:
@@ -46,16 +47,16 @@ def run(command: Callable[[], None]) -> NoReturn:
 
 
 def _exit(code: int) -> NoReturn:
-    """Exits after an error, without waiting for what Orbax leaves behind.
+    """Exits after an error, at once: what is left behind may never end, or ends with tracebacks.
 
-    When a save fails, as on a full disk, its other threads go on waiting for the failed one, for ten
-    minutes and more, and Python waits for them.
+    When a save fails, as on a full disk, Orbax's other threads wait for the failed one, for ten minutes and
+    more, and Python waits for them; tensorboardX writes once more. In a job of several processes jax waits
+    for the others, which wait for this one.
     """
-    if any(type(thread).__name__ == "_SignalingThread" for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _unraisable(unraisable) -> None:

@@ -5,8 +5,7 @@
 A run is struck several times on its way, in one process or in two: killed, asked to stop, its disk filled,
 its folder made read-only, its newest checkpoint damaged. After each fault the job must end within a bound,
 and the next start must go on from the newest whole checkpoint. A disk that can be filled, and a folder that
-even root cannot write, need root on Linux; without, these faults are left out. So they are in jobs of two
-processes: there Orbax waits at a barrier, for ten minutes, for the process that could not write.
+even root cannot write, need root on Linux; without, these faults are left out.
 """
 
 import argparse
@@ -48,7 +47,6 @@ NAMES = {
     "lock": "folder read-only",
     "damage": "newest checkpoint damaged",
 }
-OF_THE_DISK = ("fill", "lock")
 MARKS = ("<!-- faults -->\n", "<!-- end of faults -->\n")
 
 
@@ -151,6 +149,7 @@ class Victim:
 
     def lock(self, job: Job) -> None:
         """Lets nobody make a file among the checkpoints, not even root."""
+        self.checkpoints.mkdir(exist_ok=True)
         subprocess.run(["chattr", "+i", self.checkpoints], check=True)
 
     def damage(self, job: Job) -> None:
@@ -274,7 +273,7 @@ def run(
         while done < number:
             p = processes[turn % len(processes)]
             victim = Victim(folder / f"run-{turn}", p, moments)
-            possible = [kind for kind in kinds if kind in there and (p == 1 or kind not in OF_THE_DISK)]
+            possible = [kind for kind in kinds if kind in there]
             faults = [*moments.sample(possible, len(possible)), *moments.choices(possible, k=FAULTS_OF_A_RUN)]
             checksum, seconds = expected[p]
             left = min(FAULTS_OF_A_RUN, number - done)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -292,6 +293,7 @@ def test_command(tmp_path, monkeypatch, capsys, arguments, code, out, err):
     (tmp_path / "one").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as stopped:
         cli.run(report.main)
     assert stopped.value.code == code

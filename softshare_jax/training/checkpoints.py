@@ -12,6 +12,7 @@ from orbax.checkpoint import checkpoint_managers
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.processes import any_process, is_first
+from softshare_jax.training.save_barrier import SaveBarrier
 from softshare_jax.training.steps import TrainState
 
 Shapes = Callable[[int], TrainState]
@@ -45,6 +46,11 @@ class Checkpoints:
                 best_fn=lambda metrics: metrics[score],
                 preservation_policy=policy,
                 enable_async_checkpointing=True,
+                async_options=ocp.options.AsyncOptions(
+                    barrier_sync_fn=SaveBarrier(f"save/{root}"),
+                    # In a thread, a folder that cannot be made would hold the other processes of a job.
+                    create_directories_asynchronously=False,
+                ),
                 create=False,
             ),
         )

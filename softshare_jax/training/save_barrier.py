@@ -1,0 +1,56 @@
+"""Where the processes of a job wait for each other while they save, and learn that one of them failed."""
+
+import jax
+from jax._src import distributed  # jax has no public way to a barrier that threads may use
+
+from softshare_jax.errors import RunError
+
+# What all processes come to in the end, those whose save failed too.
+LAST = "set_value"
+
+
+class SaveBarrier:
+    """A barrier for Orbax's threads that holds nobody for a process that has given up.
+
+    A process whose save fails goes straight to the last barrier of that save, and the others wait for it at
+    an earlier one, for the twenty minutes that Orbax allows a save. Here all processes meet at the n-th
+    barrier, whatever they call it. Where the names differ somebody has failed: those that have not come to
+    the end get an error.
+    """
+
+    def __init__(self, name: str):
+        """Names it.
+
+        Args:
+            name: of its own in the job, and the same in all processes.
+        """
+        self._name, self._number, self._parted = name, 0, False
+
+    def __call__(self, *, key: str, timeout_ms: int) -> None:
+        """Waits until all processes are here.
+
+        Args:
+            key: what the caller waits for.
+            timeout_ms: how long, in milliseconds.
+
+        Raises:
+            RunError: another process has failed.
+            jax.errors.JaxRuntimeError: another process does not come, or is gone.
+        """
+        if jax.process_count() == 1:
+            return
+        if not self._parted:
+            self._parted = len(set(self._exchange(key, timeout_ms))) > 1
+        if self._parted and LAST not in key:
+            raise RunError("another process of the job could not save and says why")
+
+    def _exchange(self, key: str, timeout_ms: int) -> list[str]:
+        """Returns what all processes wait for."""
+        client = distributed.global_state.client
+        folder = f"{self._name}/{self._number}/"
+        client.key_value_set(f"{folder}{jax.process_index()}", key)
+        client.wait_at_barrier(folder, timeout_ms)
+        # Whoever is here has read what was said at the one before.
+        client.key_value_delete(f"{self._name}/{self._number - 1}/{jax.process_index()}")
+        self._number += 1
+        return [value for _, value in client.key_value_dir_get(folder)]
