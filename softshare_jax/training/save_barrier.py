@@ -47,6 +47,7 @@ class SaveBarrier:
     def _exchange(self, key: str, timeout_ms: int) -> list[str]:
         """Returns what all processes wait for."""
         client = distributed.global_state.client
+        assert client is not None, "a process that is one of several has joined them"
         folder = f"{self._name}/{self._number}/"
         client.key_value_set(f"{folder}{jax.process_index()}", key)
         client.wait_at_barrier(folder, timeout_ms)
