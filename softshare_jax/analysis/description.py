@@ -19,7 +19,7 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
 
     Returns:
         Plain values: ``name``, ``parameters``, ``shared_parameters`` (templates and coefficients),
-        ``private_parameters``, ``flops_per_example`` (of one prediction, counting a
+        ``private_parameters``, ``unshared_parameters`` (of the same network without sharing), ``flops_per_example`` (of one prediction, counting a
         multiplication and an addition as two) and ``groups``: name, layers, templates, shape.
 
     Raises:
@@ -40,6 +40,7 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
         "parameters": parameters.total,
         "shared_parameters": parameters.shared,
         "private_parameters": parameters.private,
+        "unshared_parameters": count(shapes).total,
         "flops_per_example": int(costs["flops"]),
         "input_shape": list(network.input_shape),
         "groups": [
@@ -59,6 +60,10 @@ def as_table(description: dict[str, Any]) -> str:
         f"  FLOPs per example   {description['flops_per_example']:>14,}"
         f"   (input {'x'.join(map(str, description['input_shape']))})",
     ]
+    if description["groups"]:
+        unshared = description["unshared_parameters"]
+        share = description["parameters"] / unshared
+        lines.insert(2, f"    without sharing   {unshared:>14,}   (shared it has {share:.1%} of them)")
     for group in description["groups"]:
         shape = "x".join(map(str, group["shape"]))
         lines.append(

@@ -1,4 +1,4 @@
-"""Bottleneck residual networks: ResNet, wide ResNet and ResNeXt for ImageNet.
+"""Bottleneck residual networks: ResNet, wide ResNet and ResNeXt.
 
 The layout is that of He et al. 2016 (arXiv 1512.03385) with the stride in the 3x3 convolution, as
 torchvision has it. What tells the networks apart is how many channels that convolution has and in how
@@ -14,6 +14,26 @@ from softshare_jax.models.rows import run_rows
 
 # Channels of a stage's output over those of the 3x3 convolutions of a plain ResNet.
 EXPANSION = 4
+# The leaves of which every row is a layer, as rules take it.
+STACKED = r"(.*/blocks)/.*"
+
+
+def stage_groups(blocks: tuple[int, ...]) -> dict[str, tuple[str, int]]:
+    """Returns what can share: in each stage, the first, second and third convolutions of its blocks.
+
+    But for the first block, which has other shapes or, where it has not, another place in the network.
+
+    Args:
+        blocks: of each stage.
+
+    Returns:
+        Name -> expression for the paths, and number of layers.
+    """
+    return {
+        f"stage_{i}_conv{j}": (rf"stage_{i}/blocks/conv{j}/kernel", number - 1)
+        for i, number in enumerate(blocks, start=1)
+        for j in (1, 2, 3)
+    }
 
 
 class Block(nn.Module):
@@ -55,7 +75,7 @@ class Block(nn.Module):
 
 
 class BottleneckResNet(nn.Module):
-    """A stem, four stages of bottleneck blocks, global average pooling and a linear classifier.
+    """A stem, stages of bottleneck blocks, global average pooling and a linear classifier.
 
     A stage is a first block, ``stage_1/block_0``, which changes resolution and width, and further blocks of
     one structure, which are rows of stacked parameters, ``stage_1/blocks/conv1/kernel``
@@ -70,6 +90,7 @@ class BottleneckResNet(nn.Module):
         zero_residual: start blocks as the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
         scan: run the further blocks of a stage as a loop (for accelerators: XLA:CPU runs convolutions in
             a loop more than ten times slower).
+        small_images: for 32x32 images, whose resolution the stem keeps.
     """
 
     blocks: tuple[int, ...]
@@ -79,6 +100,7 @@ class BottleneckResNet(nn.Module):
     layers: Layers
     zero_residual: bool = False
     scan: bool = False
+    small_images: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -87,7 +109,7 @@ class BottleneckResNet(nn.Module):
         With ``train`` batch-norm takes the statistics of the batch and updates its running ones,
         in the collection ``batch_stats``.
         """
-        x = self.layers.stem(images, train)
+        x = self.layers.stem(images, train, small=self.small_images)
         for i, blocks in enumerate(self.blocks):
             stage = Stage(
                 blocks=blocks,

@@ -1,4 +1,4 @@
-"""Dropout whose masks do not depend on how a batch is split over devices."""
+"""Dropout and drop-path whose masks do not depend on how a batch is split over devices."""
 
 import flax.linen as nn
 import jax
@@ -30,11 +30,43 @@ class Dropout(nn.Module):
         """Maps ``[B, ...]`` to ``[B, ...]``; the identity unless ``train``."""
         if not train or not self.rate:
             return x
-        device = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name)
-        places = device * len(x) + jnp.arange(len(x))
-        keep, key = 1 - self.rate, self.make_rng("dropout")
+        key = self.make_rng("dropout")
+        return _drop(x, self.rate, key, x.shape[1:], self.axis_name)
 
-        def draw(place: jax.Array) -> jax.Array:
-            return jax.random.bernoulli(jax.random.fold_in(key, place), keep, x.shape[1:])
 
-        return jnp.where(jax.vmap(draw)(places), x / keep, 0)
+class DropPath(nn.Module):
+    """Zeroes an example as a whole, and scales up the others; masks are drawn as those of ``Dropout``.
+
+    Attributes:
+        axis_name: the mapped axis over which the batch is split; ``None`` for a batch in one piece.
+    """
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, rate: float | jax.Array) -> jax.Array:
+        """Maps ``[B, ...]`` to ``[B, ...]``; the identity unless ``train``.
+
+        Args:
+            x: of which some examples are dropped.
+            train: whether any are.
+            rate: probability, from 0 to below 1. With a number that is 0 when the network is compiled
+                nothing is drawn.
+        """
+        if not train or (isinstance(rate, float) and not rate):
+            return x
+        return _drop(x, rate, self.make_rng("dropout"), (1,) * (x.ndim - 1), self.axis_name)
+
+
+def _drop(
+    x: jax.Array, rate: float | jax.Array, key: jax.Array, shape: tuple[int, ...], axis_name: str | None
+) -> jax.Array:
+    """Drops numbers of ``x``, or with a mask of another shape for each example parts of it."""
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    places = device * len(x) + jnp.arange(len(x))
+    keep = 1 - rate
+
+    def draw(place: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, place), keep, shape)
+
+    return jnp.where(jax.vmap(draw)(places), (x / keep).astype(x.dtype), 0)

@@ -7,6 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.models.initializers import he_normal
+from softshare_jax.models.network import Network, Options, read
+
+NAMES = (
+    "cnn-DEPTH-CHANNELS, such as cnn-20-32",
+    "scnn-DEPTH-CHANNELS, such as scnn-20-32: one template per layer",
+    "scnn-DEPTH-CHANNELS-TEMPLATES, such as scnn-20-32-4",
+)
 
 
 class ConvBlock(nn.Module):
@@ -65,3 +72,26 @@ class GridCNN(nn.Module):
             x = ConvBlock(self.dtype, self.axis_name, name=f"block_{i}")(x, train)
         logits = nn.Conv(1, (1, 1), kernel_init=he_normal, dtype=self.dtype, name="head")(x)
         return logits[..., 0].astype(jnp.float32)
+
+
+def named(name: str) -> Network | None:
+    """Returns the network for shortest paths of that name, ``None`` where it is not the name of one.
+
+    ``cnn-20-32`` is the paper's network, twenty 3x3 blocks of 32 channels, ``scnn-20-32-4`` the same with
+    four templates, ``scnn-20-32`` with one template per layer.
+
+    Raises:
+        UserError: there is such a network, but not with so many templates.
+    """
+    found = read(name, r"cnn-([1-9]\d*)-([1-9]\d*)")
+    if found is None:
+        return None
+    match, sharing = found
+    depth, channels = int(match[1]), int(match[2])
+
+    def build(options: Options) -> GridCNN:
+        options.refuse_all_but(name)
+        return GridCNN(depth, channels, options.dtype, options.axis_name)
+
+    rule = sharing.rule({"blocks": (r"block_\d+/conv/kernel", depth)})
+    return Network(name, sharing.unshared, build, rule, (32, 32, 2), classifies=False)

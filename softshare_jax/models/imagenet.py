@@ -1,17 +1,17 @@
 """The networks for ImageNet by name."""
 
-import re
 from collections.abc import Mapping
 
 from softshare_jax.errors import UserError
-from softshare_jax.models.bottleneck import BottleneckResNet
-from softshare_jax.models.densenet import DenseNet
+from softshare_jax.models.bottleneck import STACKED, BottleneckResNet, stage_groups
+from softshare_jax.models.densenet import DenseNet, block_groups
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out
 from softshare_jax.models.layers import Layers
-from softshare_jax.models.network import Network, Options, check_templates
-from softshare_jax.sharing import Plan, Rule, by_regex
+from softshare_jax.models.network import Network, Options, Sharing, read
 
 INPUT = (224, 224, 3)
+# Channels that a layer of a DenseNet adds.
+GROWTH = 32
 # Layers -> blocks of each stage: three convolutions each, the stem and the classifier. Up to 38 layers
 # all stages are alike; the others are the published ones.
 BOTTLENECKS = {
@@ -32,14 +32,14 @@ def _either(depths: Mapping[int, tuple[int, ...]]) -> str:
 
 
 DEPTHS = _either(BOTTLENECKS)
-# Of a wide ResNet no depth is 6n + 4, as all are that are made for small images.
-_PATTERN = re.compile(
-    r"(?P<shared>s?)(?:"
+DENSE_DEPTHS = _either(DENSENETS)
+# Of other depths these networks are made for small images, but for plain ResNets.
+_BOTTLENECK = "|".join(map(str, BOTTLENECKS))
+_PATTERN = (
     r"(?P<resnet>resnet)-(?P<resnet_depth>\d+)"
-    rf"|(?P<wrn>wrn)-(?P<wrn_depth>{'|'.join(map(str, BOTTLENECKS))})-(?P<width>[1-9]\d*)"
-    r"|(?P<resnext>resnext)-(?P<resnext_depth>\d+)-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
-    r"|(?P<densenet>densenet)-(?P<densenet_depth>\d+)"
-    r")(?:-(?P<templates>\d+))?"
+    rf"|(?P<wrn>wrn)-(?P<wrn_depth>{_BOTTLENECK})-(?P<width>[1-9]\d*)"
+    rf"|(?P<resnext>resnext)-(?P<resnext_depth>{_BOTTLENECK})-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
+    rf"|(?P<densenet>densenet)-(?P<densenet_depth>{'|'.join(map(str, DENSENETS))})"
 )
 NAMES = (
     "resnet-DEPTH, such as resnet-50",
@@ -63,46 +63,28 @@ def named(name: str) -> Network | None:
     Raises:
         UserError: there is such a network, but not with so many layers or templates.
     """
-    match = _PATTERN.fullmatch(name)
-    if match is None or (match["templates"] and not match["shared"]):
+    found = read(name, _PATTERN)
+    if found is None:
         return None
+    match, sharing = found
     kind = next(kind for kind in ("resnet", "wrn", "resnext", "densenet") if match[kind])
     depth = int(match[f"{kind}_depth"])
-    shared = bool(match["shared"])
-    templates = int(match["templates"]) if match["templates"] else None
-    unshared = name[match.end("shared") : match.start("templates") - 1 if templates is not None else None]
-    depths = DENSENETS if kind == "densenet" else BOTTLENECKS
-    if depth not in depths:
-        raise UserError(f"{name}: a {kind} has {_either(depths)}, not {depth}")
     if kind == "densenet":
-        return _densenet(name, unshared, depths[depth], shared, templates)
+        return _densenet(sharing, DENSENETS[depth])
+    if depth not in BOTTLENECKS:
+        raise UserError(f"{name}: a resnet has {DEPTHS}, not {depth}")
     inner, groups = 64, 1
     if kind == "wrn":
         inner *= int(match["width"])
     elif kind == "resnext":
         groups = int(match["groups"])
         inner = groups * int(match["channels"])
-    return _bottleneck(name, unshared, depths[depth], inner, groups, shared, templates)
+    return _bottleneck(sharing, BOTTLENECKS[depth], inner, groups)
 
 
-def _bottleneck(
-    name: str,
-    unshared: str,
-    blocks: tuple[int, ...],
-    inner: int,
-    groups: int,
-    shared: bool,
-    templates: int | None,
-) -> Network:
-    # The first block of a stage has other shapes, or where it has not, another place in the network.
-    layers = {
-        f"stage_{i}_conv{j}": (rf"stage_{i}/blocks/conv{j}/kernel", number - 1)
-        for i, number in enumerate(blocks, start=1)
-        for j in (1, 2, 3)
-    }
-
+def _bottleneck(sharing: Sharing, blocks: tuple[int, ...], inner: int, groups: int) -> Network:
     def build(options: Options) -> BottleneckResNet:
-        options.refuse(name, "dropout")
+        options.refuse_all_but(sharing.name, "zero_residual")
         return BottleneckResNet(
             blocks,
             inner,
@@ -113,35 +95,15 @@ def _bottleneck(
             options.scan,
         )
 
-    rule = _rule(name, layers, shared, templates, stacked=r"(.*/blocks)/.*")
-    return Network(name, unshared, build, rule, INPUT, classifies=True)
+    rule = sharing.rule(stage_groups(blocks), stacked=STACKED)
+    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)
 
 
-def _densenet(
-    name: str, unshared: str, blocks: tuple[int, ...], shared: bool, templates: int | None
-) -> Network:
-    layers = {
-        f"block_{i}": (rf"block_{i}/layer_\d+/conv2/kernel", number)
-        for i, number in enumerate(blocks, start=1)
-    }
-
+def _densenet(sharing: Sharing, blocks: tuple[int, ...]) -> Network:
     def build(options: Options) -> DenseNet:
-        options.refuse(name, "dropout", "zero_residual")
-        return DenseNet(blocks, options.num_classes, Layers(he_normal, options.dtype, options.axis_name))
+        options.refuse_all_but(sharing.name)
+        layers = Layers(he_normal, options.dtype, options.axis_name)
+        return DenseNet(blocks, GROWTH, options.num_classes, layers)
 
-    return Network(name, unshared, build, _rule(name, layers, shared, templates), INPUT, classifies=True)
-
-
-def _rule(
-    name: str,
-    layers: Mapping[str, tuple[str, int]],
-    shared: bool,
-    templates: int | None,
-    stacked: str | None = None,
-) -> Rule:
-    """Returns the rule of groups given as expression and number of layers."""
-    check_templates(name, shared, max(number for _, number in layers.values()), templates)
-    if not shared:
-        return Plan()
-    at_most = {group: min(templates or number, number) for group, (_, number) in layers.items()}
-    return by_regex({group: pattern for group, (pattern, _) in layers.items()}, at_most, stacked)
+    rule = sharing.rule(block_groups(blocks))
+    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)

@@ -1,4 +1,4 @@
-"""The layers that networks for ImageNet are made of, as PyTorch pads and normalises."""
+"""The layers that networks are made of, as PyTorch pads and normalises."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,13 +25,16 @@ class Layers:
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    def conv(self, name: str, features: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv:
+    def conv(
+        self, name: str, features: int, size: int, stride: int = 1, groups: int = 1, dilation: int = 1
+    ) -> nn.Conv:
         """Returns a convolution without bias, padded alike on all sides, in ``groups`` groups of channels."""
         return nn.Conv(
             features,
             (size, size),
             stride,
-            padding=size // 2,
+            padding=dilation * (size // 2),
+            kernel_dilation=dilation,
             feature_group_count=groups,
             use_bias=False,
             kernel_init=self.kernel_init,
@@ -51,11 +54,14 @@ class Layers:
             name=name,
         )
 
-    def stem(self, images: jax.Array, train: bool, features: int = 64) -> jax.Array:
-        """Maps ``[B, H, W, 3]`` to ``[B, H / 4, W / 4, features]``: 7x7, batch-norm, ReLU and max-pooling."""
-        x = self.conv("stem", features, 7, 2)(images)
+    def stem(self, images: jax.Array, train: bool, features: int = 64, small: bool = False) -> jax.Array:
+        """Maps ``[B, H, W, 3]`` to ``[B, H / 4, W / 4, features]``: 7x7, batch-norm, ReLU and max-pooling.
+
+        With ``small``, for images of few pixels, to ``[B, H, W, features]``: 3x3, batch-norm and ReLU.
+        """
+        x = self.conv("stem", features, 3)(images) if small else self.conv("stem", features, 7, 2)(images)
         x = nn.relu(self.norm("stem_norm", train)(x))
-        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return x if small else nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
     def classifier(self, x: jax.Array, num_classes: int) -> jax.Array:
         """Maps ``[B, H, W, C]`` to logits ``[B, num_classes]``: global average pooling and a linear layer."""

@@ -1,14 +1,20 @@
-"""What a named network is."""
+"""What a named network is, and what its name says of sharing."""
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from softshare_jax.errors import UserError
-from softshare_jax.sharing import Rule
+from softshare_jax.sharing import Plan, Rule, by_regex
+
+# What only some networks have, as fields of the options and of the config.
+FEATURES = ("dropout", "zero_residual", "auxiliary", "drop_path")
+# What a network that has an auxiliary classifier sows its logits as, among its intermediates.
+AUXILIARY = "auxiliary_logits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +28,9 @@ class Options:
         scan: run blocks of one structure as a loop, where the network has such blocks.
         zero_residual: start residual blocks as the identity; for networks whose blocks end in
             batch-norm, whose scale is then zero.
+        auxiliary: weight in the loss of a second classifier, which the network then has.
+        drop_path: probability with which a path drops out at the end of training; for networks that take it
+            with each call.
         axis_name: the mapped axis over which the batch is split; batch-norm and dropout in training
             are about the global batch. ``None`` for a batch in one piece.
     """
@@ -31,17 +40,19 @@ class Options:
     dropout: float = 0.0
     scan: bool = False
     zero_residual: bool = False
+    auxiliary: float = 0.0
+    drop_path: float = 0.0
     axis_name: str | None = None
 
-    def refuse(self, name: str, *fields: str) -> None:
-        """Makes sure that options which a network has not are not asked for.
+    def refuse_all_but(self, name: str, *features: str) -> None:
+        """Makes sure that features which a network has not are not asked for.
 
         Raises:
             UserError: one is.
         """
-        for field in fields:
-            if value := getattr(self, field):
-                raise UserError(f"config.{field} is {value}, and {name} has no {field}")
+        for feature in FEATURES:
+            if feature not in features and (value := getattr(self, feature)):
+                raise UserError(f"config.{feature} is {value}, and {name} has no {feature}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +76,62 @@ class Network:
     classifies: bool
 
 
-def check_templates(name: str, shared: bool, layers: int, templates: int | None) -> None:
-    """Makes sure that groups of so many layers can share so many templates.
+@dataclasses.dataclass(frozen=True)
+class Sharing:
+    """What a name says of sharing: an ``s`` before that of the network, and then ``-k`` after it.
+
+    Attributes:
+        name: as it was given.
+        unshared: that of the network alone.
+        shared: whether it shares.
+        templates: k; ``None`` for one template per layer.
+    """
+
+    name: str
+    unshared: str
+    shared: bool
+    templates: int | None
+
+    def rule(self, groups: Mapping[str, tuple[str, int]], stacked: str | None = None) -> Rule:
+        """Returns the rule of a network that shares so.
+
+        Args:
+            groups: name -> expression for the paths of its layers, as ``by_regex`` takes it, and number of
+                layers. One of fewer layers than templates has a template per layer.
+            stacked: as ``by_regex`` takes it.
+
+        Raises:
+            UserError: the groups cannot share so many templates, or there is nothing to share.
+        """
+        most = max((layers for _, layers in groups.values()), default=0)
+        if self.shared and most < 2:
+            raise UserError(
+                f"{self.name}: groups of fewer than two layers have nothing to share, take a deeper network"
+            )
+        k = self.templates
+        if k is not None and not 1 <= k <= most:
+            raise UserError(f"{self.name}: {most} layers share 1 to {most} templates, not {k}")
+        if not self.shared:
+            return Plan()
+        at_most = {name: layers if k is None else min(k, layers) for name, (_, layers) in groups.items()}
+        return by_regex({name: paths for name, (paths, _) in groups.items()}, at_most, stacked)
+
+
+def read(name: str, pattern: str) -> tuple[re.Match[str], Sharing] | None:
+    """Reads a name.
 
     Args:
-        name: of the network.
-        shared: whether it shares at all.
-        layers: of its largest group.
-        templates: ``None`` for one template per layer.
+        name: such as ``swrn-28-10-2``.
+        pattern: expression for the unshared names of a family, such as ``wrn-28-10``.
 
-    Raises:
-        UserError: they cannot.
+    Returns:
+        How the network's own name matches, and how it shares; ``None`` for the name of another family.
     """
-    if shared and layers < 2:
-        raise UserError(
-            f"{name}: groups of fewer than two layers have nothing to share, take a deeper network"
-        )
-    if templates is not None and not 1 <= templates <= layers:
-        raise UserError(f"{name}: {layers} layers share 1 to {layers} templates, not {templates}")
+    if match := re.fullmatch(pattern, name):
+        return match, Sharing(name, name, False, None)
+    # One template per layer first: the 2 of swrn-28-2 is a width.
+    for own, templates in ((name[1:], None), (name[1:].rpartition("-")[0], name.rpartition("-")[2])):
+        match = re.fullmatch(pattern, own)
+        if name.startswith("s") and match and (templates is None or templates.isdecimal()):
+            return match, Sharing(name, own, True, None if templates is None else int(templates))
+    return None

@@ -129,6 +129,7 @@ class Optimizer:
     weight_decay: float
     average: float
     warmup: str = ""
+    clip: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +159,8 @@ class Config:
     gradient_dtype: str = "float32"
     shard_state: bool = False
     zero_residual: bool = False
+    auxiliary: float = 0.0
+    drop_path: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested plain values, as ``config.json`` holds them."""
@@ -244,6 +247,10 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield "gradient_dtype is 'float32' or 'bfloat16'"
     if not 0 <= config.dropout < 1:
         yield "dropout is a rate from 0 to below 1"
+    if config.auxiliary < 0:
+        yield "auxiliary is a weight of 0 or more"
+    if not 0 <= config.drop_path < 1:
+        yield "drop_path is a probability from 0 to below 1"
     if config.scan_blocks not in ("auto", "yes", "no"):
         yield "scan_blocks is 'auto', 'yes' or 'no'"
     if config.sharing.coefficients not in sharing.INITIALIZERS:
@@ -268,6 +275,8 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield "optimizer.milestone_factor is above 0"
     if optimizer.weight_decay < 0:
         yield "optimizer.weight_decay is 0 or more"
+    if optimizer.clip < 0:
+        yield "optimizer.clip is 0 (no clipping) or more"
     if not 0 <= optimizer.average < 1:
         yield "optimizer.average is from 0 (no average) to below 1"
     if config.batch_size < 1:

@@ -182,6 +182,11 @@ class Experiment:
             self.mesh,
             self.config.gradient_dtype,
             self.config.shard_state,
+            self.config.auxiliary,
+            # In a straight line from no path to this share of them.
+            optax.linear_schedule(0.0, self.config.drop_path, self.total_steps)
+            if self.config.drop_path
+            else None,
         )
         batch_sharding = mesh_lib.split(self.mesh)
 
@@ -356,6 +361,8 @@ def _build(config: Config, classes: int | None, axis_name: str | None = None) ->
         dropout=config.dropout,
         scan=scan,
         zero_residual=config.zero_residual,
+        auxiliary=config.auxiliary,
+        drop_path=config.drop_path,
         axis_name=axis_name,
     )
     return named.build(options)

@@ -15,12 +15,12 @@ def make_optimizer(
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
     (Savarese & Maire 2019, section 4). For ``'sgd'`` (Nesterov momentum 0.9) and ``'adam'``
-    it is an L2 term in the gradient, for ``'adamw'`` it is decoupled.
+    it is an L2 term in the gradient, for ``'adamw'`` it is decoupled. Gradients are clipped before that.
 
     Args:
         plan: its folded groups keep their layers tied: a coefficient that the assignment leaves
             out stays exactly zero.
-        config: name, learning rate and its schedule, weight decay.
+        config: name, learning rate and its schedule, weight decay, the norm that gradients are clipped to.
         steps: length of the run, for the schedule.
         warmup: steps over which the rate first rises in a straight line to that of the schedule.
 
@@ -40,7 +40,9 @@ def make_optimizer(
         "steps": optax.piecewise_constant_schedule(config.learning_rate, falls),
     }
     rate = rates[config.schedule]
+    clip = [optax.clip_by_global_norm(config.clip)] if config.clip else []
     return optax.chain(
+        *clip,
         *rules[config.name],
         optax.scale_by_learning_rate(_warmed_up(rate, warmup) if warmup else rate),
         sharing.hold_assignments(plan),

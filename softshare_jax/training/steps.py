@@ -11,6 +11,7 @@ from clu import metrics as clu_metrics
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from softshare_jax.models.network import AUXILIARY
 from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
 from softshare_jax.training.gradients import split_over
 from softshare_jax.training.mesh import state_specs
@@ -60,6 +61,8 @@ def make_train_step(
     mesh: Mesh | None = None,
     gradient_dtype: str = "float32",
     shard_state: bool = False,
+    auxiliary: float = 0.0,
+    drop_path: optax.Schedule | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, clu_metrics.Collection]]:
     """Returns the pure step ``(state, batch) -> (state, metrics of the batch)``.
 
@@ -74,27 +77,42 @@ def make_train_step(
         mesh: the devices that split the batch; the result does not depend on their number but for
             rounding. ``None`` for a step that is one device's own, to be run as it is.
         gradient_dtype: in which gradients travel between devices.
+        auxiliary: weight of the loss of the network's auxiliary classifier; 0 for a network without.
+        drop_path: step -> probability with which a path drops out; ``None`` for a network without.
         shard_state: whether large leaves of the state lie split over the mesh, as ``state_specs`` has it.
     """
 
     def train_step(state: TrainState, batch: Batch):
         network = {name: tree for name, tree in state.variables.items() if name != AVERAGE}
         others = [name for name in network if name not in TRAINABLE]
+        # Only networks that have these know the argument, and the collection.
+        scheduled = {"drop_path": drop_path(state.step)} if drop_path else {}
+        collections = [*others, "intermediates"] if auxiliary else others
         inputs = task.augment(stream(seed, "augment", state.step), task.inputs(batch))
 
         def gradient(weights, others_and_key, inputs_and_batch):
             (statistics, key), (inputs, batch) = others_and_key, inputs_and_batch
 
-            def objective(weights):
+            def loss(weights):
                 outputs = model.apply(
-                    {**statistics, **weights}, inputs, train=True, mutable=others, rngs={"dropout": key}
+                    {**statistics, **weights},
+                    inputs,
+                    train=True,
+                    mutable=collections,
+                    rngs={"dropout": key},
+                    **scheduled,
                 )
                 logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
                 losses = task.loss(logits, batch, train=True)
-                penalty = recurrence * recurrence_penalty(plan, weights) if recurrence else 0.0
-                return jnp.mean(losses) - penalty, (updated, (logits, losses))
+                objective = jnp.mean(losses)
+                if auxiliary:
+                    (logits_midway,) = updated.pop("intermediates")[AUXILIARY]
+                    objective += auxiliary * jnp.mean(task.loss(logits_midway, batch, train=True))
+                if recurrence:
+                    objective -= recurrence * recurrence_penalty(plan, weights)
+                return objective, (updated, (logits, losses))
 
-            gradients, (updated, measured) = jax.grad(objective, has_aux=True)(weights)
+            gradients, (updated, measured) = jax.grad(loss, has_aux=True)(weights)
             return gradients, updated, measured
 
         weights = trainable(network)

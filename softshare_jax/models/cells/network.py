@@ -1,0 +1,158 @@
+"""A network of cells: a stem, normal cells with two reductions between them, and a linear classifier."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from softshare_jax.models.cells import genotypes
+from softshare_jax.models.cells.operations import Operation
+from softshare_jax.models.dropout import DropPath
+from softshare_jax.models.layers import Layers
+from softshare_jax.models.network import AUXILIARY
+
+# Channels of the stem over those of the first cell.
+STEM = 3
+
+
+def reductions(cells: int) -> tuple[int, int]:
+    """Returns which of so many cells, counted from 0, are reduction cells: after one and two thirds."""
+    return cells // 3, 2 * cells // 3
+
+
+class Cell(nn.Module):
+    """One cell of a genotype.
+
+    Attributes:
+        cell: its nodes.
+        channels: of every operation.
+        reduction: whether it halves the resolution.
+        projects_twice: as a genotype has it.
+        layers: what it is made of.
+    """
+
+    cell: genotypes.Cell
+    channels: int
+    reduction: bool
+    projects_twice: bool
+    layers: Layers
+
+    @nn.compact
+    def __call__(
+        self, before: jax.Array, x: jax.Array, train: bool, drop_path: float | jax.Array
+    ) -> jax.Array:
+        """Returns the next output.
+
+        Args:
+            before: output of the cell before the last, ``[B, H, W, C]``, or of twice the resolution.
+            x: output of the last one, ``[B, H, W, C]``.
+            train: whether paths drop out and batch-norm takes the batch's statistics.
+            drop_path: probability with which a path, but for the identity, counts for nothing.
+        """
+
+        def operation(name: str, kind: str, stride: int = 1) -> Operation:
+            return Operation(kind, self.channels, stride, self.layers, name=name)
+
+        # Two inputs of one shape: where the last cell was a reduction, the one before it is larger.
+        larger = before.shape[1] > x.shape[1]
+        states = [
+            operation("input_0", "skip_connect", 2)(before, train)
+            if larger
+            else operation("input_0", "conv_1x1")(before, train),
+            operation("input_1", "conv_1x1")(x, train),
+        ]
+        if self.projects_twice:
+            states[1] = operation("input_1_again", "conv_1x1")(states[1], train)
+        for node, edges in enumerate(self.cell.nodes):
+            paths = []
+            for side, (kind, source) in enumerate(edges):
+                name = f"edge_{2 * node + side}"
+                stride = 2 if self.reduction and source < 2 else 1
+                path = operation(name, kind, stride)(states[source], train)
+                if (kind, stride) != ("skip_connect", 1):
+                    path = DropPath(self.layers.axis_name, name=f"drop_{name}")(path, train, drop_path)
+                paths.append(path)
+            states.append(paths[0] + paths[1])
+        return jnp.concatenate([states[i] for i in self.cell.output], axis=-1)
+
+
+class AuxiliaryHead(nn.Module):
+    """Classifies from the middle of the network, for a second loss in training.
+
+    Attributes:
+        num_classes: logits.
+        layers: what it is made of.
+    """
+
+    num_classes: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps ``[B, 8, 8, C]`` to logits ``[B, num_classes]``."""
+        x = nn.avg_pool(nn.relu(x), (5, 5), (3, 3))
+        x = nn.relu(self.layers.norm("norm_1", train)(self.layers.conv("conv_1", 128, 1)(x)))
+        x = nn.Conv(
+            768,
+            (2, 2),
+            padding="VALID",
+            use_bias=False,
+            kernel_init=self.layers.kernel_init,
+            dtype=self.layers.dtype,
+            name="conv_2",
+        )(x)
+        return self.layers.classifier(nn.relu(self.layers.norm("norm_2", train)(x)), self.num_classes)
+
+
+class CellNetwork(nn.Module):
+    """A searched network for 32x32 images (Zoph et al. 2018, arXiv 1707.07012).
+
+    An ordinary network: as it stands, or under ``SoftShare``.
+
+    Attributes:
+        genotype: its cells.
+        cells: how many, the two reductions included.
+        channels: of the operations of the first cells; the reductions double them.
+        num_classes: logits.
+        layers: what it is made of.
+        auxiliary: whether it classifies from its middle, too, in training: the logits are sown as
+            ``intermediates/auxiliary_logits``.
+    """
+
+    genotype: genotypes.Genotype
+    cells: int
+    channels: int
+    num_classes: int
+    layers: Layers
+    auxiliary: bool = False
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, train: bool = False, drop_path: float | jax.Array = 0.0
+    ) -> jax.Array:
+        """Maps normalised images ``[B, 32, 32, 3]`` to logits ``[B, num_classes]``.
+
+        With ``train`` batch-norm takes the statistics of the batch and updates its running ones,
+        in the collection ``batch_stats``, and paths drop out with probability ``drop_path``, from the
+        stream ``dropout``.
+        """
+        x = self.layers.conv("stem", STEM * self.channels, 3)(images)
+        x = before = self.layers.norm("stem_norm", train)(x)
+        channels, genotype = self.channels, self.genotype
+        first, second = reductions(self.cells)
+        for i in range(self.cells):
+            reduction = i in (first, second)
+            channels *= 2 if reduction else 1
+            cell = Cell(
+                genotype.reduction if reduction else genotype.normal,
+                channels,
+                reduction,
+                genotype.projects_twice,
+                self.layers,
+                name=f"cell_{i}",
+            )
+            before, x = x, cell(before, x, train, drop_path)
+            # Its parameters are made with the others, and its logits where somebody learns from them.
+            if self.auxiliary and i == second and (train or self.is_initializing()):
+                head = AuxiliaryHead(self.num_classes, self.layers, name="auxiliary")
+                self.sow("intermediates", AUXILIARY, head(x, train))
+        return self.layers.classifier(x, self.num_classes)
