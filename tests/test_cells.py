@@ -10,7 +10,7 @@ import pytest
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.models.dropout import DropPath
-from tests.test_models import ByHand, images, randomized
+from tests.test_models import ByHand, drawn, images, randomized
 
 
 class CellsByHand:
@@ -113,7 +113,7 @@ def pool(x, operation, stride):
 @pytest.mark.parametrize("name", GENOTYPES)
 def test_by_hand(name):
     network, x = zoo.named(f"{name}-5x4").build(zoo.Options(num_classes=5)), images(2)
-    variables = randomized(jax.jit(network.init)(jax.random.key(0), x))
+    variables = randomized(drawn(jax.eval_shape(network.init, jax.random.key(0), x)))
     expected = CellsByHand(name, 5, variables)(x)
     assert np.std(expected) > 0.1
     out = jax.jit(network.apply)(variables, x)

@@ -161,6 +161,21 @@ def randomized(variables, seed=0):
     return jax.tree_util.tree_map_with_path(draw, variables)
 
 
+def drawn(shapes, seed=0):
+    """Variables as networks start, drawn without a compilation."""
+    random = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        if path[-1].key in ("scale", "var"):
+            return np.ones(leaf.shape, np.float32)
+        if path[-1].key in ("bias", "mean"):
+            return np.zeros(leaf.shape, np.float32)
+        scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        return random.normal(scale=scale, size=leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
 class ByHand:
     """A wide ResNet as it is described, in numpy: loops over blocks and over the taps of a kernel."""
 

@@ -19,8 +19,9 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
 
     Returns:
         Plain values: ``name``, ``parameters``, ``shared_parameters`` (templates and coefficients),
-        ``private_parameters``, ``unshared_parameters`` (of the same network without sharing), ``flops_per_example`` (of one prediction, counting a
-        multiplication and an addition as two) and ``groups``: name, layers, templates, shape.
+        ``private_parameters``, ``unshared_parameters`` (of the same network without sharing),
+        ``flops_per_example`` (of one prediction, counting a multiplication and an addition as two) and
+        ``groups``: name, layers, templates, shape.
 
     Raises:
         UserError: there is no such network.
