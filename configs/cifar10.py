@@ -1,4 +1,4 @@
-"""CIFAR-10, the paper's recipe: wide ResNets, plain and soft-shared.
+"""CIFAR-10, the paper's recipe: wide ResNets and others, plain and soft-shared.
 
     python -m softshare_jax.main --config=configs/cifar10.py:swrn-28-10-2 --workdir=runs/swrn-28-10-2
 
@@ -6,7 +6,8 @@ A variant is the name of a network, ``wrn-L-w``, ``swrn-L-w-k`` or ``swrn-L-w``,
 (rate 0.3; the rows of the poster that bear a star), ``-cutout`` (16x16) or both after it:
 ``wrn-28-10``, ``swrn-28-10-2-dropout``, ``swrn-28-6-2-cutout``. The poster's error with
 swrn-28-10-2-dropout is 3.75%, with swrn-28-10-2-cutout 2.69% in 0.4 GPU days of its time. Made for a GPU:
-200 epochs, 78,000 steps.
+200 epochs, 78,000 steps. The poster's other networks are variants, too: ``resnext-29-8x64d``,
+``densenet-100-24`` and ``densenet-bc-190-40``, without dropout; searched cells are in cells.py.
 
 The first run fetches the official archive (170 MB) into ``--config.data_dir``.
 """
@@ -25,9 +26,9 @@ def get_config(variant: str = "swrn-28-10-2") -> ml_collections.ConfigDict:
 
     # Every random number of a run is a function of this, a name and the step.
     config.seed = 0
-    # wrn-DEPTH-WIDTH, swrn-DEPTH-WIDTH-TEMPLATES, or swrn-DEPTH-WIDTH with one template per layer.
+    # What `python -m softshare_jax.describe` knows for 32x32 images, such as swrn-DEPTH-WIDTH-TEMPLATES.
     config.model = model
-    # Between the convolutions of a block.
+    # Between the convolutions of a wide ResNet's block; other networks take 0.
     config.dropout = 0.3 if "dropout" in extras else 0.0
     # Of the computation: float32 or, on accelerators, bfloat16. Parameters are always float32.
     config.dtype = "float32"

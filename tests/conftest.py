@@ -3,12 +3,13 @@
 import os
 import pathlib
 
+from tests import COMPILE_FAST
+
 REPO = pathlib.Path(__file__).parents[1]
 
 # Before jax is imported, here and in the processes that tests start.
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile much and compute little.
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {COMPILE_FAST}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -171,14 +171,12 @@ def test_every_network_learns_plain_and_shared_and_folds(name):
         return jax.value_and_grad(loss)(plain["params"])
 
     def losses(variables, to_params, steps=8):
-        """Descends by the weights that the plain network's are made of."""
-        optimizer, found = optax.adam(0.01), []
-        state = optimizer.init(variables)
+        """Descends, in numpy and by the signs of gradients, by what the plain weights are made of."""
+        found = []
         for _ in range(steps):
-            params, back = jax.vjp(to_params, variables)
+            params, back = jax.vjp(jax.jit(to_params), variables)
             loss, gradient = loss_and_gradient({**plain, "params": params})
-            updates, state = optimizer.update(back(gradient)[0], state)
-            variables = optax.apply_updates(variables, updates)
+            variables = jax.tree.map(lambda v, g: v - 0.003 * np.sign(g), variables, back(gradient)[0])
             found.append(float(loss))
         return found, variables
 

@@ -107,7 +107,7 @@ def test_members_are_the_rows_of_a_stage_and_the_layers_of_a_dense_block():
     ("name", "message"),
     [
         ("resnet-51", "resnet-51: a resnet has 14, 26, 38, 50, 101, 152 or 200 layers, not 51"),
-        ("densenet-120", "densenet-120: a densenet has 121, 169, 201 or 264 layers, not 120"),
+        ("densenet-120", "densenet-120: a densenet has 121, 169, 201 or 264 layers for ImageNet, not 120"),
         ("wrn-51-2", r"6n [+] 4 layers .*, not 51; for ImageNet it has 14, 26, .* or 200 layers"),
         ("resnet-50-2", "there is no network 'resnet-50-2'; the names are"),
         ("wrn-50-2-2", "there is no network 'wrn-50-2-2'"),
@@ -209,7 +209,7 @@ class DenseByHand(BottleneckByHand):
         # Two further blocks in a stage, and two groups of channels.
         (BottleneckResNet((3, 1, 1, 1), 4, 2, 5, Layers(he_normal_fan_out)), BottleneckByHand, 2, False),
         (BottleneckResNet((1, 2, 1, 1), 3, 1, 5, Layers(he_normal_fan_out)), BottleneckByHand, 1, True),
-        (DenseNet((2, 1, 1, 1), 5, Layers(he_normal)), DenseByHand, (2, 1, 1, 1), False),
+        (DenseNet((2, 1, 1, 1), 32, 5, Layers(he_normal)), DenseByHand, (2, 1, 1, 1), False),
     ],
     ids=["grouped", "training", "dense"],
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from softshare_jax.training import config as config_lib
+from tests import COMPILE_FAST
 
 REPO = pathlib.Path(__file__).parents[1]
 
@@ -68,11 +69,10 @@ def start(command: str, *arguments: object, env: Mapping[str, str] | None = None
         arguments: its arguments.
         env: variables of the environment beyond those that are there.
     """
-    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.Popen(
         [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)],
         cwd=REPO,
-        env={**inherited, **(env or {})},
+        env={**os.environ, "XLA_FLAGS": COMPILE_FAST, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,8 @@ from softshare_jax.training.workdir import Workdir
 
 # Steps between the start of a run and the start of its profile, which then holds no compilation.
 PROFILE_AFTER = 5
+# As many groups are named one by one.
+MOST_GROUPS = 12
 
 
 def train(config: config_lib.Config | None, workdir: Workdir) -> None:
@@ -200,10 +202,15 @@ class _Run:
         )
 
     def _groups(self) -> str:
-        return "; ".join(
-            f"{group.name} of {group.layers} layers with {group.templates} templates"
-            for group in self.experiment.plan.groups
-        )
+        groups = self.experiment.plan.groups
+        if len(groups) <= MOST_GROUPS:
+            return "; ".join(f"{g.name} of {g.layers} layers with {g.templates} templates" for g in groups)
+        layers, templates = ({getattr(g, what) for g in groups} for what in ("layers", "templates"))
+        return f"{len(groups)} groups of {_range(layers)} layers with {_range(templates)} templates"
+
+
+def _range(numbers: set[int]) -> str:
+    return " to ".join(map(str, sorted({min(numbers), max(numbers)})))
 
 
 class _Profile:

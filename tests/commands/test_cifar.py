@@ -77,6 +77,18 @@ def test_what_a_run_writes(trained):
     assert records[6]["test/accuracy"] * 7 == pytest.approx(round(records[6]["test/accuracy"] * 7), abs=1e-5)
 
 
+def test_searched_cells(tmp_path, data_dir):
+    flags = tiny.cifar_flags(
+        data_dir, duration="2 steps", evaluate_every="2 steps", checkpoint_every="2 steps"
+    )
+    run = tmp_path / "run"
+    out = succeeds("main", "--config=configs/cells.py:sdarts-6x4-1", *flags, f"--workdir={run}")
+    assert "22 groups of 2 layers with 1 template" in out
+    succeeds("fold", f"--workdir={run}", f"--output={tmp_path / 'folded'}")
+    certificate = json.loads((tmp_path / "folded" / "certificate.json").read_text())
+    assert certificate["distinct_layers"] == {"before": 44, "after": 22}
+
+
 def test_similarity_at_each_evaluation(trained):
     history = read_similarity(trained[0])
     assert list(history) == [0, 3, 6]

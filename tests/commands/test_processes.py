@@ -12,7 +12,7 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.records import read_metrics
 from softshare_jax.training.workdir import Workdir
-from tests import tiny
+from tests import COMPILE_FAST, tiny
 from tests.training.test_devices import take_steps
 
 QUICKSTART = "--config=configs/quickstart.py"
@@ -29,7 +29,7 @@ SETTING = {
 
 def environment(devices):
     return {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {COMPILE_FAST}",
         # Fake devices share two cores: programs in flight at once could wait for each other for ever.
         "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
     }

@@ -39,6 +39,15 @@ def wide_resnet():
     return config_lib.from_dict(values.to_dict())
 
 
+def cells():
+    """Searched cells with all that is theirs: a second classifier, paths that drop out, clipped gradients."""
+    values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("darts-5x4")
+    values.update_from_flattened_dict(
+        {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path": 0.5}
+    )
+    return config_lib.from_dict(values.to_dict())
+
+
 def images(config):
     random, number = np.random.default_rng(0), config.data.train_examples
     return {
@@ -80,6 +89,18 @@ def test_losses_of_a_wide_resnet_on_one_and_four_devices():
         jax.device_get(parallel.variables),
         jax.device_get(alone.variables),
     )
+
+
+def test_losses_of_searched_cells_on_one_and_four_devices():
+    alone = Experiment(cells(), devices=jax.devices()[:1])
+    start = jax.device_get(alone.init_state())
+    one, four = (
+        take_steps(
+            cells(), devices, 4, mesh_lib.place(mesh_lib.data_mesh(8, jax.devices()[:devices]), start)
+        )[0]
+        for devices in (1, 4)
+    )
+    np.testing.assert_allclose(four, one, atol=1e-5)
 
 
 def test_a_state_that_lies_split_takes_the_same_steps():

@@ -1,0 +1,91 @@
+"""Do the poster's other networks learn from CIFAR-10, plain and soft-shared, in narrow variants?
+
+    python -m benchmarks.poster_networks --data_dir=DIR
+
+Trains each for some steps by its shipped config, shrunk, and folds the shared ones, whose groups have one
+template. Prints the mean loss of the first and last ten steps, in nats, and what the fold changes.
+"""
+
+import argparse
+import runpy
+
+import jax
+import numpy as np
+
+from softshare_jax import sharing
+from softshare_jax.models import zoo
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.experiment import Experiment
+
+# Config -> variants.
+NETWORKS = {
+    "cells": ("nasnet-a-6x4", "amoebanet-b-6x4", "darts-6x4", "snas-6x4", "enas-6x4"),
+    "cifar10": ("resnext-29-2x4d", "densenet-10-6", "densenet-bc-16-6", "wrn-16-1"),
+}
+
+
+def experiment(file: str, name: str, data_dir: str, steps: int, seed: int) -> Experiment:
+    """Returns a shipped config of a network, with small batches and some thousand images."""
+    values = runpy.run_path(f"configs/{file}.py")["get_config"](name)
+    values.update_from_flattened_dict(
+        {
+            "seed": seed,
+            "data_dir": data_dir,
+            "data.cutout": 16,
+            "data.train_examples": 4096,
+            "batch_size": 32,
+            "duration": f"{steps} steps",
+            "optimizer.learning_rate": 0.025,
+            "optimizer.schedule": "cosine",
+            "optimizer.milestones": (),
+        }
+    )
+    return Experiment(config_lib.from_dict(values.to_dict()), devices=jax.devices()[:1])
+
+
+def main() -> None:
+    """Prints a row for each network, plain and shared."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data_dir", required=True, help="folder of TFDS data sets")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print("| network | parameters | first loss | last loss | fold: distinct layers, loss before and after |")
+    print("|---|---|---|---|---|")
+    for file, names in NETWORKS.items():
+        for name in (n for plain in names for n in (plain, zoo.soft_shared(plain, 1))):
+            run = experiment(file, name, arguments.data_dir, arguments.steps, arguments.seed)
+            print(row(name, run, arguments.steps), flush=True)
+
+
+def row(name: str, run: Experiment, steps: int) -> str:
+    """Trains a network and says what came of it."""
+    data, state, losses = run.train_data(0), run.init_state(), []
+    size = sum(
+        x.size
+        for n in ("params", "templates", "coefficients")
+        for x in jax.tree.leaves(state.variables.get(n, {}))
+    )
+    for step in range(steps):
+        order = run.epoch_order(step // run.steps_per_epoch)
+        state, metrics = run.train_steps(state, run.no_metrics(), data, order, 1)
+        losses.append(float(metrics.compute()["loss"]))
+    folded = "-"
+    if run.plan.groups:
+        plan, variables = sharing.fold(run.plan, jax.device_get(state.variables), 0.9)
+        layers = sum(group.layers for group in plan.groups)
+        left = sum(len(set(kept)) for kept in sharing.distinct_layers(plan, variables).values())
+        batch = {key: array[:64] for key, array in data.items()}
+        apply = jax.jit(run.network.apply)
+        before, after = (
+            float(np.mean(run.task.loss(apply(sharing.to_dense(*net), run.task.inputs(batch)), batch)))
+            for net in ((run.plan, state.variables), (plan, variables))
+        )
+        folded = f"{layers} to {left}, {before:.4f} and {after:.4f}"
+    return f"| {name} | {size:,} | {np.mean(losses[:10]):.3f} | {np.mean(losses[-10:]):.3f} | {folded} |"
+
+
+if __name__ == "__main__":
+    main()
