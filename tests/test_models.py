@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.grid_cnn import GridCNN
 from softshare_jax.models.initializers import he_normal
-from softshare_jax.models.wide_resnet import Stage, WideResNet
+from softshare_jax.models.wide_resnet import LAYERS, Stage, WideResNet
 from softshare_jax.sharing import Member, Plan
 
 
@@ -244,7 +246,7 @@ def test_blocks_in_a_loop_are_the_blocks_one_by_one():
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     found, loops = [], []
     for scan in (False, True):
-        stage = Stage(blocks=4, features=3, stride=1, dropout=0.3, scan=scan, dtype=jnp.float32)
+        stage = Stage(blocks=4, features=3, stride=1, dropout=0.3, scan=scan, layers=LAYERS)
         fresh = jax.jit(stage.init, static_argnums=2)(rngs, x, False)
         variables = randomized(fresh)
 
@@ -293,11 +295,16 @@ def test_only_networks_with_dropout_take_a_rate():
     with pytest.raises(UserError, match=r"config.dropout is 0.3, and cnn-4-8 has no dropout"):
         zoo.named("cnn-4-8").build(zoo.Options(dropout=0.3))
     options = zoo.Options(jnp.bfloat16, 7, 0.3, True)
-    assert zoo.named("swrn-16-2-1").build(options) == WideResNet(16, 2, 7, 0.3, True, jnp.bfloat16)
+    assert zoo.named("swrn-16-2-1").build(options) == WideResNet(
+        16, 2, 7, 0.3, True, dataclasses.replace(LAYERS, dtype=jnp.bfloat16)
+    )
 
 
 def test_wide_resnet_in_bfloat16():
-    network, x = WideResNet(10, 1, num_classes=5, dtype=jnp.bfloat16), jnp.asarray(images(2))
+    network, x = (
+        WideResNet(10, 1, num_classes=5, layers=dataclasses.replace(LAYERS, dtype=jnp.bfloat16)),
+        jnp.asarray(images(2)),
+    )
     variables = jax.jit(network.init)(jax.random.key(0), x)
     assert {a.dtype for a in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     traced = str(jax.make_jaxpr(network.apply)(variables, x))

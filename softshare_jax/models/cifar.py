@@ -5,7 +5,6 @@ from softshare_jax.models import imagenet
 from softshare_jax.models.bottleneck import STACKED, BottleneckResNet, stage_groups
 from softshare_jax.models.densenet import DenseNet, block_groups
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out
-from softshare_jax.models.layers import Layers
 from softshare_jax.models.network import Network, Options, Sharing, read
 from softshare_jax.models.wide_resnet import WideResNet
 
@@ -64,15 +63,8 @@ def _wide_resnet(sharing: Sharing, depth: int, width: int) -> Network:
 
     def build(options: Options) -> WideResNet:
         options.refuse_all_but(sharing.name, "dropout")
-        return WideResNet(
-            depth,
-            width,
-            options.num_classes,
-            options.dropout,
-            options.scan,
-            options.dtype,
-            options.axis_name,
-        )
+        layers = options.layers(he_normal, he_normal)
+        return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
 
     return Network(
         sharing.name, sharing.unshared, build, sharing.rule(groups, STACKED), INPUT, classifies=True
@@ -94,7 +86,7 @@ def _resnext(sharing: Sharing, depth: int, inner: int, groups: int) -> Network:
             inner,
             groups,
             options.num_classes,
-            Layers(he_normal_fan_out, options.dtype, options.axis_name),
+            options.layers(he_normal_fan_out),
             options.zero_residual,
             options.scan,
             small_images=True,
@@ -115,7 +107,7 @@ def _densenet(sharing: Sharing, depth: int, growth: int, bc: bool) -> Network:
 
     def build(options: Options) -> DenseNet:
         options.refuse_all_but(sharing.name)
-        layers = Layers(he_normal, options.dtype, options.axis_name)
+        layers = options.layers(he_normal)
         return DenseNet(blocks, growth, options.num_classes, layers, bc, small_images=True)
 
     rule = sharing.rule(block_groups(blocks, bc))

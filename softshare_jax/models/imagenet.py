@@ -6,7 +6,6 @@ from softshare_jax.errors import UserError
 from softshare_jax.models.bottleneck import STACKED, BottleneckResNet, stage_groups
 from softshare_jax.models.densenet import DenseNet, block_groups
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out
-from softshare_jax.models.layers import Layers
 from softshare_jax.models.network import Network, Options, Sharing, read
 
 INPUT = (224, 224, 3)
@@ -90,7 +89,7 @@ def _bottleneck(sharing: Sharing, blocks: tuple[int, ...], inner: int, groups: i
             inner,
             groups,
             options.num_classes,
-            Layers(he_normal_fan_out, options.dtype, options.axis_name),
+            options.layers(he_normal_fan_out),
             options.zero_residual,
             options.scan,
         )
@@ -102,7 +101,7 @@ def _bottleneck(sharing: Sharing, blocks: tuple[int, ...], inner: int, groups: i
 def _densenet(sharing: Sharing, blocks: tuple[int, ...]) -> Network:
     def build(options: Options) -> DenseNet:
         options.refuse_all_but(sharing.name)
-        layers = Layers(he_normal, options.dtype, options.axis_name)
+        layers = options.layers(he_normal)
         return DenseNet(blocks, GROWTH, options.num_classes, layers)
 
     rule = sharing.rule(block_groups(blocks))

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from softshare_jax.models.initializers import uniform_fan_in
 
+Initializer = Callable[..., jax.Array]
+
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
@@ -17,11 +19,13 @@ class Layers:
 
     Attributes:
         kernel_init: of convolutions.
+        classifier_init: of the weights of the classifier.
         dtype: dtype of the computation; parameters, statistics and logits are float32.
         axis_name: the mapped axis over which the batch is split, if it is.
     """
 
-    kernel_init: Callable[..., jax.Array]
+    kernel_init: Initializer
+    classifier_init: Initializer = uniform_fan_in
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -66,4 +70,4 @@ class Layers:
     def classifier(self, x: jax.Array, num_classes: int) -> jax.Array:
         """Maps ``[B, H, W, C]`` to logits ``[B, num_classes]``: global average pooling and a linear layer."""
         x = jnp.mean(x.astype(jnp.promote_types(jnp.float32, x.dtype)), axis=(1, 2))
-        return nn.Dense(num_classes, kernel_init=uniform_fan_in, name="classifier")(x)
+        return nn.Dense(num_classes, kernel_init=self.classifier_init, name="classifier")(x)

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from softshare_jax.errors import UserError
+from softshare_jax.models.initializers import uniform_fan_in
+from softshare_jax.models.layers import Initializer, Layers
 from softshare_jax.sharing import Plan, Rule, by_regex
 
 # What only some networks have, as fields of the options and of the config.
@@ -43,6 +45,10 @@ class Options:
     auxiliary: float = 0.0
     drop_path: float = 0.0
     axis_name: str | None = None
+
+    def layers(self, kernel_init: Initializer, classifier_init: Initializer = uniform_fan_in) -> Layers:
+        """Returns the layers of a network that is built so."""
+        return Layers(kernel_init, classifier_init, self.dtype, self.axis_name)
 
     def refuse_all_but(self, name: str, *features: str) -> None:
         """Makes sure that features which a network has not are not asked for.

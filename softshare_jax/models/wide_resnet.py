@@ -1,14 +1,15 @@
 """Pre-activation wide ResNets for small images (Zagoruyko & Komodakis 2016)."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from softshare_jax.models.dropout import Dropout
 from softshare_jax.models.initializers import he_normal
+from softshare_jax.models.layers import Layers
 from softshare_jax.models.rows import run_rows
+
+# The paper draws all weights alike.
+LAYERS = Layers(he_normal, he_normal)
 
 
 class Block(nn.Module):
@@ -21,26 +22,25 @@ class Block(nn.Module):
         features: channels of the output.
         stride: of the first convolution and of the shortcut.
         dropout: rate between the two convolutions.
-        dtype: dtype of the computation; parameters and statistics are float32.
-        axis_name: the mapped axis over which the batch is split, if it is.
+        layers: what it is made of.
     """
 
     features: int
-    stride: int = 1
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
+    stride: int
+    dropout: float
+    layers: Layers
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
-        active = nn.relu(batch_norm("norm1", train, self.dtype, self.axis_name)(x))
-        y = conv("conv1", self.features, 3, self.stride, self.dtype)(active)
-        y = nn.relu(batch_norm("norm2", train, self.dtype, self.axis_name)(y))
-        y = Dropout(self.dropout, self.axis_name)(y, train)
-        y = conv("conv2", self.features, 3, 1, self.dtype)(y)
+        layers = self.layers
+        active = nn.relu(layers.norm("norm1", train)(x))
+        y = layers.conv("conv1", self.features, 3, self.stride)(active)
+        y = nn.relu(layers.norm("norm2", train)(y))
+        y = Dropout(self.dropout, layers.axis_name)(y, train)
+        y = layers.conv("conv2", self.features, 3)(y)
         if x.shape[-1] != self.features:
-            x = conv("shortcut", self.features, 1, self.stride, self.dtype)(active)
+            x = layers.conv("shortcut", self.features, 1, self.stride)(active)
         return x + y
 
 
@@ -56,8 +56,7 @@ class Stage(nn.Module):
         stride: of the first block.
         dropout: rate within the blocks.
         scan: run the further blocks as a loop, so that compile time does not grow with depth.
-        dtype: dtype of the computation.
-        axis_name: the mapped axis over which the batch is split, if it is.
+        layers: what it is made of.
     """
 
     blocks: int
@@ -65,18 +64,16 @@ class Stage(nn.Module):
     stride: int
     dropout: float
     scan: bool
-    dtype: Any
-    axis_name: str | None = None
+    layers: Layers
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
-        rest = (self.dropout, self.dtype, self.axis_name)
-        x = Block(self.features, self.stride, *rest, name="block_0")(x, train)
+        x = Block(self.features, self.stride, self.dropout, self.layers, name="block_0")(x, train)
         further = self.blocks - 1
         if not further:
             return x
-        block = Block(self.features, 1, *rest, name="blocks")
+        block = Block(self.features, 1, self.dropout, self.layers, name="blocks")
         return run_rows(block, x, train, further, self.scan)
 
 
@@ -92,8 +89,7 @@ class WideResNet(nn.Module):
         dropout: rate between the convolutions of a block.
         scan: run the blocks of a stage as a loop (for accelerators: XLA:CPU runs convolutions
             in a loop more than ten times slower).
-        dtype: dtype of the computation; parameters, statistics and logits are float32.
-        axis_name: the mapped axis over which the batch is split, if it is.
+        layers: what it is made of.
     """
 
     depth: int
@@ -101,8 +97,7 @@ class WideResNet(nn.Module):
     num_classes: int
     dropout: float = 0.0
     scan: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
+    layers: Layers = LAYERS
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -111,7 +106,7 @@ class WideResNet(nn.Module):
         With ``train`` batch-norm takes the statistics of the batch and updates its running ones,
         in the collection ``batch_stats``, and dropout draws from the stream ``dropout``.
         """
-        x = conv("stem", 16, 3, 1, self.dtype)(images)
+        x = self.layers.conv("stem", 16, 3)(images)
         for i in range(3):
             stage = Stage(
                 blocks=(self.depth - 4) // 6,
@@ -119,32 +114,9 @@ class WideResNet(nn.Module):
                 stride=1 if i == 0 else 2,
                 dropout=self.dropout,
                 scan=self.scan,
-                dtype=self.dtype,
-                axis_name=self.axis_name,
+                layers=self.layers,
                 name=f"stage_{i + 1}",
             )
             x = stage(x, train)
-        x = nn.relu(batch_norm("norm", train, self.dtype, self.axis_name)(x))
-        x = jnp.mean(x.astype(jnp.promote_types(jnp.float32, x.dtype)), axis=(1, 2))
-        return nn.Dense(self.num_classes, kernel_init=he_normal, name="classifier")(x)
-
-
-def conv(name: str, features: int, size: int, stride: int, dtype: Any) -> nn.Conv:
-    """Returns a convolution without bias that pads as PyTorch does: alike on all sides."""
-    return nn.Conv(
-        features,
-        (size, size),
-        stride,
-        padding=size // 2,
-        use_bias=False,
-        kernel_init=he_normal,
-        dtype=dtype,
-        name=name,
-    )
-
-
-def batch_norm(name: str, train: bool, dtype: Any, axis_name: str | None) -> nn.BatchNorm:
-    """Returns batch-norm with the paper's constants, over the global batch."""
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
-    )
+        x = nn.relu(self.layers.norm("norm", train)(x))
+        return self.layers.classifier(x, self.num_classes)

@@ -5,7 +5,6 @@ from softshare_jax.models.cells.genotypes import GENOTYPES, Genotype
 from softshare_jax.models.cells.network import CellNetwork, reductions
 from softshare_jax.models.cells.operations import kernels
 from softshare_jax.models.initializers import uniform_fan_in
-from softshare_jax.models.layers import Layers
 from softshare_jax.models.network import Network, Options, read
 
 _PATTERN = rf"({'|'.join(GENOTYPES)})(?:-(\d+)x([1-9]\d*))?"
@@ -38,7 +37,7 @@ def named(name: str) -> Network | None:
 
     def build(options: Options) -> CellNetwork:
         options.refuse_all_but(name, "auxiliary", "drop_path")
-        layers = Layers(uniform_fan_in, options.dtype, options.axis_name)
+        layers = options.layers(uniform_fan_in)
         return CellNetwork(genotype, cells, channels, options.num_classes, layers, bool(options.auxiliary))
 
     rule = sharing.rule(_groups(genotype, cells))
