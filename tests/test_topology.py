@@ -127,10 +127,12 @@ def test_reading_a_module():
     assert rows["reduce-scatter", "other"]["arrays"] == rows["all-gather", "weights"]["arrays"] == 1
 
 
-def test_the_means_of_a_norm_are_not_the_gradient_of_a_kernel_of_their_size():
-    reduced = [Sent("all-reduce", (2, 18), 144, "%a"), Sent("all-reduce", (9, 4), 144, "%b")]
-    rows = summarize(reduced, [(3, 3, 2, 2)])
-    assert sorted(row["role"] for row in rows) == ["batch-norm and metrics", "gradients"]
+def test_the_means_of_a_norm_are_not_the_gradients_of_as_many_numbers():
+    means = [Sent("all-reduce", (2, 18), 144, "%a"), Sent("all-reduce", (5,), 20, "%b")]
+    gradients = [Sent("all-reduce", (9, 4), 144, "%c"), Sent("all-reduce", (5,), 20, "%c")]
+    rows = {row["role"]: row for row in summarize(means + gradients, [(3, 3, 2, 2), (5,)])}
+    assert rows["gradients"]["operations"] == 1
+    assert rows["batch-norm and metrics"]["operations"] == 2
 
 
 def test_roofline_by_hand():

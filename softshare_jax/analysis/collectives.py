@@ -77,10 +77,15 @@ def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> lis
         ``kind``, ``role``, ``operations``, ``arrays``, ``numbers`` and ``bytes`` of each, the largest first.
         Operations are the collectives that take part; one that carries arrays of two roles counts for both.
     """
+    arrays = list(arrays)
     expected = collections.Counter(math.prod(shape) for shape in weights)
+    carried: collections.Counter[str] = collections.Counter()
+    for array in arrays:
+        carried[array.operation] += array.numbers
     groups: dict[tuple[str, str], list[Sent]] = collections.defaultdict(list)
-    # A kernel may have as many numbers as a norm has means.
-    for array in sorted(arrays, key=lambda array: _is_statistic(array.shape)):
+    # A norm's means are as many numbers as its scale, and may be as many as a kernel. Kernels cannot be
+    # mistaken, and other gradients go with them.
+    for array in sorted(arrays, key=lambda a: (_is_statistic(a.shape), -carried[a.operation])):
         role = "other"
         if array.kind == "all-gather":
             role = "weights" if expected[array.numbers] else "other"

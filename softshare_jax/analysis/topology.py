@@ -103,10 +103,10 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1]
+        text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1][:160].rstrip(". ")
         raise UserError(
             f"a chip of {topology} has not memory enough for {config.model} at batch size "
-            f"{config.batch_size} ({text[:160]}): take more chips or a smaller batch"
+            f"{config.batch_size} ({text}): take more chips or a smaller batch"
         ) from error
     seconds = time.monotonic() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
