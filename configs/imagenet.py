@@ -79,6 +79,12 @@ def get_config(variant: str = "swrn-50-2") -> ml_collections.ConfigDict:
     # each step, such as 0.9999; 0 for none.
     config.optimizer.average = 0.0
 
+    # In which gradients travel between devices: float32, or bfloat16 for half the traffic.
+    config.gradient_dtype = "float32"
+    # Split weights, the optimiser's state and the moving average over the devices, for less memory on
+    # each and a gather at every step; otherwise every device holds all. Checkpoints are the same.
+    config.shard_state = False
+
     # Durations are in steps or epochs. A longer one lets a finished run go on.
     config.duration = "100 epochs"
     # A line of progress and a record in metrics.jsonl.

@@ -11,9 +11,11 @@ import sys
 
 from softshare_jax import cli
 
-# Without these libtpu asks the cloud's metadata server what machine it is on, and complains at length.
+# Without these libtpu asks the cloud's metadata server what machine it is on, and complains at length; and
+# it locks chips, of which a compile has none.
 LIBTPU = {
     "JAX_PLATFORMS": "cpu",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",
     "TPU_WORKER_HOSTNAMES": "localhost",

@@ -1,5 +1,8 @@
 """What a compiled step sends, read from its module; and what a compile for absent TPUs refuses."""
 
+import dataclasses
+import runpy
+
 import jax
 import numpy as np
 import optax
@@ -10,9 +13,12 @@ from softshare_jax.analysis.collectives import Sent, sent, summarize
 from softshare_jax.analysis.parameters import count
 from softshare_jax.analysis.topology import abstract_arguments, as_table, compile_for, recipe
 from softshare_jax.errors import UserError
+from softshare_jax.training import config as config_lib
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.feed import make_feed
 from softshare_jax.training.steps import TrainState, make_train_step, trainable
+from tests import imagenet as fakes
 from tests import tiny
 
 
@@ -21,6 +27,13 @@ def traffic(compiled, experiment):
     weights = trainable(experiment.state_shapes().variables)
     rows = summarize(sent(compiled.as_text(), 4), [leaf.shape for leaf in jax.tree.leaves(weights)])
     return {(row["kind"], row["role"]): row["numbers"] for row in rows}
+
+
+def on_imagenet():
+    """The recipe of ImageNet for small images of three classes, and a network that compiles soon."""
+    config = small("swrn-50-2", 3, 8)
+    data = dataclasses.replace(config.data, train_examples=24, image_size=32, resize=36, threads=2)
+    return dataclasses.replace(config, model="wrn-10-1", data=data, duration="1 epoch")
 
 
 # Of six layers; without regulariser, which an unshared network cannot have.
@@ -36,6 +49,34 @@ def test_gradient_traffic_follows_the_templates(model):
     assert found == {}
     if model.startswith("scnn"):
         assert parameters.shared == 2 * 9 * 12**2 + 6 * 2
+
+
+def test_batches_that_come_split_are_not_sent():
+    experiment = Experiment(on_imagenet())
+    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
+    found = traffic(compiled, experiment)
+    assert found.pop(("all-reduce", "gradients")) == count(experiment.state_shapes().variables).total
+    # Two norms a block and the last one; the loss and two scores.
+    channels = (16 + 16) + (16 + 32) + (32 + 64) + 64
+    assert found.pop(("all-reduce", "batch-norm and metrics")) == 4 * channels + 3
+    assert found == {}
+
+
+@pytest.mark.parametrize("data", ["resident", "streamed"])
+def test_what_is_compiled_for_is_what_a_feed_has(data, tmp_path):
+    config = tiny.config()
+    if data == "streamed":
+        config = dataclasses.replace(on_imagenet(), data_dir=str(fakes.write_folder(tmp_path)))
+    experiment = Experiment(config)
+    feed = make_feed(experiment, 0, 1)
+    fed = feed.at(0)
+    feed.close()
+    _, _, *described, _ = abstract_arguments(experiment)
+
+    def lies(array):
+        return array.shape, array.dtype, array.sharding
+
+    assert jax.tree.map(lies, described) == jax.tree.map(lies, [fed.data, fed.order])
 
 
 def test_left_to_the_partitioner_every_layer_s_gradient_travels():
@@ -73,16 +114,25 @@ MODULE = """
 
 def test_reading_a_module():
     assert list(sent(MODULE, 4)) == [
-        Sent("all-reduce", (2, 16), 128),
-        Sent("all-reduce", (3, 5), 30),
-        Sent("all-reduce", (), 4),
-        Sent("reduce-scatter", (2, 2, 5), 80),
-        Sent("all-gather", (4, 7), 112),
+        Sent("all-reduce", (2, 16), 128, "%a"),
+        Sent("all-reduce", (3, 5), 30, "%b"),
+        Sent("all-reduce", (), 4, "%b"),
+        Sent("reduce-scatter", (2, 2, 5), 80, "%d"),
+        Sent("all-gather", (4, 7), 112, "%e"),
     ]
     rows = {(row["kind"], row["role"]): row for row in summarize(sent(MODULE, 4), [(15,), (4, 7)])}
     assert rows["all-reduce", "gradients"]["bytes"] == 30
-    assert rows["all-reduce", "batch-norm and metrics"]["numbers"] == 33
+    statistics = rows["all-reduce", "batch-norm and metrics"]
+    assert (statistics["operations"], statistics["arrays"], statistics["numbers"]) == (2, 2, 33)
     assert rows["reduce-scatter", "other"]["arrays"] == rows["all-gather", "weights"]["arrays"] == 1
+
+
+def test_the_means_of_a_norm_are_not_the_gradients_of_as_many_numbers():
+    means = [Sent("all-reduce", (2, 18), 144, "%a"), Sent("all-reduce", (5,), 20, "%b")]
+    gradients = [Sent("all-reduce", (9, 4), 144, "%c"), Sent("all-reduce", (5,), 20, "%c")]
+    rows = {row["role"]: row for row in summarize(means + gradients, [(3, 3, 2, 2), (5,)])}
+    assert rows["gradients"]["operations"] == 1
+    assert rows["batch-norm and metrics"]["operations"] == 2
 
 
 def test_roofline_by_hand():
@@ -106,16 +156,29 @@ def test_what_is_compiled_is_what_the_table_says():
         "batch_size": 8,
         "dtype": "bfloat16",
         "compile_seconds": 2.0,
-        "collectives": summarize([Sent("all-reduce", (1000,), 4000)], [(1000,)]),
+        "collectives": summarize([Sent("all-reduce", (1000,), 4000, "%a")], [(1000,)]),
         "roofline": {"compute": 1e-3, "memory": 4e-3, "links": 2e-3, "step": 4e-3},
     }
     table = as_table(compiled)
-    assert "1,000 numbers in 1 arrays: gradients" in table
+    assert "1,000 numbers in 1 arrays and 1 operations: gradients" in table
     assert "4.00 ms a step, 2,000 images/s" in table
 
 
 def small(name="swrn-16-1-1", classes=10, batch=16):
     return recipe(name, classes, batch, "bfloat16", "float32", False)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "classes"),
+    [("cifar10", "swrn-28-10-2", 10), ("cifar100", "wrn-28-10", 100), ("imagenet", "swrn-50-2", 1000)],
+)
+def test_the_recipe_is_that_of_the_shipped_config(file, name, classes):
+    values = runpy.run_path(str(tiny.REPO / "configs" / f"{file}.py"))["get_config"](name)
+    values.batch_size = 8192
+    shipped = config_lib.from_dict(values.to_dict())
+    # But for what lets each operation stand in the module once.
+    shipped = dataclasses.replace(shipped, scan_blocks="no", steps_per_dispatch=1)
+    assert recipe(name, classes, 8192, "float32", "float32", False) == shipped
 
 
 def test_topologies_that_are_none():

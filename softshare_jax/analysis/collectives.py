@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
-_INSTRUCTION = re.compile(rf"= (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?P<start>-start)?\((?!\))")
+_INSTRUCTION = re.compile(
+    rf"\s*(?:ROOT )?(?P<name>\S+) = (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?P<start>-start)?\((?!\))"
+)
 _ARRAY = re.compile(r"\b(?P<dtype>pred|[a-z]+\d+\w*)\[(?P<shape>[\d,]*)\]")
 _GROUPS = re.compile(r"replica_groups=(?:\{\{(?P<first>[\d,]*)\}|\[\d+,(?P<size>\d+)\])")
 
@@ -19,11 +21,13 @@ class Sent(NamedTuple):
         kind: one of ``KINDS``.
         shape: of the whole array, before it is scattered or after it is gathered.
         bytes: of the whole array.
+        operation: the name of the collective, which may work on several arrays.
     """
 
     kind: str
     shape: tuple[int, ...]
     bytes: int
+    operation: str
 
     @property
     def numbers(self) -> int:
@@ -41,7 +45,7 @@ def sent(module: str, devices: int) -> Iterator[Sent]:
         devices: that the module was compiled for.
     """
     for line in module.splitlines():
-        match = _INSTRUCTION.search(line)
+        match = _INSTRUCTION.match(line)
         if match is None:
             continue
         arrays = [
@@ -58,7 +62,7 @@ def sent(module: str, devices: int) -> Iterator[Sent]:
             members = int(groups["size"]) if groups["size"] else len(groups["first"].split(","))
         for dtype, shape in arrays:
             whole = (members, *shape) if match["kind"] == "reduce-scatter" else shape
-            yield Sent(match["kind"], whole, math.prod(whole) * _bits(dtype) // 8)
+            yield Sent(match["kind"], whole, math.prod(whole) * _bits(dtype) // 8, match["name"])
 
 
 def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:
@@ -70,11 +74,18 @@ def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> lis
             gradient, each weight once; vectors beyond those are batch-norm's means and the step's metrics.
 
     Returns:
-        ``kind``, ``role``, ``arrays``, ``numbers`` and ``bytes`` of each, the largest first.
+        ``kind``, ``role``, ``operations``, ``arrays``, ``numbers`` and ``bytes`` of each, the largest first.
+        Operations are the collectives that take part; one that carries arrays of two roles counts for both.
     """
+    arrays = list(arrays)
     expected = collections.Counter(math.prod(shape) for shape in weights)
-    sums: dict[tuple[str, str], list[int]] = {}
+    carried: collections.Counter[str] = collections.Counter()
     for array in arrays:
+        carried[array.operation] += array.numbers
+    groups: dict[tuple[str, str], list[Sent]] = collections.defaultdict(list)
+    # A norm's means are as many numbers as its scale, and may be as many as a kernel. Kernels cannot be
+    # mistaken, and other gradients go with them.
+    for array in sorted(arrays, key=lambda a: (_is_statistic(a.shape), -carried[a.operation])):
         role = "other"
         if array.kind == "all-gather":
             role = "weights" if expected[array.numbers] else "other"
@@ -83,12 +94,17 @@ def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> lis
             role = "gradients"
         elif _is_statistic(array.shape):
             role = "batch-norm and metrics"
-        total = sums.setdefault((array.kind, role), [0, 0, 0])
-        for i, value in enumerate((1, array.numbers, array.bytes)):
-            total[i] += value
+        groups[array.kind, role].append(array)
     rows = [
-        {"kind": kind, "role": role, "arrays": number, "numbers": numbers, "bytes": size}
-        for (kind, role), (number, numbers, size) in sums.items()
+        {
+            "kind": kind,
+            "role": role,
+            "operations": len({array.operation for array in group}),
+            "arrays": len(group),
+            "numbers": sum(array.numbers for array in group),
+            "bytes": sum(array.bytes for array in group),
+        }
+        for (kind, role), group in groups.items()
     ]
     return sorted(rows, key=lambda row: -row["bytes"])
 

@@ -2,11 +2,14 @@
 
 from softshare_jax.analysis.trained import load
 from softshare_jax.training import config as config_lib
+from softshare_jax.training.processes import together
 from softshare_jax.training.workdir import Workdir
 
 
 def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     """Prints the metrics of the newest checkpoint on the test set of every phase.
+
+    Of several processes all call this.
 
     Args:
         config: must be the run's own; ``None`` to take that.
@@ -15,8 +18,9 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     Raises:
         UserError: there is no run there, or another one.
     """
-    run = load(workdir, config=config)
-    run.experiment.task.prepare()
+    with together():
+        run = load(workdir, config=config)
+        run.experiment.task.prepare()
     plain = run.experiment.to_plain(run.variables)
     task = run.experiment.task
     for phase in range(task.phases):

@@ -13,17 +13,18 @@ import numpy as np
 from softshare_jax.analysis.chips import CHIPS, roofline
 from softshare_jax.analysis.collectives import sent, summarize
 from softshare_jax.errors import UserError
-from softshare_jax.models import zoo
+from softshare_jax.models import imagenet, zoo
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.mesh import replicated
+from softshare_jax.training.mesh import replicated, split
 from softshare_jax.training.steps import trainable
+from softshare_jax.training.tasks import StreamedTask
 
 
 def recipe(
     name: str, num_classes: int, batch_size: int, dtype: str, gradient_dtype: str, shard_state: bool
 ) -> config_lib.Config:
-    """Returns the config that the paper trains a network with; fields are explained in configs/.
+    """Returns the config of configs/ that a network is trained with; fields are explained there.
 
     Blocks are compiled one by one and a dispatch takes one step, so that every operation of a step stands
     in the module once.
@@ -33,8 +34,16 @@ def recipe(
     """
     network = zoo.named(name)
     data: config_lib.Data
+    optimizer = config_lib.Optimizer("sgd", 0.1, "steps", (0.3, 0.6, 0.8), 0.2, 5e-4, 0.0)
+    epochs = 200
     if not network.classifies:
         data = config_lib.ShortestPaths("shortest_paths", 32, 0.1, (21,), "1 step", batch_size, 1)
+    elif network.input_shape == imagenet.INPUT:
+        data = config_lib.ImageNet("imagenet2012", num_classes, 1281167, 224, 256, 0.08, 0.0, 0)
+        optimizer = config_lib.Optimizer(
+            "sgd", 0.1 / 256 * batch_size, "steps", (0.3, 0.6, 0.9), 0.1, 1e-4, 0.0
+        )
+        epochs = 100
     elif num_classes in (10, 100):
         data = config_lib.Cifar(f"cifar{num_classes}", 50000, 0, 0, 0.0)
     else:
@@ -46,17 +55,9 @@ def recipe(
             "dtype": dtype,
             "sharing": {"coefficients": "orthogonal", "recurrence": 0.0},
             "data": dataclasses.asdict(data),
-            "optimizer": {
-                "name": "sgd",
-                "learning_rate": 0.1,
-                "schedule": "steps",
-                "milestones": (0.3, 0.6, 0.8),
-                "milestone_factor": 0.2,
-                "weight_decay": 5e-4,
-                "average": 0.0,
-            },
+            "optimizer": dataclasses.asdict(optimizer),
             "batch_size": batch_size,
-            "duration": "200 epochs",
+            "duration": f"{epochs} epochs",
             "log_every": "100 steps",
             "evaluate_every": "1 epoch",
             "checkpoint_every": "1 epoch",
@@ -102,10 +103,10 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1]
+        text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1][:160].rstrip(". ")
         raise UserError(
             f"a chip of {topology} has not memory enough for {config.model} at batch size "
-            f"{config.batch_size} ({text[:160]}): take more chips or a smaller batch"
+            f"{config.batch_size} ({text}): take more chips or a smaller batch"
         ) from error
     seconds = time.monotonic() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
@@ -134,21 +135,24 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
 
 
 def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
-    """Returns shapes, dtypes and shardings of what ``train_steps`` takes."""
-    number, task = experiment.config.data.train_examples, experiment.task
-    pixels = task.input_shape[:-1]
+    """Returns shapes, dtypes and shardings of what ``train_steps`` takes, as a feed has it."""
+    config, task, mesh = experiment.config, experiment.task, experiment.mesh
+    # Batches of the host come split; a data set lies whole on every device, beside the epoch's order.
+    streamed = isinstance(task, StreamedTask)
+    number = config.batch_size if streamed else config.data.train_examples
 
-    def everywhere(shape, dtype) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=replicated(experiment.mesh))
+    def abstract(shape, dtype, sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
+    examples = split(mesh) if streamed else replicated(mesh)
+    answers = ((), np.int32) if task.classes else (task.input_shape[:-1], np.uint8)
     data = {
-        "images": everywhere((number, *task.input_shape), np.uint8),
-        "labels": everywhere((number, *pixels), np.uint8)
-        if task.classes is None
-        else everywhere((number,), np.int32),
+        "images": abstract((number, *task.input_shape), np.uint8, examples),
+        "labels": abstract((number, *answers[0]), answers[1], examples),
     }
-    metrics = jax.tree.map(lambda x: everywhere(x.shape, x.dtype), task.metrics.empty())
-    return experiment.state_shapes(), metrics, data, everywhere((number,), jnp.int32), 1
+    order = None if streamed else abstract((number,), jnp.int32, replicated(mesh))
+    metrics = jax.tree.map(lambda x: abstract(x.shape, x.dtype, replicated(mesh)), task.metrics.empty())
+    return experiment.state_shapes(), metrics, data, order, 1
 
 
 def as_table(compiled: dict[str, Any]) -> str:
@@ -167,7 +171,7 @@ def as_table(compiled: dict[str, Any]) -> str:
     for row in compiled["collectives"]:
         lines.append(
             f"  {row['kind']:18}  {row['bytes'] / 1e6:>10.3f} MB   {row['numbers']:>12,} numbers "
-            f"in {row['arrays']} arrays: {row['role']}"
+            f"in {row['arrays']} arrays and {row['operations']} operations: {row['role']}"
         )
     lines.append(
         f"  roofline            {limits['step'] * 1e3:>10.2f} ms a step, {rate:,.0f} images/s   "

@@ -103,18 +103,12 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in steps:
-            damage = ""
-            try:
-                state = self._read(step, shapes(step))
-            except Exception as error:  # what damage raises is not documented
-                damage = _first_line(error)
-            # What one process cannot read none of them goes on from.
-            if not any_process(bool(damage)):
+            state, damage = self._attempt(self._read, step, shapes(step))
+            if not damage:
                 return state
             if is_first():
                 moved = _move_aside(self._root / str(step), set_aside)
-                reason = damage or "another process cannot read it"
-                print(f"checkpoint {step} is damaged ({reason}); moved it to {moved}", flush=True)
+                print(f"checkpoint {step} is damaged ({damage}); moved it to {moved}", flush=True)
             any_process(False)  # nobody looks for the next one before it is moved
             # Or the manager would take the step for saved and skip it, in silence, next time.
             self._manager.reload()
@@ -145,11 +139,23 @@ class Checkpoints:
         if step is not None and step not in steps:
             raise UserError(f"{self._root} holds no step {step}; it holds {', '.join(map(str, steps))}")
         for candidate in steps if step is None else [step]:
-            try:
-                return candidate, self._read_item(candidate, "variables", shapes(candidate).variables)
-            except Exception as error:  # what damage raises is not documented
-                print(f"checkpoint {candidate} is damaged ({_first_line(error)}); passed over", flush=True)
+            wanted = shapes(candidate).variables
+            variables, damage = self._attempt(self._read_item, candidate, "variables", wanted)
+            if not damage:
+                return candidate, variables
+            print(f"checkpoint {candidate} is damaged ({damage}); passed over", flush=True)
         raise RunError(f"no checkpoint of {self._root} can be read")
+
+    def _attempt(self, read: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+        """Returns what is read, and nothing; or ``None`` and what is wrong, in all processes of a job."""
+        try:
+            found, damage = read(*arguments), ""
+        except Exception as error:  # what damage raises is not documented
+            found, damage = None, _first_line(error)
+        # What one process cannot read none of them goes on from.
+        if any_process(bool(damage)):
+            return None, damage or "another process cannot read it"
+        return found, ""
 
     def _read(self, step: int, shapes: TrainState) -> TrainState:
         variables = self._read_item(step, "variables", shapes.variables)

@@ -230,12 +230,18 @@ class Experiment:
         return self._scores(measured for measured, _ in batches)
 
     def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
-        """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase."""
+        """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase.
+
+        In one process: of several, each has the logits of its own examples alone.
+        """
         measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
         return self._scores(measured), np.concatenate(logits)[: self.task.size("test", phase)]
 
     def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
-        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``."""
+        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``.
+
+        In one process, as ``test``.
+        """
         batches = itertools.islice(
             self._evaluated(plain, phase, "test"), -(-number // self.config.batch_size)
         )

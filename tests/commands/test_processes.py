@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 
+from softshare_jax.analysis.trained import load
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.records import read_metrics
@@ -75,6 +76,20 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     assert (err, said, other_err) == ("", [], "")
     stopped = int(re.findall(r"stopped at step (\d+) of 100000", out)[0])
     assert [record["step"] for record in read_metrics(workdir.metrics_file)] == list(range(1, stopped + 1))
+
+    # Evaluated by both, and by one; and a mistake is a line of each.
+    processes = start_two(workdir.root, "--mode=evaluate")
+    wrong = start_two(workdir.root, "--mode=evaluate", "--config.seed=1")
+    (out, err), (_, other_err) = end(processes)
+    assert ([process.returncode for process in processes], err, other_err) == ([0, 0], "", "")
+    alone = load(workdir)
+    plain = alone.experiment.to_plain(alone.variables)
+    scores = [alone.experiment.evaluate(plain, phase) for phase in (0, 1)]
+    found = re.findall(rf"step {stopped} .*eval/loss ([\d.]+)  eval/f1 ([\d.]+)", out)
+    np.testing.assert_allclose(np.array(found, float), [[s["loss"], s["f1"]] for s in scores], atol=1e-4)
+    for process, (_, err) in zip(wrong, end(wrong), strict=True):
+        (line,) = err.splitlines()
+        assert (process.returncode, "another config: seed" in line) == (2, True)
 
     # Two processes of two devices, one of four and one of one: the same losses.
     config = workdir.read_config()
