@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from softshare_jax.errors import RunError, UserError
+from softshare_jax.training.exchange import Exchange
+
+_answers = Exchange("any_process")
 
 
 def join(
@@ -53,7 +54,7 @@ def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process. All of them must ask, and all get the same answer."""
     if jax.process_count() == 1:
         return flag
-    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+    return str(True) in _answers(str(flag))
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """Where the processes of a job wait for each other while they save, and learn that one of them failed."""
 
 import jax
-from jax._src import distributed  # jax has no public way to a barrier that threads may use
 
 from softshare_jax.errors import RunError
+from softshare_jax.training.exchange import Exchange
 
 # What all processes come to in the end, those whose save failed too.
 LAST = "set_value"
@@ -24,7 +24,7 @@ class SaveBarrier:
         Args:
             name: of its own in the job, and the same in all processes.
         """
-        self._name, self._number, self._parted = name, 0, False
+        self._exchange, self._parted = Exchange(name), False
 
     def __call__(self, *, key: str, timeout_ms: int) -> None:
         """Waits until all processes are here.
@@ -43,15 +43,3 @@ class SaveBarrier:
             self._parted = len(set(self._exchange(key, timeout_ms))) > 1
         if self._parted and LAST not in key:
             raise RunError("another process of the job could not save and says why")
-
-    def _exchange(self, key: str, timeout_ms: int) -> list[str]:
-        """Returns what all processes wait for."""
-        client = distributed.global_state.client
-        assert client is not None, "a process that is one of several has joined them"
-        folder = f"{self._name}/{self._number}/"
-        client.key_value_set(f"{folder}{jax.process_index()}", key)
-        client.wait_at_barrier(folder, timeout_ms)
-        # Whoever is here has read what was said at the one before.
-        client.key_value_delete(f"{self._name}/{self._number - 1}/{jax.process_index()}")
-        self._number += 1
-        return [value for _, value in client.key_value_dir_get(folder)]
