@@ -7,9 +7,9 @@ from jax._src import distributed  # jax has no public way to its key-value store
 class Exchange:
     """A point that all processes of a job come to again and again, and say something to each other.
 
-    It goes through jax's coordination service. A collective would be one more program on the devices, which on
-    CPUs may run beside one that was dispatched before and mistake its messages for its own; and threads must
-    not use those.
+    It goes through jax's coordination service. A collective would be one more program on the devices, which
+    on CPUs may run beside one that was dispatched before and mistake its messages for its own; and threads
+    must not use those.
     """
 
     def __init__(self, name: str):

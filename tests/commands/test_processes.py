@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import threading
 import time
 
 import jax
@@ -53,13 +54,15 @@ def end(processes, seconds=120):
     return [process.communicate(timeout=seconds) for process in processes]
 
 
-def wait_for(process, step):
+def wait_for(process, step, seconds=120):
     """Reads what a process prints until it has taken so many steps; what it printed."""
-    out = ""
+    out, too_long = "", threading.Timer(seconds, process.kill)
+    too_long.start()
     while not out.rpartition("\n")[2].startswith(f"step {step}/"):
         line = process.stdout.readline()
         assert line, process.stderr.read()
         out = out + "\n" + line.rstrip()
+    too_long.cancel()
     return out
 
 
