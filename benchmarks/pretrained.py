@@ -95,7 +95,9 @@ def error(run: Workdir, when: str) -> float:
     first = run.root / "before.json"
     if not first.exists():
         at_start = load(run, step=0)
-        scores = at_start.experiment.evaluate(at_start.experiment.to_plain(at_start.variables), 0, "test")
+        scores = at_start.experiment.evaluator.evaluate(
+            at_start.experiment.to_plain(at_start.variables), 0, "test"
+        )
         run.write(first, str(1 - scores["accuracy"]))
     return float(first.read_text())
 

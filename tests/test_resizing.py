@@ -31,7 +31,7 @@ def weights(workdir):
 
 def logits(workdir):
     run = load(workdir)
-    return run.experiment.test(run.experiment.to_plain(run.variables), 1)[1]
+    return run.experiment.evaluator.test(run.experiment.to_plain(run.variables), 1)[1]
 
 
 def test_the_command_makes_a_run_that_main_evaluates_and_trains_on(unshared, output):

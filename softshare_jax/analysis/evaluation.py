@@ -24,6 +24,6 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     plain = run.experiment.to_plain(run.variables)
     task = run.experiment.task
     for phase in range(task.phases):
-        scores = run.experiment.evaluate(plain, phase, "test")
+        scores = run.experiment.evaluator.evaluate(plain, phase, "test")
         values = "  ".join(f"eval/{name} {value:.4f}" for name, value in scores.items())
         print(f"step {run.step}  {task.phase_name(phase)}  {values}", flush=True)

@@ -67,7 +67,7 @@ def fold_run(
         folded, threshold = sharing.fold_within(
             plan,
             before.variables,
-            lambda plain: experiment.evaluate(renew(plain) if renew else plain, phase)[score],
+            lambda plain: experiment.evaluator.evaluate(renew(plain) if renew else plain, phase)[score],
             max_drop / 100,
             measure,
         )

@@ -41,7 +41,7 @@ def draw_predictions(run: Run) -> Predictions:
     phase = experiment.task.phases - 1
     try:
         data = experiment.task.first("test", phase, predicted)
-        logits = experiment.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
+        logits = experiment.evaluator.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
         return show(experiment.task, data["images"], data["labels"], logits)
     except UserError as error:
         return Predictions(missing=(f"No test examples: {error}.",))

@@ -1,13 +1,11 @@
 """A config made into functions: network, plan, initial state, steps and evaluation."""
 
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding
@@ -18,18 +16,17 @@ from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
+from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import (
     AVERAGE,
     TrainState,
     batch_of,
-    make_eval_step,
     make_train_step,
     trainable,
 )
-from softshare_jax.training.streaming import streamed_batches
-from softshare_jax.training.tasks import ResidentTask, Split, StreamedTask, Task, make_task
+from softshare_jax.training.tasks import ResidentTask, StreamedTask, Task, make_task
 
 
 class Experiment:
@@ -218,70 +215,10 @@ class Experiment:
             return 1
         return self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
 
-    def evaluate(self, plain: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
-        """Returns the metrics of a plain network over every example of a phase.
-
-        Args:
-            plain: variables as ``sharing.to_dense`` returns them.
-            phase: whose examples.
-            split: ``None`` for the one that is measured during training.
-        """
-        batches = self._evaluated(plain, phase, split or self.task.evaluated)
-        return self._scores(measured for measured, _ in batches)
-
-    def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
-        """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase.
-
-        In one process: of several, each has the logits of its own examples alone.
-        """
-        measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
-        return self._scores(measured), np.concatenate(logits)[: self.task.size("test", phase)]
-
-    def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
-        """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``.
-
-        In one process, as ``test``.
-        """
-        batches = itertools.islice(
-            self._evaluated(plain, phase, "test"), -(-number // self.config.batch_size)
-        )
-        return np.concatenate([logits for _, logits in batches])[:number]
-
-    def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
-        """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
-        if isinstance(self.task, StreamedTask):
-            sharding, size = mesh_lib.split(self.mesh), self.config.batch_size
-            for batch, mask in streamed_batches(self.task, split, sharding, size):
-                yield self._evaluate_given(plain, batch, mask)
-            return
-        assert isinstance(self.task, ResidentTask)
-        data = mesh_lib.place(self.mesh, self.task.load(split, phase))
-        for start in range(0, len(data["images"]), self.config.batch_size):
-            yield self._evaluate_batch(plain, data, start)
-
-    def _scores(self, measured: Iterable[Any]) -> dict[str, float]:
-        """Returns the metrics of all batches together."""
-        metrics = self.no_metrics()
-        for one in measured:
-            metrics = metrics.merge(one)
-        return {name: float(value) for name, value in metrics.compute().items()}
-
     @functools.cached_property
-    def _evaluate_given(self):
-        return jax.jit(make_eval_step(self.network, self.task))
-
-    @functools.cached_property
-    def _evaluate_batch(self):
-        step = make_eval_step(self.network, self.task)
-        everywhere, batch_sharding = mesh_lib.replicated(self.mesh), mesh_lib.split(self.mesh)
-
-        def evaluate_batch(plain, data, start):
-            index = start + jnp.arange(self.config.batch_size)
-            number = len(data["images"])
-            batch = {name: array[jnp.minimum(index, number - 1)] for name, array in data.items()}
-            return step(plain, jax.lax.with_sharding_constraint(batch, batch_sharding), index < number)
-
-        return jax.jit(evaluate_batch, out_shardings=(everywhere, batch_sharding))
+    def evaluator(self) -> Evaluator:
+        """What measures plain networks on the data of the task."""
+        return Evaluator(self.network, self.task, self.mesh, self.config.batch_size)
 
     @functools.cached_property
     def to_plain(self):

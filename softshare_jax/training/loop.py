@@ -164,14 +164,14 @@ class _Run:
         """Evaluates on the current phase, and on the last one, the target of the curriculum."""
         experiment = self.experiment
         plain = experiment.to_plain(averaged(state.variables))
-        now = experiment.evaluate(plain, phase)
+        now = experiment.evaluator.evaluate(plain, phase)
         last = experiment.task.phases - 1
         score = experiment.task.score
-        target = now[score] if phase == last else experiment.evaluate(plain, last)[score]
+        target = now[score] if phase == last else experiment.evaluator.evaluate(plain, last)[score]
         scores = {f"eval/{name}": value for name, value in now.items()} | {f"target/{score}": target}
         if step == self.total and experiment.task.evaluated != "test":
             # What was held out has chosen the run; this has had no say in it.
-            tested = experiment.evaluate(plain, last, "test")
+            tested = experiment.evaluator.evaluate(plain, last, "test")
             scores |= {f"test/{name}": value for name, value in tested.items()}
         return scores
 

@@ -60,7 +60,7 @@ class Exported(NamedTuple):
     def logits(self) -> np.ndarray:
         """What the run's evaluation makes of them, ``[20, 8, 8]``."""
         variables = self.run.experiment.to_plain(self.run.variables)
-        return self.run.experiment.test(variables, 1)[1]
+        return self.run.experiment.evaluator.test(variables, 1)[1]
 
 
 @pytest.fixture(scope="module", params=["soft-shared", "folded", "plain"])

@@ -87,7 +87,7 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     assert ([process.returncode for process in processes], err, other_err) == ([0, 0], "", "")
     alone = load(workdir)
     plain = alone.experiment.to_plain(alone.variables)
-    scores = [alone.experiment.evaluate(plain, phase) for phase in (0, 1)]
+    scores = [alone.experiment.evaluator.evaluate(plain, phase) for phase in (0, 1)]
     found = re.findall(rf"step {stopped} .*eval/loss ([\d.]+)  eval/f1 ([\d.]+)", out)
     np.testing.assert_allclose(np.array(found, float), [[s["loss"], s["f1"]] for s in scores], atol=1e-4)
     for process, (_, err) in zip(wrong, end(wrong), strict=True):

@@ -171,9 +171,9 @@ def test_evaluation_counts_every_example_once(experiment):
     loss = np.mean(np.logaddexp(0, logits) - labels * logits)
     predicted, true = logits > 0, labels > 0
     f1 = 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
-    scores = experiment.evaluate(plain, 1)
+    scores = experiment.evaluator.evaluate(plain, 1)
     assert scores == pytest.approx({"loss": loss, "f1": f1}, rel=1e-4)
-    np.testing.assert_allclose(experiment.predict(plain, 1, 20), logits, atol=1e-4)
+    np.testing.assert_allclose(experiment.evaluator.predict(plain, 1, 20), logits, atol=1e-4)
 
 
 def test_f1_of_nothing_to_find():
