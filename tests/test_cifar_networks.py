@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from softshare_jax import sharing
-from softshare_jax.analysis.description import describe
+from softshare_jax.analysis.description import describe, parameters
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.densenet import PartedConv
@@ -43,17 +43,13 @@ def shapes_of(name):
     return network.rule(shapes["params"]), shapes["params"]
 
 
-def size(tree):
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
 @pytest.mark.parametrize(("name", "millions", "tolerance"), [(n, *row) for n, row in PUBLISHED.items()])
 def test_parameters_are_as_many_as_published(name, millions, tolerance):
-    assert size(shapes_of(name)[1]) == pytest.approx(1e6 * millions, rel=tolerance)
+    assert parameters(name).total == pytest.approx(1e6 * millions, rel=tolerance)
 
 
 def test_darts_has_exactly_the_parameters_that_its_own_code_counts():
-    assert size(shapes_of("darts")[1]) == 3_349_342
+    assert parameters("darts").total == 3_349_342
 
 
 def test_sdarts_by_hand():

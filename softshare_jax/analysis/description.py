@@ -1,13 +1,38 @@
 """What a named network is: parameters, groups and FLOPs."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
-from softshare_jax.analysis.parameters import count
+from softshare_jax import sharing
+from softshare_jax.analysis.parameters import Parameters, count
 from softshare_jax.models import zoo
-from softshare_jax.sharing import SoftShare
+
+
+class _Traced(NamedTuple):
+    """A named network, of which nothing but shapes is known."""
+
+    network: nn.Module
+    plan: sharing.Plan
+    image: jax.ShapeDtypeStruct
+    plain: dict[str, Any]
+    variables: dict[str, Any]
+
+
+def parameters(name: str, num_classes: int = 10) -> Parameters:
+    """Counts the parameters of a network of the zoo; nothing is computed, only traced.
+
+    Args:
+        name: such as ``swrn-28-10-2``.
+        num_classes: of a classifier.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    return count(_trace(name, num_classes).variables)
 
 
 def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
@@ -26,29 +51,36 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
     Raises:
         UserError: there is no such network.
     """
-    network = zoo.named(name)
-    plain = network.build(zoo.Options(num_classes=num_classes))
-    image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    shapes = jax.eval_shape(plain.init, key, image)
-    plan = network.rule(shapes["params"])
-    model = SoftShare(plain, plan)
-    variables = jax.eval_shape(model.init, key, image)
-    parameters = count(variables)
-    costs = jax.jit(model.apply).lower(variables, image).cost_analysis() or {}
+    traced = _trace(name, num_classes)
+    model = sharing.SoftShare(traced.network, traced.plan)
+    counted = count(traced.variables)
+    costs = jax.jit(model.apply).lower(traced.variables, traced.image).cost_analysis() or {}
     return {
         "name": name,
-        "parameters": parameters.total,
-        "shared_parameters": parameters.shared,
-        "private_parameters": parameters.private,
-        "unshared_parameters": count(shapes).total,
+        "parameters": counted.total,
+        "shared_parameters": counted.shared,
+        "private_parameters": counted.private,
+        "unshared_parameters": count(traced.plain).total,
         "flops_per_example": int(costs["flops"]),
-        "input_shape": list(network.input_shape),
+        "input_shape": list(traced.image.shape[1:]),
         "groups": [
             {"name": g.name, "layers": g.layers, "templates": g.templates, "shape": list(g.shape)}
-            for g in plan.groups
+            for g in traced.plan.groups
         ],
     }
+
+
+# A table names one network several times, and some take seconds.
+@functools.cache
+def _trace(name: str, num_classes: int) -> _Traced:
+    named = zoo.named(name)
+    network = named.build(zoo.Options(num_classes=num_classes))
+    image = jax.ShapeDtypeStruct((1, *named.input_shape), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    plain = jax.eval_shape(network.init, key, image)
+    plan = named.rule(plain["params"])
+    shared = jax.eval_shape(functools.partial(sharing.initialize, plan), plain["params"], key)
+    return _Traced(network, plan, image, plain, {**plain, **shared})
 
 
 def as_table(description: dict[str, Any]) -> str:

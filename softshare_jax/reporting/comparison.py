@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from softshare_jax.reporting import comparison_plot, cost, scores
@@ -15,7 +15,13 @@ from softshare_jax.training import config as config_lib
 NO_SETTING = {"seed", "model", "data.name", *config_lib.CHANGEABLE} - {"duration"}
 # Settings that stand in the table in any case, unless they are zero: what comes before their value.
 # The others stand there where they tell lines apart.
-ALWAYS = {"duration": "", "dropout": "dropout ", "data.cutout": "cutout ", "folded": "folded "}
+ALWAYS = {
+    "duration": "",
+    "dropout": "dropout ",
+    "data.cutout": "cutout ",
+    "folded": "folded ",
+    "converted": "converted ",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +32,15 @@ class Result:
         run: its name.
         model, data: the names of its network and data set.
         settings: the other fields of its config that matter, such as ``'data.cutout'``; and ``'folded'``
-            for a folded run.
+            or ``'converted'`` for a run that was made of another one.
         shared: whether its network shares layers.
         seed: of its random numbers.
         parameters: their number.
         error: on test images, in percent.
-        seconds: spent on it, ``None`` where that is not known.
+        top_5: how often the class is not among the five likeliest, in percent; ``None`` where that was
+            not measured.
+        epochs: after so many the errors were measured.
+        seconds: spent until then, ``None`` where that is not known.
         devices: on which.
         fault: a sentence that says why it cannot be compared.
     """
@@ -44,6 +53,8 @@ class Result:
     seed: int
     parameters: int
     error: float = float("nan")
+    top_5: float | None = None
+    epochs: float = float("nan")
     seconds: float | None = None
     devices: str = ""
     fault: str = ""
@@ -99,19 +110,29 @@ class Comparison:
     left_out: tuple[str, ...]
 
 
+def settings(config: config_lib.Config) -> dict[str, Any]:
+    """Returns the fields of a config that make another network of a run, but for its model and data set."""
+    return {field: value for field, value in config.flatten().items() if field not in NO_SETTING}
+
+
 def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
     """Returns what a run adds to the comparison; ``None`` where it is not known as a classifier."""
     experiment = run.experiment
     if experiment is None or table is None or experiment.task.score != scores.ACCURACY:
         return None
     config = experiment.config
-    settings = {field: value for field, value in config.flatten().items() if field not in NO_SETTING}
+    its_settings = settings(config)
     if run.certificate is not None:
         fold = run.certificate
-        settings["folded"] = f"at {fold['threshold']:.4g} by {fold['measure']}, step {fold['step']:,}"
+        its_settings["folded"] = f"at {fold['threshold']:.4g} by {fold['measure']}, step {fold['step']:,}"
         if batches := fold.get("batch_norm_batches"):
-            settings["folded"] += f", batch-norm anew over {batches} batches"
+            its_settings["folded"] += f", batch-norm anew over {batches} batches"
+    if run.conversion is not None:
+        its_settings["converted"] = (
+            f"from {run.conversion['model']['before']}, step {run.conversion['step']:,}"
+        )
     measured = scores.newest([one for one in scores.accuracies(run) if one.split == "test"])
+    top_5 = [one for one in scores.accuracies(run, scores.TOP_5) if one.split == "test"]
     fault = ""
     if measured is None:
         fault = f"{name} has no error on test images."
@@ -121,12 +142,14 @@ def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
         run=name,
         model=config.model,
         data=config.data.name,
-        settings=settings,
+        settings=its_settings,
         shared=bool(experiment.plan.groups),
         seed=config.seed,
         parameters=table.parameters.total,
         error=float("nan") if measured is None else measured.error,
-        seconds=cost.seconds(run),
+        top_5=next((one.error for one in top_5 if measured and one.step == measured.step), None),
+        epochs=float("nan") if measured is None else measured.step / experiment.steps_per_epoch,
+        seconds=cost.seconds(run, None if measured is None else measured.step),
         devices=cost.devices(run),
         fault=fault,
     )
@@ -136,33 +159,39 @@ def compare(results: Sequence[Result]) -> Comparison | None:
     """Compares two classifiers or more; ``None`` where there are fewer."""
     if len(results) < 2:
         return None
-    groups: dict[tuple, dict[int, Result]] = {}
-    left_out = [one.fault for one in results if one.fault]
-    for one in results:
-        if not one.fault:
-            same = groups.setdefault((one.model, one.data, repr(one.settings)), {})
-            if one.seed in same:
-                left_out.append(f"{one.run} repeats {same[one.seed].run}: the seed is the same.")
-            else:
-                same[one.seed] = one
-    grouped = [list(group.values()) for group in groups.values()]
+    grouped, repeats = by_seed([one for one in results if not one.fault])
     fields = dict.fromkeys(field for one in results for field in one.settings)
     differing = {f for f in fields if len({repr(group[0].settings.get(f)) for group in grouped}) > 1}
-    rows = tuple(_row(group, differing) for group in grouped)
+    rows = tuple(summarize(group, _shown(group[0], differing)) for group in grouped)
     points = [_point(group) for group in grouped]
     picture = comparison_plot.draw_comparison(points) if points else None
-    return Comparison(rows, picture, tuple(left_out))
+    return Comparison(rows, picture, (*(one.fault for one in results if one.fault), *repeats))
 
 
-def _row(group: Sequence[Result], differing: set[str]) -> Row:
+def by_seed(results: Sequence[Result]) -> tuple[list[list[Result]], list[str]]:
+    """Returns together what differs in its seed alone, and a sentence for each run that repeats another."""
+    groups: dict[tuple, dict[int, Result]] = {}
+    repeats = []
+    for one in results:
+        same = groups.setdefault((one.model, one.data, one.epochs, repr(one.settings)), {})
+        if one.seed in same:
+            repeats.append(f"{one.run} repeats {same[one.seed].run}: the seed is the same.")
+        else:
+            same[one.seed] = one
+    return [list(group.values()) for group in groups.values()], repeats
+
+
+def _shown(one: Result, differing: set[str]) -> list[str]:
+    """Returns the settings that stand in the table, those first that stand there in any case."""
+    others = [field for field in one.settings if field not in ALWAYS and field in differing]
+    return [*(field for field in ALWAYS if one.settings.get(field)), *others]
+
+
+def summarize(group: Sequence[Result], fields: Iterable[str]) -> Row:
+    """Returns runs that differ in their seed alone as texts; fields are the settings to name."""
     first = group[0]
-    settings = [
-        f"{ALWAYS.get(field, field + ' ')}{first.settings[field]}"
-        for field in [*ALWAYS, *(field for field in first.settings if field not in ALWAYS)]
-        if (first.settings.get(field) if field in ALWAYS else field in differing)
-    ]
+    settings = [f"{ALWAYS.get(field, field + ' ')}{first.settings[field]}" for field in fields]
     parameters = sorted({one.parameters for one in group})
-    mean, deviation = _spread(group)
     times = [one.seconds for one in group if one.seconds is not None]
     return Row(
         first.model,
@@ -170,21 +199,25 @@ def _row(group: Sequence[Result], differing: set[str]) -> Row:
         ", ".join(settings),
         f"{parameters[0]:,}" if len(parameters) == 1 else f"{parameters[0]:,} to {parameters[-1]:,}",
         str(len(group)),
-        f"{mean:.2f}%" if deviation is None else f"{mean:.2f} ± {deviation:.2f}%",
+        percent([one.error for one in group]),
         cost.duration(statistics.mean(times)) if times else "–",
         "; ".join(dict.fromkeys(one.devices for one in group if one.devices)) or "–",
     )
 
 
-def _spread(group: Sequence[Result]) -> tuple[float, float | None]:
-    """Returns mean and sample standard deviation of the errors; of one run there is none."""
-    found = [one.error for one in group]
-    return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else None
+def percent(errors: Sequence[float]) -> str:
+    """Returns the mean of errors and their sample standard deviation, of one there is none."""
+    mean, deviation = _spread(errors)
+    return f"{mean:.2f}%" if deviation is None else f"{mean:.2f} ± {deviation:.2f}%"
+
+
+def _spread(errors: Sequence[float]) -> tuple[float, float | None]:
+    return statistics.mean(errors), statistics.stdev(errors) if len(errors) > 1 else None
 
 
 def _point(group: Sequence[Result]) -> comparison_plot.Point:
     first = group[0]
-    mean, deviation = _spread(group)
+    mean, deviation = _spread([one.error for one in group])
     folded = ", folded" if first.kind == "folded" else ""
     return comparison_plot.Point(
         label=f"{first.model}{folded}",

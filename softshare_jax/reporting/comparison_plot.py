@@ -114,11 +114,11 @@ def _draw_panel(axes: Axes, panel: tuple[str, bool], points: Sequence[Point], th
     theirs = published.errors(data, cutout)
     # Errors may be far apart, and near to zero or not.
     axes.set(xscale="log", yscale="log")
-    names = [_Name(f"{row.label}  {error:.2f}", row.millions, error, False) for row, error in theirs]
+    names = [_Name(f"{p.label}  {p.error:.2f}", p.millions, p.error, False) for p in theirs]
     if theirs:
         axes.plot(
-            [row.millions for row, _ in theirs],
-            [error for _, error in theirs],
+            [point.millions for point in theirs],
+            [point.error for point in theirs],
             linestyle="none",
             marker="o",
             markersize=6,
@@ -145,7 +145,7 @@ def _draw_panel(axes: Axes, panel: tuple[str, bool], points: Sequence[Point], th
             )
         names += [_Name(f"{p.label}  {p.error:.2f}", p.millions, p.height, True) for p in ours]
     ends = [end for p in points for end in (p.height - p.below, p.height + p.deviation)]
-    _scale(axes, [name.x for name in names], [*(error for _, error in theirs), *ends])
+    _scale(axes, [name.x for name in names], [*(point.error for point in theirs), *ends])
     _write_names(axes, names, theme)
     title = f"{TITLES[data]}{', with cutout' if cutout else ''}: test error in %"
     axes.set_title(title, color=theme.ink, fontsize=11, loc="left", pad=8)

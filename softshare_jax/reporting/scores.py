@@ -5,6 +5,8 @@ from typing import NamedTuple
 from softshare_jax.reporting.collect import Run
 
 ACCURACY = "accuracy"
+# The share of examples whose class is among the five likeliest.
+TOP_5 = "top_5"
 # What the splits are called on the page.
 SPLITS = {"test": "test", "validation": "held out", "": "evaluation"}
 
@@ -54,8 +56,12 @@ def evaluated(run: Run) -> str:
     return SPLITS[run.experiment.task.evaluated if run.experiment else ""]
 
 
-def accuracies(run: Run) -> list[Measured]:
+def accuracies(run: Run, name: str = ACCURACY) -> list[Measured]:
     """Returns the accuracies that were measured of a run with a config, those on test images first.
+
+    Args:
+        run: of a classifier.
+        name: ``ACCURACY`` or ``TOP_5``.
 
     The records of a folded run up to the step of its fold are those of its source; what is its own is
     its certificate until it is trained on.
@@ -64,11 +70,11 @@ def accuracies(run: Run) -> list[Measured]:
     folded_at = -1 if run.certificate is None else run.certificate["step"]
     found = [
         Measured(record[key], record["step"], split)
-        for key, split in ((f"test/{ACCURACY}", "test"), (f"eval/{ACCURACY}", run.experiment.task.evaluated))
+        for key, split in ((f"test/{name}", "test"), (f"eval/{name}", run.experiment.task.evaluated))
         for record in run.metrics
         if isinstance(record.get(key), float | int) and record["step"] > folded_at
     ]
-    if run.certificate is not None:
+    if run.certificate is not None and name == ACCURACY:
         found.append(Measured(run.certificate["metric"]["after"], folded_at, "test"))
     return sorted(found, key=lambda one: one.split != "test")
 

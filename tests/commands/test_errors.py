@@ -135,7 +135,15 @@ def test_describe_and_report():
     check(tiny.run("report", "--workdir=/none"), "/none")
 
 
-@pytest.mark.parametrize("command", ["main", "fold", "describe", "report", "export", "loader"])
+def test_poster(tmp_path):
+    page = tmp_path / "page.md"
+    check(tiny.run("poster"), "required: --output")
+    check(tiny.run("poster", f"--output={tmp_path}"), f"--output {tmp_path} is a folder")
+    check(tiny.run("poster", f"--output={page}", "--workdir=/none"), "workdir /none does not exist")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["main", "fold", "describe", "report", "poster", "export", "loader"])
 def test_help(command):
     result = tiny.run(command, "--help")
     assert "softshare_jax" in result.stdout

@@ -1,0 +1,162 @@
+"""The tables of the paper's poster as a page: what was published, counted and measured, row by row."""
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jinja2
+
+from softshare_jax.analysis.description import parameters
+from softshare_jax.errors import UserError
+from softshare_jax.reporting import comparison, published, recipes, tables
+from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting.published import Published
+from softshare_jax.training.durations import to_steps
+from softshare_jax.training.workdir import Workdir
+
+NOT_RUN, UNKNOWN = "not run", "–"
+SETTINGS = {published.AUGMENTED: "+", published.DROPOUT: "+, dropout", published.CUTOUT: "+, cutout"}
+ERRORS = {"cifar10": "CIFAR-10 error", "cifar100": "CIFAR-100 error", "imagenet2012": "top-1 / top-5 error"}
+# Runs by the row and the data set that they are of.
+Runs = Mapping[tuple[Published, str], Sequence[comparison.Result]]
+
+
+class Part(NamedTuple):
+    """A table as texts: a heading, the names of the columns and the cells of each line."""
+
+    title: str
+    header: list[str]
+    lines: list[list[str]]
+
+
+def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str) -> None:
+    """Writes the page.
+
+    Args:
+        output: Markdown file, which is replaced if it is there.
+        workdirs: runs of networks of the poster, finished or not; named twice counts once.
+        command: what the page says that it was written by.
+
+    Raises:
+        UserError: the file cannot be written, or a run is missing, of no row, not measured or there already.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        reason = (
+            "is a folder: name a file" if output.is_dir() else "cannot be written: there is no such folder"
+        )
+        raise UserError(f"--output {output} {reason}")
+    runs: dict[tuple[Published, str], list[comparison.Result]] = {}
+    for workdir in {workdir.root: workdir for workdir in workdirs}.values():
+        result = _read(workdir)
+        runs.setdefault((_row_of(result), result.data), []).append(result)
+    page = render(runs, command)
+    partial = output.with_name(output.name + ".partial")
+    try:
+        partial.write_text(page)
+        os.replace(partial, output)
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
+
+
+def render(runs: Runs, command: str) -> str:
+    """Returns the page in Markdown.
+
+    Raises:
+        UserError: a run repeats another one.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("softshare_jax", "reporting"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    parts = [_part(table, runs) for table in published.TABLES]
+    return environment.get_template("poster.md.j2").render(tables=parts, command=command)
+
+
+def _read(workdir: Workdir) -> comparison.Result:
+    run = collect(workdir)
+    table = None
+    if run.experiment is not None and run.plan is not None:
+        table = tables.parameter_table(run.experiment)
+    result = comparison.result(run, f"workdir {workdir.root}", table)
+    if result is None:
+        reason = f": {run.missing[0].rstrip('.')}" if table is None and run.missing else ""
+        raise UserError(f"workdir {workdir.root} holds no run of a classifier{reason}")
+    if math.isnan(result.error):
+        raise UserError(f"{result.fault.rstrip('.')} yet: train it on, or leave it out")
+    return result
+
+
+def _row_of(result: comparison.Result) -> Published:
+    dropout, cutout = result.settings["dropout"], result.settings.get("data.cutout", 0)
+    row = published.find(result.model, result.data, dropout, cutout)
+    if row is None:
+        raise UserError(
+            f"{result.run} is {result.model} on {result.data} with dropout {dropout} and cutout {cutout}, "
+            "which no row of the poster is: leave it out"
+        )
+    return row
+
+
+def _part(table: published.Table, runs: Runs) -> Part:
+    days = any(row.gpu_days is not None for row in table.rows)
+    header = ["network", "name here", "setting", "parameters (M)", "counted", *(["GPU days"] if days else [])]
+    for data in table.data:
+        header += [f"{ERRORS[data]} (%)", "measured"]
+    return Part(table.title, header, [_line(table, row, days, runs) for row in table.rows])
+
+
+def _line(table: published.Table, row: Published, days: bool, runs: Runs) -> list[str]:
+    counted = f"{parameters(row.network, recipes.CLASSES[table.data[0]]).total:,}"
+    line = [row.name, f"`{row.network}`", SETTINGS[row.setting], _number(row.millions), counted]
+    line += [_number(row.gpu_days)] if days else []
+    for data in table.data:
+        errors = [getattr(row, data), *([row.top_5] if row.top_5 is not None else [])]
+        line.append(" / ".join(UNKNOWN if error is None else f"{error:.2f}" for error in errors))
+        line.append(_measured(row, data, runs.get((row, data), ())))
+    return line
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:g}"
+
+
+def _measured(row: Published, data: str, results: Sequence[comparison.Result]) -> str:
+    """Returns what runs of a row measured on a data set, those first that were trained longest."""
+    groups, repeats = comparison.by_seed(results)
+    for sentence in repeats:
+        raise UserError(f"{sentence.rstrip('.')}, leave one of them out")
+    groups.sort(key=lambda group: -group[0].epochs)
+    return "<br>".join(_sentence(row, data, group) for group in groups) or NOT_RUN
+
+
+def _sentence(row: Published, data: str, group: Sequence[comparison.Result]) -> str:
+    """Returns what runs that differ in their seed alone measured, and in what they are not the recipe."""
+    first, recipe = group[0], recipes.recipe(row, data)
+    differing = [
+        field
+        for field, value in first.settings.items()
+        # The time that it really took is said in any case.
+        if field != "duration" and recipe.get(field) != value
+    ]
+    summary = comparison.summarize(group, differing)
+    errors = [summary.error]
+    if top_5 := [one.top_5 for one in group if one.top_5 is not None]:
+        errors.append(comparison.percent(top_5))
+    whole = to_steps(recipe["duration"], 1, "config.duration")
+    done = f"{round(first.epochs, 2):g}"
+    said = [
+        f"{' / '.join(errors)} after {done if done == str(whole) else f'{done} of {whole}'} epochs"
+        + (f" on {summary.devices}" if summary.devices != UNKNOWN else ""),
+        "unfinished" if first.fault else "",
+        f"{summary.seeds} seed{'s' if len(group) > 1 else ''}",
+        summary.time if summary.time != UNKNOWN else "",
+        summary.settings,
+    ]
+    if summary.parameters != f"{parameters(row.network, recipes.CLASSES[data]).total:,}":
+        said.append(f"{summary.parameters} parameters")
+    return ", ".join(part for part in said if part)
