@@ -12,6 +12,7 @@ import runpy
 import jax
 import numpy as np
 
+from benchmarks.runs import machine
 from softshare_jax import sharing
 from softshare_jax.models import zoo
 from softshare_jax.training import config as config_lib
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    print(machine())
     print("| network | parameters | first loss | last loss | fold: distinct layers, loss before and after |")
     print("|---|---|---|---|---|")
     for file, names in NETWORKS.items():

@@ -5,6 +5,7 @@ python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -30,18 +31,16 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     if arguments.topology:
         os.environ.update(LIBTPU)
-    from softshare_jax.analysis import description, topology
+    from softshare_jax.analysis import description, recipes, topology
 
     described = description.describe(arguments.name, arguments.num_classes)
     lines = [description.as_table(described)]
     if arguments.topology:
-        config = topology.recipe(
-            arguments.name,
-            arguments.num_classes,
-            arguments.batch_size,
-            arguments.dtype,
-            arguments.gradient_dtype,
-            arguments.shard_state,
+        config = dataclasses.replace(
+            recipes.recipe(arguments.name, arguments.num_classes, arguments.batch_size),
+            dtype=arguments.dtype,
+            gradient_dtype=arguments.gradient_dtype,
+            shard_state=arguments.shard_state,
         )
         compiled = topology.compile_for(arguments.topology, config)
         described["training"] = compiled

@@ -10,8 +10,8 @@ import pytest
 from softshare_jax import poster
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from softshare_jax.reporting import comparison, published, recipes
-from softshare_jax.reporting.poster import write_poster
+from softshare_jax.reporting import comparison, published
+from softshare_jax.reporting.poster import settings, write_poster
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.workdir import Workdir
 from tests.reporting_runs import config, fabricate, record
@@ -107,10 +107,10 @@ def test_shipped_configs_train_every_row_by_the_recipe():
                     file, variant = "cells", row.network
                 values = runpy.run_path(str(REPO / "configs" / f"{file}.py"))["get_config"](variant)
                 shipped = config_lib.from_dict(values.to_dict())
-                settings = comparison.settings(shipped)
-                assert settings == recipes.recipe(row, data)
+                expected = comparison.settings(shipped)
+                assert settings(row, data) == expected
                 found = published.find(
-                    shipped.model, shipped.data.name, shipped.dropout, settings.get("data.cutout", 0)
+                    shipped.model, shipped.data.name, shipped.dropout, expected.get("data.cutout", 0)
                 )
                 assert found is row
 

@@ -11,7 +11,8 @@ import pytest
 from softshare_jax.analysis.chips import Chip, roofline
 from softshare_jax.analysis.collectives import Sent, sent, summarize
 from softshare_jax.analysis.parameters import count
-from softshare_jax.analysis.topology import abstract_arguments, as_table, compile_for, recipe
+from softshare_jax.analysis.recipes import recipe
+from softshare_jax.analysis.topology import abstract_arguments, as_table, compile_for
 from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training import mesh as mesh_lib
@@ -165,20 +166,23 @@ def test_what_is_compiled_is_what_the_table_says():
 
 
 def small(name="swrn-16-1-1", classes=10, batch=16):
-    return recipe(name, classes, batch, "bfloat16", "float32", False)
+    return dataclasses.replace(recipe(name, classes, batch), dtype="bfloat16", steps_per_dispatch=1)
 
 
 @pytest.mark.parametrize(
     ("file", "name", "classes"),
-    [("cifar10", "swrn-28-10-2", 10), ("cifar100", "wrn-28-10", 100), ("imagenet", "swrn-50-2", 1000)],
+    [
+        ("cifar10", "swrn-28-10-2", 10),
+        ("cifar100", "wrn-28-10", 100),
+        ("cells", "sdarts-2", 10),
+        ("imagenet", "swrn-50-2", 1000),
+    ],
 )
 def test_the_recipe_is_that_of_the_shipped_config(file, name, classes):
     values = runpy.run_path(str(tiny.REPO / "configs" / f"{file}.py"))["get_config"](name)
+    assert recipe(name, classes) == config_lib.from_dict(values.to_dict())
     values.batch_size = 8192
-    shipped = config_lib.from_dict(values.to_dict())
-    # But for what lets each operation stand in the module once.
-    shipped = dataclasses.replace(shipped, scan_blocks="no", steps_per_dispatch=1)
-    assert recipe(name, classes, 8192, "float32", "float32", False) == shipped
+    assert recipe(name, classes, 8192) == config_lib.from_dict(values.to_dict())
 
 
 def test_topologies_that_are_none():

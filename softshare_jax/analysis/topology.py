@@ -13,7 +13,6 @@ import numpy as np
 from softshare_jax.analysis.chips import CHIPS, roofline
 from softshare_jax.analysis.collectives import sent, summarize
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet, zoo
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.mesh import replicated, split
@@ -21,58 +20,11 @@ from softshare_jax.training.steps import trainable
 from softshare_jax.training.tasks import StreamedTask
 
 
-def recipe(
-    name: str, num_classes: int, batch_size: int, dtype: str, gradient_dtype: str, shard_state: bool
-) -> config_lib.Config:
-    """Returns the config of configs/ that a network is trained with; fields are explained there.
+def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
+    """Compiles the train step of a config for a TPU topology, with no TPU.
 
     Blocks are compiled one by one and a dispatch takes one step, so that every operation of a step stands
     in the module once.
-
-    Raises:
-        UserError: there is no such network, or no data set of that many classes.
-    """
-    network = zoo.named(name)
-    data: config_lib.Data
-    optimizer = config_lib.Optimizer("sgd", 0.1, "steps", (0.3, 0.6, 0.8), 0.2, 5e-4, 0.0)
-    epochs = 200
-    if not network.classifies:
-        data = config_lib.ShortestPaths("shortest_paths", 32, 0.1, (21,), "1 step", batch_size, 1)
-    elif network.input_shape == imagenet.INPUT:
-        data = config_lib.ImageNet("imagenet2012", num_classes, 1281167, 224, 256, 0.08, 0.0, 0)
-        optimizer = config_lib.Optimizer(
-            "sgd", 0.1 / 256 * batch_size, "steps", (0.3, 0.6, 0.9), 0.1, 1e-4, 0.0
-        )
-        epochs = 100
-    elif num_classes in (10, 100):
-        data = config_lib.Cifar(f"cifar{num_classes}", 50000, 0, 0, 0.0)
-    else:
-        raise UserError(f"{name} is trained on 10 or 100 classes, not {num_classes}")
-    return config_lib.from_dict(
-        {
-            "seed": 0,
-            "model": name,
-            "dtype": dtype,
-            "sharing": {"coefficients": "orthogonal", "recurrence": 0.0},
-            "data": dataclasses.asdict(data),
-            "optimizer": dataclasses.asdict(optimizer),
-            "batch_size": batch_size,
-            "duration": f"{epochs} epochs",
-            "log_every": "100 steps",
-            "evaluate_every": "1 epoch",
-            "checkpoint_every": "1 epoch",
-            "keep_checkpoints": 2,
-            "steps_per_dispatch": 1,
-            "profile_steps": 0,
-            "scan_blocks": "no",
-            "gradient_dtype": gradient_dtype,
-            "shard_state": shard_state,
-        }
-    )
-
-
-def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
-    """Compiles the train step of a config for a TPU topology, with no TPU.
 
     The command sets what libtpu reads from the environment, before jax is imported.
 
@@ -93,6 +45,7 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     """
     devices = _devices(topology)
     chip = CHIPS[topology.split(":")[0]]
+    config = dataclasses.replace(config, scan_blocks="no", steps_per_dispatch=1)
     experiment = Experiment(config, devices=devices)
     # On stderr, so that a command can print one JSON object.
     print(f"compiling for {len(devices)} chips: some minutes", file=sys.stderr, flush=True)

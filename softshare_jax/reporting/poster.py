@@ -1,21 +1,24 @@
 """The tables of the paper's poster as a page: what was published, counted and measured, row by row."""
 
+import dataclasses
 import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 
 from softshare_jax.analysis.description import parameters
+from softshare_jax.analysis.recipes import recipe
 from softshare_jax.errors import UserError
-from softshare_jax.reporting import comparison, published, recipes, tables
+from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
 from softshare_jax.training.durations import to_steps
 from softshare_jax.training.workdir import Workdir
 
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"
 SETTINGS = {published.AUGMENTED: "+", published.DROPOUT: "+, dropout", published.CUTOUT: "+, cutout"}
 ERRORS = {"cifar10": "CIFAR-10 error", "cifar100": "CIFAR-100 error", "imagenet2012": "top-1 / top-5 error"}
@@ -77,6 +80,12 @@ def render(runs: Runs, command: str) -> str:
     return environment.get_template("poster.md.j2").render(tables=parts, command=command)
 
 
+def settings(row: Published, data: str) -> dict[str, Any]:
+    """Returns the settings by which the shipped configs train a row, as ``comparison.settings`` has them."""
+    config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout=row.dropout)
+    return comparison.settings(config) | ({"data.cutout": row.cutout} if data != "imagenet2012" else {})
+
+
 def _read(workdir: Workdir) -> comparison.Result:
     run = collect(workdir)
     table = None
@@ -111,7 +120,7 @@ def _part(table: published.Table, runs: Runs) -> Part:
 
 
 def _line(table: published.Table, row: Published, days: bool, runs: Runs) -> list[str]:
-    counted = f"{parameters(row.network, recipes.CLASSES[table.data[0]]).total:,}"
+    counted = f"{parameters(row.network, CLASSES[table.data[0]]).total:,}"
     line = [row.name, f"`{row.network}`", SETTINGS[row.setting], _number(row.millions), counted]
     line += [_number(row.gpu_days)] if days else []
     for data in table.data:
@@ -136,18 +145,18 @@ def _measured(row: Published, data: str, results: Sequence[comparison.Result]) -
 
 def _sentence(row: Published, data: str, group: Sequence[comparison.Result]) -> str:
     """Returns what runs that differ in their seed alone measured, and in what they are not the recipe."""
-    first, recipe = group[0], recipes.recipe(row, data)
+    first, planned = group[0], settings(row, data)
     differing = [
         field
         for field, value in first.settings.items()
         # The time that it really took is said in any case.
-        if field != "duration" and recipe.get(field) != value
+        if field != "duration" and planned.get(field) != value
     ]
     summary = comparison.summarize(group, differing)
     errors = [summary.error]
     if top_5 := [one.top_5 for one in group if one.top_5 is not None]:
         errors.append(comparison.percent(top_5))
-    whole = to_steps(recipe["duration"], 1, "config.duration")
+    whole = to_steps(planned["duration"], 1, "config.duration")
     done = f"{round(first.epochs, 2):g}"
     said = [
         f"{' / '.join(errors)} after {done if done == str(whole) else f'{done} of {whole}'} epochs"
@@ -157,6 +166,6 @@ def _sentence(row: Published, data: str, group: Sequence[comparison.Result]) -> 
         summary.time if summary.time != UNKNOWN else "",
         summary.settings,
     ]
-    if summary.parameters != f"{parameters(row.network, recipes.CLASSES[data]).total:,}":
+    if summary.parameters != f"{parameters(row.network, CLASSES[data]).total:,}":
         said.append(f"{summary.parameters} parameters")
     return ", ".join(part for part in said if part)
