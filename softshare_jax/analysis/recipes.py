@@ -37,7 +37,7 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> config
         data = config_lib.Cifar(f"cifar{num_classes}", CIFAR_EXAMPLES, 0, 0, 0.0)
         if network.unshared.startswith(tuple(GENOTYPES)):
             batch, epochs, auxiliary, drop_path = 96, 600, 0.4, 0.2
-            optimizer = config_lib.Optimizer("sgd", 0.025, "cosine", (), 0.1, 3e-4, 0.0, clip=5.0)
+            optimizer = config_lib.Optimizer("sgd", 0.025, "cosine", (), 0.2, 3e-4, 0.0, clip=5.0)
             data = config_lib.Cifar(data.name, CIFAR_EXAMPLES, 0, 16, 0.0)
     return config_lib.Config(
         seed=0,

@@ -9,31 +9,13 @@ many groups: Zagoruyko & Komodakis 2016 (arXiv 1605.07146) double the channels, 
 import flax.linen as nn
 import jax
 
+from softshare_jax.models.initializers import he_normal_fan_out
 from softshare_jax.models.layers import Layers
-from softshare_jax.models.rows import run_rows
+from softshare_jax.models.network import Network, Options, Sharing
+from softshare_jax.models.rows import STACKED, run_rows
 
 # Channels of a stage's output over those of the 3x3 convolutions of a plain ResNet.
 EXPANSION = 4
-# The leaves of which every row is a layer, as rules take it.
-STACKED = r"(.*/blocks)/.*"
-
-
-def stage_groups(blocks: tuple[int, ...]) -> dict[str, tuple[str, int]]:
-    """Returns what can share: in each stage, the first, second and third convolutions of its blocks.
-
-    But for the first block, which has other shapes or, where it has not, another place in the network.
-
-    Args:
-        blocks: of each stage.
-
-    Returns:
-        Name -> expression for the paths, and number of layers.
-    """
-    return {
-        f"stage_{i}_conv{j}": (rf"stage_{i}/blocks/conv{j}/kernel", number - 1)
-        for i, number in enumerate(blocks, start=1)
-        for j in (1, 2, 3)
-    }
 
 
 class Block(nn.Module):
@@ -150,3 +132,47 @@ class Stage(nn.Module):
         x = block(self.stride, "block_0")(x, train)
         further = self.blocks - 1
         return run_rows(block(1, "blocks"), x, train, further, self.scan) if further else x
+
+
+def network(
+    sharing: Sharing,
+    blocks: tuple[int, ...],
+    inner: int,
+    groups: int,
+    input_shape: tuple[int, int, int],
+    small_images: bool = False,
+) -> Network:
+    """Returns a named network.
+
+    What can share are in each stage the first, the second and the third convolutions of its blocks. But for
+    the first block, which has other shapes or, where it has not, another place in the network.
+
+    Args:
+        sharing: what its name says of it.
+        blocks, inner, groups, small_images: as ``BottleneckResNet`` takes them.
+        input_shape: one example, ``(H, W, C)``.
+
+    Raises:
+        UserError: there is nothing to share, or not among so many templates.
+    """
+
+    def build(options: Options) -> BottleneckResNet:
+        options.refuse_all_but(sharing.name, "zero_residual")
+        return BottleneckResNet(
+            blocks,
+            inner,
+            groups,
+            options.num_classes,
+            options.layers(he_normal_fan_out),
+            options.zero_residual,
+            options.scan,
+            small_images,
+        )
+
+    shared = {
+        f"stage_{i}_conv{j}": (rf"stage_{i}/blocks/conv{j}/kernel", number - 1)
+        for i, number in enumerate(blocks, start=1)
+        for j in (1, 2, 3)
+    }
+    rule = sharing.rule(shared, stacked=STACKED)
+    return Network(sharing.name, sharing.unshared, build, rule, input_shape, classifies=True)

@@ -1,12 +1,8 @@
 """The networks for 32x32 images by name, but for those of searched cells."""
 
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet
-from softshare_jax.models.bottleneck import STACKED, BottleneckResNet, stage_groups
-from softshare_jax.models.densenet import DenseNet, block_groups
-from softshare_jax.models.initializers import he_normal, he_normal_fan_out
-from softshare_jax.models.network import Network, Options, Sharing, read
-from softshare_jax.models.wide_resnet import WideResNet
+from softshare_jax.models import bottleneck, densenet, imagenet, wide_resnet
+from softshare_jax.models.network import Network, read
 
 INPUT = (32, 32, 3)
 _PATTERN = (
@@ -40,75 +36,31 @@ def named(name: str) -> Network | None:
         return None
     match, sharing = found
     if match["wrn"]:
-        return _wide_resnet(sharing, int(match["wrn_depth"]), int(match["width"]))
+        depth = int(match["wrn_depth"])
+        if depth % 6 != 4 or depth < 10:
+            raise UserError(
+                f"{name}: a wide ResNet has 6n + 4 layers (10, 16, 22, 28, ...), not {depth}; "
+                f"for ImageNet it has {imagenet.DEPTHS}"
+            )
+        return wide_resnet.network(sharing, depth, int(match["width"]))
     if match["resnext"]:
         depth, groups = int(match["resnext_depth"]), int(match["groups"])
-        return _resnext(sharing, depth, groups * int(match["channels"]), groups)
+        if depth % 9 != 2 or depth < 11:
+            raise UserError(
+                f"{name}: a resnext has 9n + 2 layers (11, 20, 29, 47, ...), not {depth}; "
+                f"for ImageNet it has {imagenet.DEPTHS}"
+            )
+        blocks, inner = ((depth - 2) // 9,) * 3, groups * int(match["channels"])
+        return bottleneck.network(sharing, blocks, inner, groups, INPUT, small_images=True)
+    depth, bc = int(match["densenet_depth"]), bool(match["bc"])
     if not match["growth"]:
         raise UserError(
-            f"{name}: a densenet has {imagenet.DENSE_DEPTHS} for ImageNet, not {match['densenet_depth']}; "
+            f"{name}: a densenet has {imagenet.DENSE_DEPTHS} for ImageNet, not {depth}; "
             "for small images its growth follows, as in densenet-100-24"
         )
-    return _densenet(sharing, int(match["densenet_depth"]), int(match["growth"]), bool(match["bc"]))
-
-
-def _wide_resnet(sharing: Sharing, depth: int, width: int) -> Network:
-    if depth % 6 != 4 or depth < 10:
+    layers, left = divmod(depth - 4, 6 if bc else 3)
+    if left or layers < 1:
         raise UserError(
-            f"{sharing.name}: a wide ResNet has 6n + 4 layers (10, 16, 22, 28, ...), not {depth}; "
-            f"for ImageNet it has {imagenet.DEPTHS}"
+            f"{name}: a densenet{match['bc'] or ''} has {6 if bc else 3}n + 4 layers, not {depth}"
         )
-    # All 3x3 convolutions of a stage after its first block, which has another shape.
-    groups = {f"stage_{i}": (rf"stage_{i}/blocks/conv\d/kernel", (depth - 4) // 3 - 2) for i in (1, 2, 3)}
-
-    def build(options: Options) -> WideResNet:
-        options.refuse_all_but(sharing.name, "dropout")
-        layers = options.layers(he_normal, he_normal)
-        return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
-
-    return Network(
-        sharing.name, sharing.unshared, build, sharing.rule(groups, STACKED), INPUT, classifies=True
-    )
-
-
-def _resnext(sharing: Sharing, depth: int, inner: int, groups: int) -> Network:
-    if depth % 9 != 2 or depth < 11:
-        raise UserError(
-            f"{sharing.name}: a resnext has 9n + 2 layers (11, 20, 29, 47, ...), not {depth}; "
-            f"for ImageNet it has {imagenet.DEPTHS}"
-        )
-    blocks = ((depth - 2) // 9,) * 3
-
-    def build(options: Options) -> BottleneckResNet:
-        options.refuse_all_but(sharing.name, "zero_residual")
-        return BottleneckResNet(
-            blocks,
-            inner,
-            groups,
-            options.num_classes,
-            options.layers(he_normal_fan_out),
-            options.zero_residual,
-            options.scan,
-            small_images=True,
-        )
-
-    rule = sharing.rule(stage_groups(blocks), STACKED)
-    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)
-
-
-def _densenet(sharing: Sharing, depth: int, growth: int, bc: bool) -> Network:
-    convolutions = 2 if bc else 1
-    number, left = divmod(depth - 4, 3 * convolutions)
-    if left or number < 1:
-        raise UserError(
-            f"{sharing.name}: a densenet{'-bc' if bc else ''} has {3 * convolutions}n + 4 layers, not {depth}"
-        )
-    blocks = (number,) * 3
-
-    def build(options: Options) -> DenseNet:
-        options.refuse_all_but(sharing.name)
-        layers = options.layers(he_normal)
-        return DenseNet(blocks, growth, options.num_classes, layers, bc, small_images=True)
-
-    rule = sharing.rule(block_groups(blocks, bc))
-    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)
+    return densenet.network(sharing, (layers,) * 3, int(match["growth"]), INPUT, bc, small_images=True)

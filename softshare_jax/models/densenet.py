@@ -4,29 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.models.initializers import he_normal
 from softshare_jax.models.layers import Layers
+from softshare_jax.models.network import Network, Options, Sharing
 
 # Channels of a layer's 1x1 convolution over the growth.
 BOTTLENECK = 4
-
-
-def block_groups(blocks: tuple[int, ...], bottleneck: bool = True) -> dict[str, tuple[str, int]]:
-    """Returns what can share: in each block the 3x3 convolutions of its layers.
-
-    Without bottleneck no two of these have one shape, as each reads more channels than the one before:
-    what can share is the part of each that reads the channels which come into the block.
-
-    Args:
-        blocks: layers of each block.
-        bottleneck: whether a layer has a 1x1 convolution before the 3x3.
-
-    Returns:
-        Name -> expression for the paths, and number of layers.
-    """
-    kernel = "conv2/kernel" if bottleneck else "conv/of_input"
-    return {
-        f"block_{i}": (rf"block_{i}/layer_\d+/{kernel}", number) for i, number in enumerate(blocks, start=1)
-    }
 
 
 class DenseLayer(nn.Module):
@@ -162,3 +145,37 @@ class DenseNet(nn.Module):
             x = DenseBlock(number, self.growth, self.bc, self.layers, name=f"block_{i + 1}")(x, train)
         x = nn.relu(self.layers.norm("norm", train)(x))
         return self.layers.classifier(x, self.num_classes)
+
+
+def network(
+    sharing: Sharing,
+    blocks: tuple[int, ...],
+    growth: int,
+    input_shape: tuple[int, int, int],
+    bc: bool = True,
+    small_images: bool = False,
+) -> Network:
+    """Returns a named network.
+
+    What can share are in each block the 3x3 convolutions of its layers. Without bottlenecks no two of these
+    have one shape, as each reads more channels than the one before: what can share is then the part of each
+    that reads the channels which come into the block.
+
+    Args:
+        sharing: what its name says of it.
+        blocks, growth, bc, small_images: as ``DenseNet`` takes them.
+        input_shape: one example, ``(H, W, C)``.
+
+    Raises:
+        UserError: there is nothing to share, or not among so many templates.
+    """
+
+    def build(options: Options) -> DenseNet:
+        options.refuse_all_but(sharing.name)
+        return DenseNet(blocks, growth, options.num_classes, options.layers(he_normal), bc, small_images)
+
+    kernel = "conv2/kernel" if bc else "conv/of_input"
+    shared = {
+        f"block_{i}": (rf"block_{i}/layer_\d+/{kernel}", number) for i, number in enumerate(blocks, start=1)
+    }
+    return Network(sharing.name, sharing.unshared, build, sharing.rule(shared), input_shape, classifies=True)

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 
 from softshare_jax.errors import UserError
-from softshare_jax.models.bottleneck import STACKED, BottleneckResNet, stage_groups
-from softshare_jax.models.densenet import DenseNet, block_groups
-from softshare_jax.models.initializers import he_normal, he_normal_fan_out
-from softshare_jax.models.network import Network, Options, Sharing, read
+from softshare_jax.models import bottleneck, densenet
+from softshare_jax.models.network import Network, read
 
 INPUT = (224, 224, 3)
 # Channels that a layer of a DenseNet adds.
@@ -69,7 +67,7 @@ def named(name: str) -> Network | None:
     kind = next(kind for kind in ("resnet", "wrn", "resnext", "densenet") if match[kind])
     depth = int(match[f"{kind}_depth"])
     if kind == "densenet":
-        return _densenet(sharing, DENSENETS[depth])
+        return densenet.network(sharing, DENSENETS[depth], GROWTH, INPUT)
     if depth not in BOTTLENECKS:
         raise UserError(f"{name}: a resnet has {DEPTHS}, not {depth}")
     inner, groups = 64, 1
@@ -78,31 +76,4 @@ def named(name: str) -> Network | None:
     elif kind == "resnext":
         groups = int(match["groups"])
         inner = groups * int(match["channels"])
-    return _bottleneck(sharing, BOTTLENECKS[depth], inner, groups)
-
-
-def _bottleneck(sharing: Sharing, blocks: tuple[int, ...], inner: int, groups: int) -> Network:
-    def build(options: Options) -> BottleneckResNet:
-        options.refuse_all_but(sharing.name, "zero_residual")
-        return BottleneckResNet(
-            blocks,
-            inner,
-            groups,
-            options.num_classes,
-            options.layers(he_normal_fan_out),
-            options.zero_residual,
-            options.scan,
-        )
-
-    rule = sharing.rule(stage_groups(blocks), stacked=STACKED)
-    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)
-
-
-def _densenet(sharing: Sharing, blocks: tuple[int, ...]) -> Network:
-    def build(options: Options) -> DenseNet:
-        options.refuse_all_but(sharing.name)
-        layers = options.layers(he_normal)
-        return DenseNet(blocks, GROWTH, options.num_classes, layers)
-
-    rule = sharing.rule(block_groups(blocks))
-    return Network(sharing.name, sharing.unshared, build, rule, INPUT, classifies=True)
+    return bottleneck.network(sharing, BOTTLENECKS[depth], inner, groups, INPUT)

@@ -3,6 +3,9 @@
 import flax.linen as nn
 import jax
 
+# The leaves of which every row is a layer, as rules take it.
+STACKED = r"(.*/blocks)/.*"
+
 
 def run_rows(block: nn.Module, x: jax.Array, train: bool, rows: int, scan: bool) -> jax.Array:
     """Runs ``rows`` blocks one after another; each has its own row of the parameters and statistics.

@@ -6,7 +6,8 @@ import jax
 from softshare_jax.models.dropout import Dropout
 from softshare_jax.models.initializers import he_normal
 from softshare_jax.models.layers import Layers
-from softshare_jax.models.rows import run_rows
+from softshare_jax.models.network import Network, Options, Sharing
+from softshare_jax.models.rows import STACKED, run_rows
 
 # The paper draws all weights alike.
 LAYERS = Layers(he_normal, he_normal)
@@ -120,3 +121,26 @@ class WideResNet(nn.Module):
             x = stage(x, train)
         x = nn.relu(self.layers.norm("norm", train)(x))
         return self.layers.classifier(x, self.num_classes)
+
+
+def network(sharing: Sharing, depth: int, width: int) -> Network:
+    """Returns a named network.
+
+    What can share are all 3x3 convolutions of a stage after its first block, which has another shape.
+
+    Args:
+        sharing: what its name says of it.
+        depth, width: as ``WideResNet`` takes them.
+
+    Raises:
+        UserError: there is nothing to share, or not among so many templates.
+    """
+
+    def build(options: Options) -> WideResNet:
+        options.refuse_all_but(sharing.name, "dropout")
+        layers = options.layers(he_normal, he_normal)
+        return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
+
+    shared = {f"stage_{i}": (rf"stage_{i}/blocks/conv\d/kernel", (depth - 4) // 3 - 2) for i in (1, 2, 3)}
+    rule = sharing.rule(shared, STACKED)
+    return Network(sharing.name, sharing.unshared, build, rule, (32, 32, 3), classifies=True)
