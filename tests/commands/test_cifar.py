@@ -82,11 +82,11 @@ def test_searched_cells(tmp_path, data_dir):
         data_dir, duration="2 steps", evaluate_every="2 steps", checkpoint_every="2 steps"
     )
     run = tmp_path / "run"
-    out = succeeds("main", "--config=configs/cells.py:sdarts-6x4-1", *flags, f"--workdir={run}")
-    assert "22 groups of 2 layers with 1 template" in out
+    out = succeeds("main", "--config=configs/cells.py:ssnas-6x4-1", *flags, f"--workdir={run}")
+    assert "stage_1_edge_0_depthwise_1 of 2 layers with 1 templates" in out
     succeeds("fold", f"--workdir={run}", f"--output={tmp_path / 'folded'}")
     certificate = json.loads((tmp_path / "folded" / "certificate.json").read_text())
-    assert certificate["distinct_layers"] == {"before": 44, "after": 22}
+    assert certificate["distinct_layers"] == {"before": 24, "after": 12}
 
 
 def test_similarity_at_each_evaluation(trained):

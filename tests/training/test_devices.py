@@ -32,7 +32,7 @@ def wide_resnet():
             "batch_size": 8,
             "duration": f"{STEPS} steps",
             # At the paper's 0.1 a batch of 8 multiplies a difference in the last bit by 10,000 in 50 steps.
-            "optimizer.learning_rate": 0.01,
+            "optimizer.learning_rate": 0.002,
             "optimizer.average": 0.9,
         }
     )
@@ -41,7 +41,7 @@ def wide_resnet():
 
 def cells():
     """Searched cells with all that is theirs: a second classifier, paths that drop out, clipped gradients."""
-    values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("darts-5x4")
+    values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("snas-5x4")
     values.update_from_flattened_dict(
         {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path": 0.5}
     )
