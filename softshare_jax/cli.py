@@ -5,10 +5,14 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
 from softshare_jax.errors import RunError, UserError
+
+# What a process that failed gives the others of its job to end with it.
+FAREWELL_SECONDS = 3
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,12 +55,23 @@ def _exit(code: int) -> NoReturn:
 
     When a save fails, as on a full disk, Orbax's other threads wait for the failed one, for ten minutes and
     more, and Python waits for them; tensorboardX writes once more. In a job of several processes jax waits
-    for the others, which wait for this one.
+    for the others, which may wait for this one.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
+    farewell = threading.Thread(target=_leave_job, daemon=True)
+    farewell.start()
+    farewell.join(FAREWELL_SECONDS)
     os._exit(code)
+
+
+def _leave_job() -> None:
+    """Parts with the other processes of a job, all of which leave together or are torn away with noise."""
+    jax = sys.modules.get("jax")  # a mistake in the arguments is said before it is imported
+    if jax is not None and jax.distributed.is_initialized():
+        with contextlib.suppress(Exception):
+            jax.distributed.shutdown()
 
 
 def _unraisable(unraisable) -> None:
