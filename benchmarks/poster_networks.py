@@ -2,8 +2,9 @@
 
     python -m benchmarks.poster_networks --data_dir=DIR
 
-Trains each for some steps by its shipped config, shrunk, and folds the shared ones, whose groups have one
-template. Prints the mean loss of the first and last ten steps, in nats, and what the fold changes.
+Trains each for some steps by its shipped config, but for small batches and one rate for all, and folds the
+shared ones, whose groups have one template. Prints the mean loss of the first and last ten steps, in nats,
+and what the fold changes.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 
 from benchmarks.runs import machine
 from softshare_jax import sharing
+from softshare_jax.analysis.parameters import count
 from softshare_jax.models import zoo
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
@@ -65,11 +67,7 @@ def main() -> None:
 def row(name: str, run: Experiment, steps: int) -> str:
     """Trains a network and says what came of it."""
     data, state, losses = run.train_data(0), run.init_state(), []
-    size = sum(
-        x.size
-        for n in ("params", "templates", "coefficients")
-        for x in jax.tree.leaves(state.variables.get(n, {}))
-    )
+    size = count(state.variables).total
     for step in range(steps):
         order = run.epoch_order(step // run.steps_per_epoch)
         state, metrics = run.train_steps(state, run.no_metrics(), data, order, 1)

@@ -152,12 +152,15 @@ class Victim:
         self.checkpoints.mkdir(exist_ok=True)
         subprocess.run(["chattr", "+i", self.checkpoints], check=True)
 
-    def damage(self, job: Job) -> None:
-        """Kills the job, then flips a bit of its newest checkpoint, or cuts or deletes a file of it."""
+    def damage(self, job: Job) -> bool:
+        """Kills the job, then flips a bit of its newest checkpoint, or cuts or deletes a file of it.
+
+        With nothing to fall back on a run gives up and says so, which is tested elsewhere: an only checkpoint
+        is left alone. Returns whether anything was damaged.
+        """
         self.kill(job)
         job.ends_within(BOUND)
-        # With nothing to fall back on a run gives up and says so, which is tested elsewhere.
-        if len(steps := self.committed()) > 1:
+        if damages := len(steps := self.committed()) > 1:
             files = [p for p in (self.checkpoints / str(steps[-1])).rglob("*") if p.is_file()]
             file = self.moments.choice([path for path in files if path.stat().st_size])
             how = self.moments.choice(["flip", "cut", "delete"])
@@ -169,6 +172,7 @@ class Victim:
                 content = bytearray(file.read_bytes())
                 content[self.moments.randrange(len(content))] ^= 1 << self.moments.randrange(8)
                 file.write_bytes(content)
+        return damages
 
     def mend(self) -> None:
         """Takes back what outlives a job."""
@@ -195,15 +199,15 @@ def strike(victim: Victim, faults: list[str], expected: str, seconds: float) -> 
             break
         steps = victim.committed()
         begin = time.monotonic()
-        getattr(victim, fault)(job)
+        if getattr(victim, fault)(job) is False:
+            fault = "kill"
         if not job.ends_within(BOUND):
             os.killpg(job.process.pid, signal.SIGKILL)
             raise RuntimeError(f"{NAMES[fault]}: the job did not end within {BOUND} s:\n{job.output()}")
         struck = Struck(fault, victim.processes, time.monotonic() - begin, 0)
         victim.mend()
         if fault == "damage":
-            steps = victim.committed()
-            steps = steps[:-1] or steps
+            steps = victim.committed()[:-1]
         whole = steps[-1] if steps else 0
     if not job.ends_within(600) or checksum(job) != expected:
         raise RuntimeError(f"after {', '.join(faults)} the run ended elsewhere:\n{job.output()}")

@@ -118,6 +118,7 @@ def test_a_convolution_in_parts_is_a_convolution():
         ("densenet-99-24", "3n [+] 4 layers, not 99"),
         ("densenet-bc-100-12-3", "there is no network"),
         ("densenet-bc-99-12", "6n [+] 4 layers, not 99"),
+        ("densenet-121-12", "121 layers is for ImageNet"),
         ("densenet-100", "121, 169, 201 or 264 layers for ImageNet, not 100; .* as in densenet-100-24"),
         ("darts-4x4", "5 or more, not 4"),
         ("sdarts-5x4", "groups of fewer than two layers"),

@@ -175,14 +175,15 @@ def small(name="swrn-16-1-1", classes=10, batch=16):
         ("cifar10", "swrn-28-10-2", 10),
         ("cifar100", "wrn-28-10", 100),
         ("cells", "sdarts-2", 10),
+        ("shortest_paths", "scnn", 10),
         ("imagenet", "swrn-50-2", 1000),
     ],
 )
 def test_the_recipe_is_that_of_the_shipped_config(file, name, classes):
     values = runpy.run_path(str(tiny.REPO / "configs" / f"{file}.py"))["get_config"](name)
-    assert recipe(name, classes) == config_lib.from_dict(values.to_dict())
-    values.batch_size = 8192
-    assert recipe(name, classes, 8192) == config_lib.from_dict(values.to_dict())
+    assert recipe(values.model, classes) == config_lib.from_dict(values.to_dict())
+    values.batch_size = 4096
+    assert recipe(values.model, classes, 4096) == config_lib.from_dict(values.to_dict())
 
 
 def test_topologies_that_are_none():
@@ -192,6 +193,9 @@ def test_topologies_that_are_none():
         compile_for("v5e:3x5", small())
     with pytest.raises(UserError, match="10 or 100 classes, not 7"):
         small(classes=7)
+    for batch, message in ((0, "batch_size is 1 or more"), (65536, "train_examples is at least batch_size")):
+        with pytest.raises(UserError, match=message):
+            small(batch=batch)
 
 
 def test_describe_says_one_line(tmp_path):

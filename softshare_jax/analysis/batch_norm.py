@@ -22,7 +22,8 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
     """Returns a function from a plain network's variables to the same with new ``batch_stats``.
 
     The network runs over training batches of the last phase, augmented as in training, as it would
-    train but with its weights held. Its running statistics first settle; then they are averaged.
+    train but with its weights held and all of its paths there. Its running statistics first settle; then
+    they are averaged.
 
     Args:
         experiment: of the run.

@@ -18,8 +18,8 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     Raises:
         UserError: there is no run there, or another one.
     """
+    run = load(workdir, config=config)
     with together():
-        run = load(workdir, config=config)
         run.experiment.task.prepare()
     plain = run.experiment.to_plain(run.variables)
     task = run.experiment.task

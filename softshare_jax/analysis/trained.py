@@ -6,6 +6,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.config import Config, first_difference
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.processes import together
 from softshare_jax.training.steps import averaged
 from softshare_jax.training.workdir import Workdir
 
@@ -36,10 +37,11 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
         UserError: there is no run there or one of another config, or no such step.
         RunError: its checkpoints are damaged.
     """
-    stored = workdir.read_config()
-    if difference := config and first_difference(stored, config):
-        raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
-    experiment = Experiment(config or stored, workdir.read_plan())
+    with together():
+        stored = workdir.read_config()
+        if difference := config and first_difference(stored, config):
+            raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
+        experiment = Experiment(config or stored, workdir.read_plan())
     checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
     try:
         step, variables = checkpoints.read_variables(experiment.shapes_at, step)

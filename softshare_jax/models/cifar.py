@@ -12,10 +12,9 @@ _PATTERN = (
 )
 NAMES = (
     "wrn-DEPTH-WIDTH, such as wrn-28-10",
-    "swrn-DEPTH-WIDTH, such as swrn-28-10: one template per layer",
-    "swrn-DEPTH-WIDTH-TEMPLATES, such as swrn-28-10-2",
     "resnext-DEPTH-GROUPSxCHANNELSd, such as resnext-29-8x64d",
     "densenet-DEPTH-GROWTH and densenet-bc-DEPTH-GROWTH, such as densenet-bc-190-40",
+    "each of these with an s before it: swrn-28-10, one template per layer, or swrn-28-10-2",
 )
 
 
@@ -57,6 +56,11 @@ def named(name: str) -> Network | None:
         raise UserError(
             f"{name}: a densenet has {imagenet.DENSE_DEPTHS} for ImageNet, not {depth}; "
             "for small images its growth follows, as in densenet-100-24"
+        )
+    if not bc and depth in imagenet.DENSENETS:
+        # Or sdensenet-121-12 would be this one shared, and that of ImageNet with 12 templates.
+        raise UserError(
+            f"{name}: a densenet of {depth} layers is for ImageNet; for small images it has others"
         )
     layers, left = divmod(depth - 4, 6 if bc else 3)
     if left or layers < 1:

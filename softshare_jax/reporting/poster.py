@@ -57,9 +57,10 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
     page = render(runs, command)
     partial = output.with_name(output.name + ".partial")
     try:
-        partial.write_text(page)
+        partial.write_text(page, encoding="utf-8")
         os.replace(partial, output)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
 
 
@@ -137,8 +138,8 @@ def _number(value: float | None) -> str:
 def _measured(row: Published, data: str, results: Sequence[comparison.Result]) -> str:
     """Returns what runs of a row measured on a data set, those first that were trained longest."""
     groups, repeats = comparison.by_seed(results)
-    for sentence in repeats:
-        raise UserError(f"{sentence.rstrip('.')}, leave one of them out")
+    if repeats:
+        raise UserError(f"{repeats[0].rstrip('.')}, leave one of them out")
     groups.sort(key=lambda group: -group[0].epochs)
     return "<br>".join(_sentence(row, data, group) for group in groups) or NOT_RUN
 

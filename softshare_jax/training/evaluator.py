@@ -45,7 +45,7 @@ class Evaluator:
     def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase.
 
-        In one process: of several, each has the logits of its own examples alone.
+        In one process alone: of several none can read what lies on the devices of others.
         """
         measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
         return self._scores(measured), np.concatenate(logits)[: self._task.size("test", phase)]

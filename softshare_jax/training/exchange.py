@@ -34,7 +34,8 @@ class Exchange:
         assert client is not None, "a process that is one of several has joined them"
         place = f"{self._name}/{self._number}/"
         client.key_value_set(f"{place}{jax.process_index()}", said)
-        client.wait_at_barrier(place, timeout_ms)
+        # Of one name for all times, or the service would remember every one of them.
+        client.wait_at_barrier(self._name, timeout_ms)
         # Whoever is here has read what was said the time before.
         client.key_value_delete(f"{self._name}/{self._number - 1}/{jax.process_index()}")
         self._number += 1

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
+from absl import flags
 
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.exchange import Exchange
@@ -43,6 +44,9 @@ def join(
                 "a job of several processes takes --coordinator_address, --num_processes and --process_id "
                 f"where they cannot be detected: {error}"
             ) from error
+    if jax.process_count() > 1:
+        # Orbax's processes meet by collectives otherwise, and where one fails the others wait for ever.
+        flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
 
 
 def is_first() -> bool:

@@ -4,6 +4,7 @@ import jax
 
 from softshare_jax.errors import RunError
 from softshare_jax.training.exchange import Exchange
+from softshare_jax.training.processes import lost_peers
 
 # What all processes come to in the end, those whose save failed too.
 LAST = "set_value"
@@ -34,12 +35,13 @@ class SaveBarrier:
             timeout_ms: how long, in milliseconds.
 
         Raises:
-            RunError: another process has failed.
-            jax.errors.JaxRuntimeError: another process does not come, or is gone.
+            RunError: another process has failed, does not come, or is gone.
         """
         if jax.process_count() == 1:
             return
         if not self._parted:
-            self._parted = len(set(self._exchange(key, timeout_ms))) > 1
+            # Orbax would say that it timed out.
+            with lost_peers():
+                self._parted = len(set(self._exchange(key, timeout_ms))) > 1
         if self._parted and LAST not in key:
             raise RunError("another process of the job could not save and says why")

@@ -77,9 +77,9 @@ def make_train_step(
         mesh: the devices that split the batch; the result does not depend on their number but for
             rounding. ``None`` for a step that is one device's own, to be run as it is.
         gradient_dtype: in which gradients travel between devices.
+        shard_state: whether large leaves of the state lie split over the mesh, as ``state_specs`` has it.
         auxiliary: weight of the loss of the network's auxiliary classifier; 0 for a network without.
         drop_path: step -> probability with which a path drops out; ``None`` for a network without.
-        shard_state: whether large leaves of the state lie split over the mesh, as ``state_specs`` has it.
     """
 
     def train_step(state: TrainState, batch: Batch):

@@ -58,11 +58,13 @@ def wait_for(process, step, seconds=120):
     """Reads what a process prints until it has taken so many steps; what it printed."""
     out, too_long = "", threading.Timer(seconds, process.kill)
     too_long.start()
-    while not out.rpartition("\n")[2].startswith(f"step {step}/"):
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        out = out + "\n" + line.rstrip()
-    too_long.cancel()
+    try:
+        while not out.rpartition("\n")[2].startswith(f"step {step}/"):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            out = out + "\n" + line.rstrip()
+    finally:
+        too_long.cancel()
     return out
 
 

@@ -12,6 +12,7 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.loop import train
+from softshare_jax.training.save_barrier import SaveBarrier
 from softshare_jax.training.workdir import Workdir
 from tests import tiny
 
@@ -187,3 +188,33 @@ def final_checksum(workdir):
     checkpoints.close()
     assert step == 16
     return checksum(variables)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "raises"),
+    [
+        ("async_write_complete.4", "async_write_complete.4", False),
+        # The other one failed: it is at the end of the save, and this one must not wait for it.
+        ("async_write_complete.4", "ThreadSaveMultiHostValueHolder:set_value_start", True),
+        # This one failed, and says why itself.
+        ("ThreadSaveMultiHostValueHolder:set_value_start", "async_write_complete.4", False),
+    ],
+)
+def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    barrier, asked = SaveBarrier("save"), []
+
+    def exchange(said, timeout_ms):
+        asked.append(timeout_ms)
+        return [said, other]
+
+    monkeypatch.setattr(barrier, "_exchange", exchange)
+    if raises:
+        for _ in range(2):
+            with pytest.raises(RunError, match="another process of the job could not save"):
+                barrier(key=mine, timeout_ms=9)
+    else:
+        barrier(key=mine, timeout_ms=9)
+    # Once they have parted nobody is asked any more, and the end is open to all.
+    barrier(key="ThreadSaveMultiHostValueHolder:set_value_end", timeout_ms=9)
+    assert asked == [9] * (2 if mine == other else 1)

@@ -42,8 +42,8 @@ class Genotype:
     projects_twice: bool = False
 
 
-# Zoph et al. 2018, arXiv 1707.07012, with 6 cells a stage and 768 channels at the end: 3.3 M. The unused
-# state 0 of a normal cell goes into its output.
+# Zoph et al. 2018, arXiv 1707.07012, with 6 cells a stage and 768 channels at the end: 3.3 M. State 0
+# goes into the output of a normal cell, too, as in the code that was released.
 NASNET_A = Genotype(
     normal=Cell(
         (

@@ -50,10 +50,8 @@ def units(operation: str) -> tuple[Unit, ...]:
     }[kind]
 
 
-def kernels(operation: str, stride: int = 1) -> list[str]:
-    """Returns the paths of an operation's kernels, in order of use."""
-    if operation == "skip_connect" and stride == 2:
-        return ["even/kernel", "odd/kernel"]
+def kernels(operation: str) -> list[str]:
+    """Returns the paths of the kernels that an operation has at stride 1, in order of use."""
     names = []
     for i, unit in enumerate(units(operation), start=1):
         names += (
