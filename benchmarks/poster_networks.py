@@ -52,6 +52,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data_dir", required=True, help="folder of TFDS data sets")
+    parser.add_argument("--networks", nargs="+", help="only these, by their unshared names")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -59,9 +60,12 @@ def main() -> None:
     print("| network | parameters | first loss | last loss | fold: distinct layers, loss before and after |")
     print("|---|---|---|---|---|")
     for file, names in NETWORKS.items():
-        for name in (n for plain in names for n in (plain, zoo.soft_shared(plain, 1))):
-            run = experiment(file, name, arguments.data_dir, arguments.steps, arguments.seed)
-            print(row(name, run, arguments.steps), flush=True)
+        for plain in names:
+            if arguments.networks and plain not in arguments.networks:
+                continue
+            for name in (plain, zoo.soft_shared(plain, 1)):
+                run = experiment(file, name, arguments.data_dir, arguments.steps, arguments.seed)
+                print(row(name, run, arguments.steps), flush=True)
 
 
 def row(name: str, run: Experiment, steps: int) -> str:
