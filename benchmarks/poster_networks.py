@@ -8,42 +8,27 @@ and what the fold changes.
 """
 
 import argparse
-import runpy
 
 import jax
 import numpy as np
 
-from benchmarks.runs import machine
+from benchmarks.runs import experiment, machine
 from softshare_jax import sharing
 from softshare_jax.analysis.parameters import count
 from softshare_jax.models import zoo
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
 
-# Config -> variants.
-NETWORKS = {
-    "cells": ("nasnet-a-6x4", "amoebanet-b-6x4", "darts-6x4", "snas-6x4", "enas-6x4"),
-    "cifar10": ("resnext-29-2x4d", "densenet-10-6", "densenet-bc-16-6", "wrn-16-1"),
-}
-
-
-def experiment(file: str, name: str, data_dir: str, steps: int, seed: int) -> Experiment:
-    """Returns a shipped config of a network, with small batches and some thousand images."""
-    values = runpy.run_path(f"configs/{file}.py")["get_config"](name)
-    values.update_from_flattened_dict(
-        {
-            "seed": seed,
-            "data_dir": data_dir,
-            "data.cutout": 16,
-            "data.train_examples": 4096,
-            "batch_size": 32,
-            "duration": f"{steps} steps",
-            "optimizer.learning_rate": 0.025,
-            "optimizer.schedule": "cosine",
-            "optimizer.milestones": (),
-        }
-    )
-    return Experiment(config_lib.from_dict(values.to_dict()), devices=jax.devices()[:1])
+NETWORKS = (
+    "nasnet-a-6x4",
+    "amoebanet-b-6x4",
+    "darts-6x4",
+    "snas-6x4",
+    "enas-6x4",
+    "resnext-29-2x4d",
+    "densenet-10-6",
+    "densenet-bc-16-6",
+    "wrn-16-1",
+)
 
 
 def main() -> None:
@@ -59,13 +44,20 @@ def main() -> None:
     print(machine())
     print("| network | parameters | first loss | last loss | fold: distinct layers, loss before and after |")
     print("|---|---|---|---|---|")
-    for file, names in NETWORKS.items():
-        for plain in names:
-            if arguments.networks and plain not in arguments.networks:
-                continue
-            for name in (plain, zoo.soft_shared(plain, 1)):
-                run = experiment(file, name, arguments.data_dir, arguments.steps, arguments.seed)
-                print(row(name, run, arguments.steps), flush=True)
+    fields = {
+        "seed": arguments.seed,
+        "data_dir": arguments.data_dir,
+        "data__cutout": 16,
+        "data__train_examples": 4096,
+        "batch_size": 32,
+        "duration": f"{arguments.steps} steps",
+        "optimizer__learning_rate": 0.025,
+        "optimizer__schedule": "cosine",
+        "optimizer__milestones": (),
+    }
+    for plain in arguments.networks or NETWORKS:
+        for name in (plain, zoo.soft_shared(plain, 1)):
+            print(row(name, experiment(name, **fields), arguments.steps), flush=True)
 
 
 def row(name: str, run: Experiment, steps: int) -> str:

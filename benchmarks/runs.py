@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from softshare_jax.models import zoo
+from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
 
@@ -27,13 +29,16 @@ class Timed(Protocol):
 
 
 def experiment(model: str, **fields: Any) -> Experiment:
-    """Returns the experiment of a shipped config: CIFAR-10 or shortest paths, as the network has it.
+    """Returns the experiment of a shipped config: CIFAR-10, cells or shortest paths, as the network has it.
 
     Args:
         model: name of a network.
         fields: of the config, ``__`` for dots.
     """
-    file, variant = ("cifar10", model) if "wrn" in model else ("shortest_paths", "scnn")
+    network = zoo.named(model)
+    file, variant = ("cifar10", model) if network.classifies else ("shortest_paths", "scnn")
+    if network.unshared.startswith(tuple(GENOTYPES)):
+        file = "cells"
     config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](variant)
     config.model = model
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})

@@ -174,5 +174,4 @@ def network(
         for i, number in enumerate(blocks, start=1)
         for j in (1, 2, 3)
     }
-    rule = sharing.rule(shared, stacked=STACKED)
-    return Network(sharing.name, sharing.unshared, build, rule, input_shape, classifies=True)
+    return sharing.network(build, shared, input_shape, stacked=STACKED)

@@ -1,11 +1,13 @@
 """The networks for 32x32 images by name, but for those of searched cells."""
 
+import re
+
 from softshare_jax.errors import UserError
 from softshare_jax.models import bottleneck, densenet, imagenet, wide_resnet
-from softshare_jax.models.network import Network, read
+from softshare_jax.models.network import Network, Sharing
 
 INPUT = (32, 32, 3)
-_PATTERN = (
+PATTERN = (
     r"(?P<wrn>wrn)-(?P<wrn_depth>[1-9]\d*)-(?P<width>[1-9]\d*)"
     r"|(?P<resnext>resnext)-(?P<resnext_depth>\d+)-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
     r"|(?P<densenet>densenet(?P<bc>-bc)?)-(?P<densenet_depth>\d+)(?:-(?P<growth>[1-9]\d*))?"
@@ -18,8 +20,8 @@ NAMES = (
 )
 
 
-def named(name: str) -> Network | None:
-    """Returns the network for small images of that name, ``None`` where it is not the name of one.
+def from_name(match: re.Match[str], sharing: Sharing) -> Network:
+    """Returns the network for small images that a name asks for.
 
     ``wrn-28-10`` is a wide ResNet, ``swrn-28-10-2`` the same with two templates for the six 3x3
     convolutions of each stage that follow its first block, ``swrn-28-10`` with one template per layer.
@@ -30,15 +32,11 @@ def named(name: str) -> Network | None:
     Raises:
         UserError: there is such a network, but not with so many layers or templates.
     """
-    found = read(name, _PATTERN)
-    if found is None:
-        return None
-    match, sharing = found
     if match["wrn"]:
         depth = int(match["wrn_depth"])
         if depth % 6 != 4 or depth < 10:
             raise UserError(
-                f"{name}: a wide ResNet has 6n + 4 layers (10, 16, 22, 28, ...), not {depth}; "
+                f"{sharing.name}: a wide ResNet has 6n + 4 layers (10, 16, 22, 28, ...), not {depth}; "
                 f"for ImageNet it has {imagenet.DEPTHS}"
             )
         return wide_resnet.network(sharing, depth, int(match["width"]))
@@ -46,7 +44,7 @@ def named(name: str) -> Network | None:
         depth, groups = int(match["resnext_depth"]), int(match["groups"])
         if depth % 9 != 2 or depth < 11:
             raise UserError(
-                f"{name}: a resnext has 9n + 2 layers (11, 20, 29, 47, ...), not {depth}; "
+                f"{sharing.name}: a resnext has 9n + 2 layers (11, 20, 29, 47, ...), not {depth}; "
                 f"for ImageNet it has {imagenet.DEPTHS}"
             )
         blocks, inner = ((depth - 2) // 9,) * 3, groups * int(match["channels"])
@@ -54,17 +52,17 @@ def named(name: str) -> Network | None:
     depth, bc = int(match["densenet_depth"]), bool(match["bc"])
     if not match["growth"]:
         raise UserError(
-            f"{name}: a densenet has {imagenet.DENSE_DEPTHS} for ImageNet, not {depth}; "
+            f"{sharing.name}: a densenet has {imagenet.DENSE_DEPTHS} for ImageNet, not {depth}; "
             "for small images its growth follows, as in densenet-100-24"
         )
     if not bc and depth in imagenet.DENSENETS:
         # Or sdensenet-121-12 would be this one shared, and that of ImageNet with 12 templates.
         raise UserError(
-            f"{name}: a densenet of {depth} layers is for ImageNet; for small images it has others"
+            f"{sharing.name}: a densenet of {depth} layers is for ImageNet; for small images it has others"
         )
     layers, left = divmod(depth - 4, 6 if bc else 3)
     if left or layers < 1:
         raise UserError(
-            f"{name}: a densenet{match['bc'] or ''} has {6 if bc else 3}n + 4 layers, not {depth}"
+            f"{sharing.name}: a densenet{match['bc'] or ''} has {6 if bc else 3}n + 4 layers, not {depth}"
         )
     return densenet.network(sharing, (layers,) * 3, int(match["growth"]), INPUT, bc, small_images=True)

@@ -178,4 +178,4 @@ def network(
     shared = {
         f"block_{i}": (rf"block_{i}/layer_\d+/{kernel}", number) for i, number in enumerate(blocks, start=1)
     }
-    return Network(sharing.name, sharing.unshared, build, sharing.rule(shared), input_shape, classifies=True)
+    return sharing.network(build, shared, input_shape)

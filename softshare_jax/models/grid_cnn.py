@@ -1,5 +1,6 @@
 """The residual CNN of the shortest-paths task."""
 
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -7,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.models.initializers import he_normal
-from softshare_jax.models.network import Network, Options, read
+from softshare_jax.models.network import Network, Options, Sharing
 
+PATTERN = r"cnn-([1-9]\d*)-([1-9]\d*)"
 NAMES = (
     "cnn-DEPTH-CHANNELS, such as cnn-20-32",
     "scnn-DEPTH-CHANNELS, such as scnn-20-32: one template per layer",
@@ -74,8 +76,8 @@ class GridCNN(nn.Module):
         return logits[..., 0].astype(jnp.float32)
 
 
-def named(name: str) -> Network | None:
-    """Returns the network for shortest paths of that name, ``None`` where it is not the name of one.
+def from_name(match: re.Match[str], sharing: Sharing) -> Network:
+    """Returns the network for shortest paths that a name asks for.
 
     ``cnn-20-32`` is the paper's network, twenty 3x3 blocks of 32 channels, ``scnn-20-32-4`` the same with
     four templates, ``scnn-20-32`` with one template per layer.
@@ -83,15 +85,11 @@ def named(name: str) -> Network | None:
     Raises:
         UserError: there is such a network, but not with so many templates.
     """
-    found = read(name, r"cnn-([1-9]\d*)-([1-9]\d*)")
-    if found is None:
-        return None
-    match, sharing = found
     depth, channels = int(match[1]), int(match[2])
 
     def build(options: Options) -> GridCNN:
-        options.refuse_all_but(name)
+        options.refuse_all_but(sharing.name)
         return GridCNN(depth, channels, options.dtype, options.axis_name)
 
-    rule = sharing.rule({"blocks": (r"block_\d+/conv/kernel", depth)})
-    return Network(name, sharing.unshared, build, rule, (32, 32, 2), classifies=False)
+    shared = {"blocks": (r"block_\d+/conv/kernel", depth)}
+    return sharing.network(build, shared, (32, 32, 2), classifies=False)

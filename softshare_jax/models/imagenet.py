@@ -1,10 +1,11 @@
 """The networks for ImageNet by name."""
 
+import re
 from collections.abc import Mapping
 
 from softshare_jax.errors import UserError
 from softshare_jax.models import bottleneck, densenet
-from softshare_jax.models.network import Network, read
+from softshare_jax.models.network import Network, Sharing
 
 INPUT = (224, 224, 3)
 # Channels that a layer of a DenseNet adds.
@@ -32,7 +33,7 @@ DEPTHS = _either(BOTTLENECKS)
 DENSE_DEPTHS = _either(DENSENETS)
 # Of other depths these networks are made for small images, but for plain ResNets.
 _BOTTLENECK = "|".join(map(str, BOTTLENECKS))
-_PATTERN = (
+PATTERN = (
     r"(?P<resnet>resnet)-(?P<resnet_depth>\d+)"
     rf"|(?P<wrn>wrn)-(?P<wrn_depth>{_BOTTLENECK})-(?P<width>[1-9]\d*)"
     rf"|(?P<resnext>resnext)-(?P<resnext_depth>{_BOTTLENECK})-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
@@ -47,8 +48,8 @@ NAMES = (
 )
 
 
-def named(name: str) -> Network | None:
-    """Returns the network for ImageNet of that name, ``None`` where it is not the name of one.
+def from_name(match: re.Match[str], sharing: Sharing) -> Network:
+    """Returns the network for ImageNet that a name asks for.
 
     ``resnet-50`` is a bottleneck ResNet, ``wrn-50-2`` the same with twice the channels in its 3x3
     convolutions, ``resnext-50-32x4d`` with 32 groups of 4 channels there. ``swrn-50-2`` shares in each stage,
@@ -60,16 +61,12 @@ def named(name: str) -> Network | None:
     Raises:
         UserError: there is such a network, but not with so many layers or templates.
     """
-    found = read(name, _PATTERN)
-    if found is None:
-        return None
-    match, sharing = found
     kind = next(kind for kind in ("resnet", "wrn", "resnext", "densenet") if match[kind])
     depth = int(match[f"{kind}_depth"])
     if kind == "densenet":
         return densenet.network(sharing, DENSENETS[depth], GROWTH, INPUT)
     if depth not in BOTTLENECKS:
-        raise UserError(f"{name}: a resnet has {DEPTHS}, not {depth}")
+        raise UserError(f"{sharing.name}: a resnet has {DEPTHS}, not {depth}")
     inner, groups = 64, 1
     if kind == "wrn":
         inner *= int(match["width"])

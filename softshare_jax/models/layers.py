@@ -30,14 +30,24 @@ class Layers:
     axis_name: str | None = None
 
     def conv(
-        self, name: str, features: int, size: int, stride: int = 1, groups: int = 1, dilation: int = 1
+        self,
+        name: str,
+        features: int,
+        size: int,
+        stride: int = 1,
+        groups: int = 1,
+        dilation: int = 1,
+        padding: int | None = None,
     ) -> nn.Conv:
-        """Returns a convolution without bias, padded alike on all sides, in ``groups`` groups of channels."""
+        """Returns a convolution without bias, in ``groups`` groups of channels.
+
+        It is padded alike on all sides; ``None`` keeps the resolution of odd kernels at stride 1.
+        """
         return nn.Conv(
             features,
             (size, size),
             stride,
-            padding=dilation * (size // 2),
+            padding=dilation * (size // 2) if padding is None else padding,
             kernel_dilation=dilation,
             feature_group_count=groups,
             use_bias=False,

@@ -98,17 +98,29 @@ class Sharing:
     shared: bool
     templates: int | None
 
-    def rule(self, groups: Mapping[str, tuple[str, int]], stacked: str | None = None) -> Rule:
-        """Returns the rule of a network that shares so.
+    def network(
+        self,
+        build: Callable[[Options], nn.Module],
+        groups: Mapping[str, tuple[str, int]],
+        input_shape: tuple[int, int, int],
+        classifies: bool = True,
+        stacked: str | None = None,
+    ) -> Network:
+        """Returns the network that shares so.
 
         Args:
-            groups: name -> expression for the paths of its layers, as ``by_regex`` takes it, and number of
-                layers. One of fewer layers than templates has a template per layer.
+            build, input_shape, classifies: as ``Network`` has them.
+            groups: what can share: name -> expression for the paths of its layers, as ``by_regex`` takes it,
+                and number of layers. One of fewer layers than templates has a template per layer.
             stacked: as ``by_regex`` takes it.
 
         Raises:
             UserError: the groups cannot share so many templates, or there is nothing to share.
         """
+        rule = self._rule(groups, stacked)
+        return Network(self.name, self.unshared, build, rule, input_shape, classifies)
+
+    def _rule(self, groups: Mapping[str, tuple[str, int]], stacked: str | None) -> Rule:
         most = max((layers for _, layers in groups.values()), default=0)
         if self.shared and most < 2:
             raise UserError(

@@ -142,5 +142,4 @@ def network(sharing: Sharing, depth: int, width: int) -> Network:
         return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
 
     shared = {f"stage_{i}": (rf"stage_{i}/blocks/conv\d/kernel", (depth - 4) // 3 - 2) for i in (1, 2, 3)}
-    rule = sharing.rule(shared, STACKED)
-    return Network(sharing.name, sharing.unshared, build, rule, (32, 32, 3), classifies=True)
+    return sharing.network(build, shared, (32, 32, 3), stacked=STACKED)

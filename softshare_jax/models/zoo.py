@@ -3,7 +3,7 @@
 from softshare_jax.errors import UserError
 from softshare_jax.models import cifar, grid_cnn, imagenet
 from softshare_jax.models.cells import names as cells
-from softshare_jax.models.network import Network, Options
+from softshare_jax.models.network import Network, Options, read
 
 __all__ = ["NAMES", "Network", "Options", "named", "soft_shared"]
 
@@ -21,9 +21,9 @@ def named(name: str) -> Network:
         UserError: there is no such network, or it asks for more templates than it has layers.
     """
     for family in _FAMILIES:
-        network = family.named(name)
-        if network is not None:
-            return network
+        found = read(name, family.PATTERN)
+        if found is not None:
+            return family.from_name(*found)
     raise UserError(f"there is no network {name!r}; the names are {'; '.join(NAMES)}")
 
 

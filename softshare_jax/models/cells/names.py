@@ -1,13 +1,15 @@
 """The networks of cells by name."""
 
+import re
+
 from softshare_jax.errors import UserError
 from softshare_jax.models.cells.genotypes import GENOTYPES, Genotype
 from softshare_jax.models.cells.network import CellNetwork, reductions
 from softshare_jax.models.cells.operations import kernels
 from softshare_jax.models.initializers import uniform_fan_in
-from softshare_jax.models.network import Network, Options, read
+from softshare_jax.models.network import Network, Options, Sharing
 
-_PATTERN = rf"({'|'.join(GENOTYPES)})(?:-(\d+)x([1-9]\d*))?"
+PATTERN = rf"({'|'.join(GENOTYPES)})(?:-(\d+)x([1-9]\d*))?"
 NAMES = (
     f"{', '.join(GENOTYPES)}: searched cells in their published size",
     "with -CELLSxCHANNELS after it another size, such as nasnet-a-20x96",
@@ -16,8 +18,8 @@ NAMES = (
 FEWEST = 5
 
 
-def named(name: str) -> Network | None:
-    """Returns the network of searched cells of that name, ``None`` where it is not the name of one.
+def from_name(match: re.Match[str], sharing: Sharing) -> Network:
+    """Returns the network of searched cells that a name asks for.
 
     ``darts`` has the cells that DARTS found, in the published size, ``darts-8x16`` eight of them with
     16 channels in the first. ``sdarts-2`` shares in each stage the kernels that its normal cells have at the
@@ -26,22 +28,17 @@ def named(name: str) -> Network | None:
     Raises:
         UserError: there is such a network, but not with so few cells or so many templates.
     """
-    found = read(name, _PATTERN)
-    if found is None:
-        return None
-    match, sharing = found
     genotype = GENOTYPES[match[1]]
     cells, channels = int(match[2] or genotype.cells), int(match[3] or genotype.channels)
     if cells < FEWEST:
-        raise UserError(f"{name}: a network of cells has {FEWEST} or more, not {cells}")
+        raise UserError(f"{sharing.name}: a network of cells has {FEWEST} or more, not {cells}")
 
     def build(options: Options) -> CellNetwork:
-        options.refuse_all_but(name, "auxiliary", "drop_path")
+        options.refuse_all_but(sharing.name, "auxiliary", "drop_path")
         layers = options.layers(uniform_fan_in)
         return CellNetwork(genotype, cells, channels, options.num_classes, layers, bool(options.auxiliary))
 
-    rule = sharing.rule(_groups(genotype, cells))
-    return Network(name, sharing.unshared, build, rule, (32, 32, 3), classifies=True)
+    return sharing.network(build, _groups(genotype, cells), (32, 32, 3))
 
 
 def _groups(genotype: Genotype, cells: int) -> dict[str, tuple[str, int]]:

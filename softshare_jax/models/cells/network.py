@@ -91,15 +91,7 @@ class AuxiliaryHead(nn.Module):
         """Maps ``[B, 8, 8, C]`` to logits ``[B, num_classes]``."""
         x = nn.avg_pool(nn.relu(x), (5, 5), (3, 3))
         x = nn.relu(self.layers.norm("norm_1", train)(self.layers.conv("conv_1", 128, 1)(x)))
-        x = nn.Conv(
-            768,
-            (2, 2),
-            padding="VALID",
-            use_bias=False,
-            kernel_init=self.layers.kernel_init,
-            dtype=self.layers.dtype,
-            name="conv_2",
-        )(x)
+        x = self.layers.conv("conv_2", 768, 2, padding=0)(x)
         return self.layers.classifier(nn.relu(self.layers.norm("norm_2", train)(x)), self.num_classes)
 
 
