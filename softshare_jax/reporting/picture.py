@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from softshare_jax.reporting.theme import CSS_DPI, DARK, DPI, LIGHT, Theme
+from softshare_jax.training.workdir import write_whole
 
 MIME_TYPES = {".png": "image/png", ".gif": "image/gif"}
 
@@ -57,9 +57,7 @@ class Picture:
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes the light image into a folder, whole or not at all."""
-        partial = folder / (self.file + ".partial")
-        partial.write_bytes(self.light)
-        os.replace(partial, folder / self.file)
+        write_whole(folder / self.file, self.light)
 
 
 def data_uri(data: bytes, file: str) -> str:

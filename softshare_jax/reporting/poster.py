@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
 from softshare_jax.training.durations import to_steps
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.training.workdir import Workdir, write_whole
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"
@@ -55,12 +54,9 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
         result = _read(workdir)
         runs.setdefault((_row_of(result), result.data), []).append(result)
     page = render(runs, command)
-    partial = output.with_name(output.name + ".partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, output)
+        write_whole(output, page.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
 
 

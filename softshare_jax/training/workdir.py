@@ -102,6 +102,15 @@ class Workdir:
 
     def write(self, file: pathlib.Path, text: str) -> None:
         """Writes a text file: its old content or its new one is on disk, never a part."""
-        partial = file.with_name(file.name + ".partial")
-        partial.write_text(text)
+        write_whole(file, text.encode())
+
+
+def write_whole(file: pathlib.Path, content: bytes) -> None:
+    """Writes a file: its old content or its new one is on disk, never a part, and nothing beside it."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_bytes(content)
         os.replace(partial, file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
