@@ -15,7 +15,7 @@ from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.records import read_metrics
 from softshare_jax.training.workdir import Workdir
 from tests import COMPILE_FAST, tiny
-from tests.training.test_devices import take_steps
+from tests.training.test_devices import check_same_losses, take_steps
 
 QUICKSTART = "--config=configs/quickstart.py"
 # One phase, a constant rate and a loss for each step; only the signal ends it.
@@ -100,11 +100,11 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     config = workdir.read_config()
     found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:50]]
     for devices in (4, 1):
-        np.testing.assert_allclose(found, take_steps(config, devices, 50)[0], atol=1e-5)
+        check_same_losses(found, take_steps(config, devices, 50)[0], depth=6)
     # And what four devices saved goes on alike on four, two and one.
     four, two, one = (take_steps(config, n, 10, restored(workdir, n))[0] for n in (4, 2, 1))
-    np.testing.assert_allclose(two, four, atol=1e-5)
-    np.testing.assert_allclose(one, four, atol=1e-5)
+    for fewer in (two, one):
+        check_same_losses(fewer, four, depth=6)
 
 
 def restored(workdir, devices):
