@@ -18,7 +18,7 @@ PLAN = sharing.Plan((sharing.Group("g", tuple(sharing.Member(str(i)) for i in ra
 
 def exact(variables: dict) -> jax.Array:
     """Returns the plain sum, with its own gradient."""
-    return jnp.sum(sharing.similarity(PLAN, variables)["g"])
+    return jnp.sum(sharing.similarity(PLAN, variables, "coefficients")["g"])
 
 
 def smoothed(variables: dict) -> jax.Array:
@@ -42,7 +42,7 @@ def least_similarity(penalty, key: jax.Array) -> jax.Array:
     alpha = sharing.orthogonal(key, LAYERS, LAYERS)
     (alpha, _), _ = jax.lax.scan(step, (alpha, optimizer.init(alpha)), length=STEPS)
     final = {"templates": templates, "coefficients": {"g": alpha}}
-    return jnp.min(sharing.similarity(PLAN, final)["g"])
+    return jnp.min(sharing.similarity(PLAN, final, "coefficients")["g"])
 
 
 def main() -> None:

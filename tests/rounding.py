@@ -8,7 +8,7 @@ PER_LAYER = 20
 
 
 def bound(depth: int, scale: float = 1.0, steps: int = 0) -> np.ndarray:
-    """Returns the largest difference that rounding explains, of the result after 0 to ``steps`` steps, ``[steps + 1]``.
+    """Returns the largest difference that rounding explains after 0 to ``steps`` steps, ``[steps + 1]``.
 
     Each layer rounds, and so does each step of training, whose error the next one takes over. That holds
     where training does not amplify what it takes over, as at a low learning rate.

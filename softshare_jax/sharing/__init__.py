@@ -18,7 +18,8 @@ from softshare_jax.sharing.module import SoftShare
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape
-from softshare_jax.sharing.transforms import add_decayed_weights, anneal_to, hold_assignments
+from softshare_jax.sharing.transforms import add_decayed_weights, anneal_to, decay_mask
+from softshare_jax.sharing.use import order_of_use
 
 __all__ = [
     "INITIALIZERS",
@@ -38,17 +39,18 @@ __all__ = [
     "by_budget",
     "by_regex",
     "by_shape",
+    "decay_mask",
     "distinct_layers",
     "find_loops",
     "fold",
     "fold_within",
     "format_loops",
     "from_dense",
-    "hold_assignments",
     "identity",
     "initialize",
     "materialize",
     "merge",
+    "order_of_use",
     "orthogonal",
     "recurrence_penalty",
     "resize",

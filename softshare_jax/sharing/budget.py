@@ -8,7 +8,7 @@ import numpy as np
 from softshare_jax.sharing.dense import spectra, truncation_errors
 from softshare_jax.sharing.plan import Plan, PlanError
 from softshare_jax.sharing.rules import Rule
-from softshare_jax.sharing.tree import PyTree, named_arrays
+from softshare_jax.sharing.tree import PyTree, leaves
 
 
 def by_budget(rule: Rule, parameters: int) -> Rule:
@@ -32,16 +32,16 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
         A rule. Unlike others it needs the weights themselves, and not their shapes alone.
 
     Raises:
-        PlanError: the rule raises it where even one template a group is too many, or where it is
-            given shapes.
+        PlanError: the rule raises it where even one template a group is too many, where it is
+            given shapes, or where a layer is not finite.
     """
 
     def budgeted(params: PyTree) -> Plan:
         plan = rule(params)
-        arrays = named_arrays(params)
+        arrays = leaves(params)
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays.values()):
             raise PlanError("a budget is shared out by the weights themselves, their shapes do not suffice")
-        shared = set(plan.paths)
+        shared = set(plan.leaves)
         private = sum(math.prod(array.shape) for path, array in arrays.items() if path not in shared)
         errors, costs = [], []
         values = spectra(plan, params)

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from softshare_jax.sharing.materialization import Variables, materialize, stack_members
+from softshare_jax.sharing.checks import check_finite
+from softshare_jax.sharing.materialization import (
+    Variables,
+    box_templates,
+    in_float32,
+    materialize,
+    stack_members,
+)
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import PyTree
 
@@ -19,26 +26,34 @@ def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
 
     The stack of a group's weights, ``[L, d]``, is replaced by its nearest matrix of
     rank k (Eckart & Young 1936). Coefficients have orthonormal columns, the scale
-    with which ``orthogonal`` initialises them, so that training can go on: a step of gradient descent on
+    with which ``orthogonal`` initializes them, so that training can go on: a step of gradient descent on
     the templates then moves the weights as a step on the weights themselves would, projected onto
     what k templates reach. Layers are taken as they stand: two that compute the same with their
-    channels in another order are not recognised.
+    channels in another order are not recognized.
 
     Args:
         plan: which layers share. Groups with k = L are represented exactly.
-        params: plain parameters, as ``materialize`` returns them.
+        params: dense parameters, as ``materialize`` returns them.
 
     Returns:
         ``params`` (private), ``templates`` and ``coefficients``.
 
     Raises:
-        PlanError: the plan does not fit the parameters.
+        PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
-    private, dense = stack_members(plan, params)
+    private, dense = _finite_members(plan, params)
     templates, coefficients = {}, {}
     for group in plan.groups:
         templates[group.name], coefficients[group.name] = factorize(dense[group.name], group.templates)
-    return {"params": private, "templates": templates, "coefficients": coefficients}
+    boxed = box_templates(plan, params, templates)
+    return {"params": private, "templates": boxed, "coefficients": coefficients}
+
+
+def _finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, jax.Array]]:
+    private, dense = stack_members(plan, params)
+    for group in plan.groups:
+        check_finite(group, dense[group.name])
+    return private, dense
 
 
 def factorize(weights: jax.Array, templates: int) -> tuple[jax.Array, jax.Array]:
@@ -62,12 +77,12 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, jax.Array]:
 
     Args:
         plan: which layers share; its numbers of templates do not matter.
-        params: plain parameters.
+        params: dense parameters.
 
     Raises:
-        PlanError: the plan does not fit the parameters.
+        PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
-    _, dense = stack_members(plan, params)
+    _, dense = _finite_members(plan, params)
     return {name: jnp.linalg.svd(_rows(weights), compute_uv=False) for name, weights in dense.items()}
 
 
@@ -83,14 +98,17 @@ def truncation_errors(values: ArrayLike) -> np.ndarray:
 
 
 def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
-    """Returns the variables of the plain network: materialised ``params``, and every
-    collection that soft sharing does not own (such as ``batch_stats``) untouched."""
+    """Returns the variables of the unshared network: materialized ``params``, and every
+    collection that soft sharing does not own (such as ``batch_stats``) untouched.
+
+    Raises:
+        PlanError: the variables are not those of the plan.
+    """
     others = {name: value for name, value in variables.items() if name not in SHARING_COLLECTIONS}
     return {"params": materialize(plan, variables), **others}
 
 
 def _rows(weights: jax.Array) -> jax.Array:
     """Returns weights as ``[L, d]`` in float32 or finer, with zeros after them where d is below L."""
-    rows = weights.reshape(len(weights), -1)
-    rows = rows.astype(jnp.promote_types(jnp.float32, rows.dtype))
+    rows = in_float32(weights.reshape(len(weights), -1))
     return jnp.pad(rows, ((0, 0), (0, max(0, len(rows) - rows.shape[1]))))

@@ -7,12 +7,19 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from softshare_jax.sharing.checks import check_variables
+from softshare_jax.sharing.comparison import Comparison, compare, exact_similarity
 from softshare_jax.sharing.dense import to_dense
-from softshare_jax.sharing.lsm import Measure, inner_products, similarity
-from softshare_jax.sharing.materialization import Variables, group_weights
+from softshare_jax.sharing.lsm import Measure
+from softshare_jax.sharing.materialization import (
+    Variables,
+    group_coefficients,
+    group_weights,
+    in_box_of,
+)
 from softshare_jax.sharing.plan import Group, Plan
 
-# Two layers count as one where their weights are parallel up to float32 rounding.
+# Two layers count as one where their weights are parallel up to the rounding of training in float32.
 PARALLEL = 1 - 1e-5
 
 
@@ -38,7 +45,12 @@ def merge(matrix: np.ndarray, threshold: float) -> tuple[int, ...]:
     Returns:
         ``[L]``: for each layer the index of the layer whose weight it takes; its own
         index where it is kept.
+
+    Raises:
+        ValueError: a similarity is not a number.
     """
+    if np.isnan(matrix).any():
+        raise ValueError("a layer similarity matrix that holds NaN decides nothing")
     threshold = min(threshold, PARALLEL)
     kept: list[int] = []
     merged = []
@@ -58,7 +70,7 @@ def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Meas
     least-squares scalar ``<W_i, W_j> / <W_i, W_i>``: ``|cos|`` is blind to scale and sign, the
     network is not, and for parallel weights the fold is then exact. Where no more
     distinct layers are left than templates, the group is rolled back to the standard
-    parameterisation: its templates become the distinct weights themselves, each row of
+    parameterization: its templates become the distinct weights themselves, each row of
     coefficients keeps one nonzero entry, and the group's ``assignment`` says which.
     Otherwise the templates stay and rows of coefficients become parallel.
 
@@ -66,43 +78,54 @@ def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Meas
         plan: which layers share; groups may be folded already.
         variables: ``params``, ``templates``, ``coefficients`` and any other collection.
         threshold: smallest similarity at which layers merge, from 0 to 1.
-        measure: similarity that decides, ``'weights'`` or ``'coefficients'``.
+        measure: similarity that decides, ``'weights'`` (the default, as of ``similarity``) or
+            ``'coefficients'``.
 
     Returns:
         The folded plan and its variables, ready for all that takes a plan and variables.
 
     Raises:
+        PlanError: the variables are not those of the plan, or a layer is not finite.
         ValueError: the threshold is outside 0..1 or the measure unknown.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"the threshold is a similarity from 0 to 1, not {threshold}")
-    matrices = similarity(plan, variables, measure)
+    check_variables(plan, variables)
+    return _fold(plan, variables, _compare_all(plan, variables, measure), threshold)
+
+
+def _compare_all(plan: Plan, variables: Variables, measure: Measure) -> list[Comparison]:
+    return [compare(group, variables, measure) for group in plan.groups]
+
+
+def _fold(plan: Plan, variables: Variables, comparisons: list[Comparison], threshold: float) -> Folded:
     groups, templates, coefficients = [], {}, {}
-    for group in plan.groups:
+    for group, comparison in zip(plan.groups, comparisons, strict=True):
         folded, templates[group.name], coefficients[group.name] = _fold_group(
-            group,
-            merge(np.asarray(matrices[group.name]), threshold),
-            variables["templates"][group.name],
-            variables["coefficients"][group.name],
+            group, variables, comparison.scale, merge(comparison.similarity, threshold)
         )
         groups.append(folded)
     sharing = {"templates": templates, "coefficients": coefficients} if groups else {}
     return Folded(Plan(tuple(groups)), {**variables, **sharing})
 
 
-def _fold_group(group: Group, merged: tuple[int, ...], templates, coefficients):
+def _fold_group(group: Group, variables: Variables, scale: np.ndarray, merged: tuple[int, ...]):
+    templates, coefficients = variables["templates"][group.name], variables["coefficients"][group.name]
     kept = sorted(set(merged))
     if len(kept) == group.layers:
         return group, templates, coefficients
-    products = inner_products(coefficients, templates, "weights")
-    rows = np.arange(group.layers)
-    scale = products[rows, np.array(merged)] / products[np.array(merged), np.array(merged)]
+    layers, kept_layers = np.arange(group.layers), np.array(merged)
+    scales = jnp.asarray(scale[layers, kept_layers], coefficients.dtype)
     if len(kept) > group.templates:
-        return group, templates, scale[:, None] * coefficients[np.array(merged)]
+        return group, templates, scales[:, None] * group_coefficients(group, variables)[kept_layers]
     assignment = tuple(kept.index(layer) for layer in merged)
-    weights = group_weights(coefficients[np.array(kept)], templates)
-    one_hot = jnp.zeros((group.layers, len(kept)), weights.dtype).at[rows, np.array(assignment)].set(scale)
-    return dataclasses.replace(group, templates=len(kept), assignment=assignment), weights, one_hot
+    weights = group_weights(group, variables)[np.array(kept)]
+    one_hot = jnp.zeros((group.layers, len(kept)), coefficients.dtype)
+    return (
+        dataclasses.replace(group, templates=len(kept), assignment=assignment),
+        in_box_of(templates, weights),
+        one_hot.at[layers, np.array(assignment)].set(scales),
+    )
 
 
 def fold_within(
@@ -121,7 +144,7 @@ def fold_within(
     Args:
         plan: which layers share.
         variables: all collections.
-        evaluate: metric of a plain network's variables (larger is better); it always
+        evaluate: metric of an unshared network's variables (larger is better); it always
             gets the same shapes, so that a jitted evaluation compiles once.
         max_drop: largest fall of the metric, in its own unit.
         measure: as for ``fold``.
@@ -130,36 +153,51 @@ def fold_within(
         ``(folded, threshold)``.
 
     Raises:
+        PlanError: the variables are not those of the plan, or a layer is not finite.
         ValueError: ``max_drop`` is negative or the measure unknown.
     """
-    if max_drop < 0:
+    if not max_drop >= 0:
         raise ValueError(f"the budget is a fall of the metric, 0 or more, not {max_drop}")
-    matrices = similarity(plan, variables, measure).values()
-    pairs = [np.asarray(m)[np.triu_indices(len(m), 1)] for m in matrices]
-    thresholds = np.unique(np.concatenate([*pairs, np.ones(1, np.float32)]))
+    check_variables(plan, variables)
+    comparisons = _compare_all(plan, variables, measure)
+    pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]
+    thresholds = np.unique(np.concatenate([*pairs, np.ones(1)]))
     floor = evaluate(to_dense(plan, variables)) - max_drop
 
-    def within_budget(index: int) -> bool:
-        folded = fold(plan, variables, float(thresholds[index]), measure)
-        return evaluate(to_dense(*folded)) >= floor
+    def folded_at(index: int) -> Folded:
+        return _fold(plan, variables, comparisons, float(thresholds[index]))
 
     low, high = 0, len(thresholds) - 1
     while low < high:
         middle = (low + high) // 2
-        if within_budget(middle):
+        if evaluate(to_dense(*folded_at(middle))) >= floor:
             high = middle
         else:
             low = middle + 1
-    threshold = float(thresholds[high])
-    return fold(plan, variables, threshold, measure), threshold
+    return folded_at(high), float(thresholds[high])
 
 
 def distinct_layers(plan: Plan, variables: Variables) -> dict[str, tuple[int, ...]]:
     """Returns for each layer of each group the first layer with a parallel weight.
 
+    In a folded group the assignment decides; in any other one the cosine of the weights, in float64 and
+    before they are rounded to their dtype.
+
+    Args:
+        plan: which layers share.
+        variables: ``templates`` and ``coefficients``.
+
     Returns:
         ``{group: [L]}`` of layer indices; the number of different ones is the number of
         distinct layers, and ``loops.find_loops`` reads the order in which they run.
+
+    Raises:
+        PlanError: the variables are not those of the plan, or a layer is not finite.
     """
-    matrices = similarity(plan, variables, "weights")
-    return {name: merge(np.asarray(matrix), PARALLEL) for name, matrix in matrices.items()}
+    check_variables(plan, variables)
+    return {
+        group.name: tuple(map(group.assignment.index, group.assignment))
+        if group.assignment is not None
+        else merge(exact_similarity(group, variables, "weights"), PARALLEL)
+        for group in plan.groups
+    }

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from softshare_jax.sharing.materialization import stack_members
+from softshare_jax.sharing.materialization import box_templates, stack_members
 from softshare_jax.sharing.plan import Plan, PlanError
 from softshare_jax.sharing.tree import PyTree
 
@@ -54,10 +54,10 @@ INITIALIZERS: Mapping[str, Initializer] = {
 def initialize(
     plan: Plan, params: PyTree, key: jax.Array, coefficients: Initializer = orthogonal
 ) -> dict[str, Any]:
-    """Turns a model's freshly initialised parameters into soft-shared variables.
+    """Turns a model's freshly initialized parameters into soft-shared variables.
 
     Templates start as the initial weights of each group's first k layers, so they
-    follow whatever initialiser the model has: He normal (fan-in) for the networks
+    follow whatever initializer the model has: He normal (fan-in) for the networks
     of this package, as in the paper. The private parameters stay as they are.
 
     Args:
@@ -68,17 +68,20 @@ def initialize(
 
     Returns:
         ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and
-        ``coefficients`` ``{group: [L, k]}``, float32.
+        ``coefficients`` ``{group: [L, k]}``, float32. Templates of weights that ``nn.with_partitioning``
+        boxed are boxed as well, with a leading axis that is not partitioned.
 
     Raises:
-        PlanError: the plan does not fit the parameters, or the initialiser does
+        PlanError: the plan does not fit the parameters, or the initializer does
             not fit a group.
     """
     private, dense = stack_members(plan, params)
     keys = jax.random.split(key, max(len(plan.groups), 1))
     return {
         "params": private,
-        "templates": {group.name: dense[group.name][: group.templates] for group in plan.groups},
+        "templates": box_templates(
+            plan, params, {group.name: dense[group.name][: group.templates] for group in plan.groups}
+        ),
         "coefficients": {
             group.name: coefficients(group_key, group.layers, group.templates)
             for group, group_key in zip(plan.groups, keys, strict=False)

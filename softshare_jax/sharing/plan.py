@@ -1,11 +1,18 @@
 """The plan: which layers share templates, and how many templates they have."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from softshare_jax.sharing.tree import PyTree, named_arrays
+import jax.numpy as jnp
+
+from softshare_jax.sharing import tree
+from softshare_jax.sharing.tree import Path, PyTree
+
+# Of the JSON of a plan. Version 0, which names none, has paths as text only.
+VERSION = 1
 
 
 class PlanError(ValueError):
@@ -16,14 +23,28 @@ class PlanError(ValueError):
 class Member:
     """One layer's weight in a parameter tree.
 
+    >>> Member("block_3/conv/kernel").keys
+    ('block_3', 'conv', 'kernel')
+
     Attributes:
-        path: the leaf, as in ``'block_3/conv/kernel'``.
+        keys: of the leaf, from the root of the tree on, as text. A path such as
+            ``'block_3/conv/kernel'`` is split at its slashes; pass the keys where some contain slashes.
         index: row on the leading axis where the leaf stacks several layers (as
             ``nn.scan`` makes them); ``None`` where the leaf is one layer.
     """
 
-    path: str
+    keys: Path
     index: int | None = None
+
+    def __init__(self, path: str | Path, index: int | None = None):
+        keys = path.split("/") if isinstance(path, str) else path
+        object.__setattr__(self, "keys", tuple(map(str, keys)))
+        object.__setattr__(self, "index", index)
+
+    @property
+    def path(self) -> str:
+        """The leaf as people read it, such as ``'block_3/conv/kernel'``."""
+        return tree.name(self.keys)
 
     def __str__(self) -> str:
         return self.path if self.index is None else f"{self.path}[{self.index}]"
@@ -81,7 +102,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """An immutable description of soft sharing; without groups, of a plain network.
+    """An immutable description of soft sharing; without groups, of an unshared network.
 
     A plan is all that folding and analysis need to know about a network, so it
     is stored beside every checkpoint. It is also a rule: called on a parameter
@@ -99,18 +120,23 @@ class Plan:
         if len(set(names)) != len(names):
             raise PlanError(f"two groups have the same name: {', '.join(names)}")
         members = [member for group in self.groups for member in group.members]
-        for member in members:
-            if members.count(member) > 1:
+        for member, times in collections.Counter(members).items():
+            if times > 1:
                 raise PlanError(f"{member} is a member twice")
-        whole = {member.path for member in members if member.index is None}
-        stacked = {member.path for member in members if member.index is not None}
+        whole = {member.keys for member in members if member.index is None}
+        stacked = {member.keys for member in members if member.index is not None}
         if both := whole & stacked:
-            raise PlanError(f"{min(both)} is both one layer and a stack of layers")
+            raise PlanError(f"{tree.name(min(both))} is both one layer and a stack of layers")
+
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """The keys of the leaves that the plan replaces, each once, in order."""
+        return tuple(dict.fromkeys(m.keys for group in self.groups for m in group.members))
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The leaves that the plan replaces, each once, in order."""
-        return tuple(dict.fromkeys(m.path for group in self.groups for m in group.members))
+        """The same as people read them."""
+        return tuple(map(tree.name, self.leaves))
 
     @property
     def templates(self) -> dict[str, int]:
@@ -141,52 +167,69 @@ class Plan:
         )
 
     def __call__(self, params: PyTree) -> "Plan":
-        """Checks the plan against plain parameters (arrays or their shapes).
+        """Checks the plan against dense parameters (arrays or their shapes).
 
         Raises:
-            PlanError: a leaf is missing, has another shape, or is a stack of
-                which the plan names only some layers.
+            PlanError: a leaf is missing, has another shape, holds no real floating-point numbers, or is a
+                stack of which the plan names only some layers.
         """
-        leaves = named_arrays(params)
-        rows: dict[str, set[int | None]] = {}
+        leaves = tree.leaves(params)
+        rows: dict[Path, set[int | None]] = {}
         for group in self.groups:
             for member in group.members:
-                if member.path not in leaves:
-                    raise PlanError(f"group {group.name!r} shares {member}, which the model has not")
-                shape = tuple(leaves[member.path].shape)
-                expected = group.shape if member.index is None else (shape[0], *group.shape)
+                if member.keys not in leaves:
+                    raise PlanError(
+                        f"group {group.name!r} shares {member}, which is not a parameter of the model"
+                    )
+                leaf = leaves[member.keys]
+                if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                    raise PlanError(
+                        f"group {group.name!r} shares {member}, whose dtype is {leaf.dtype}: "
+                        "only real floating-point weights can share"
+                    )
+                shape = tuple(leaf.shape)
+                expected = group.shape if member.index is None else (*shape[:1], *group.shape)
                 if shape != expected:
                     raise PlanError(
                         f"group {group.name!r} shares weights of shape {group.shape}, "
                         f"and {member.path} has shape {shape}"
                     )
-                rows.setdefault(member.path, set()).add(member.index)
+                rows.setdefault(member.keys, set()).add(member.index)
         for path, named in rows.items():
-            layers = leaves[path].shape[0]
-            if named != {None} and named != set(range(layers)):
+            if None not in named and named != set(range(leaves[path].shape[0])):
                 raise PlanError(
-                    f"{path} stacks {layers} layers and the plan names {len(named)} of them: "
-                    "name all, or keep the others in a leaf of their own"
+                    f"{tree.name(path)} stacks {leaves[path].shape[0]} layers and the plan names "
+                    f"{len(named)} of them: name all, or keep the others in a leaf of their own"
                 )
         return self
 
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        groups = [{**dataclasses.asdict(g), "members": [_as_dict(m) for m in g.members]} for g in self.groups]
+        return json.dumps({"version": VERSION, "groups": groups}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Reads a plan back.
+        """Reads a plan back, of this version of the format or an older one.
 
         Raises:
-            PlanError: the text is not a plan.
+            PlanError: the text is not a plan, or of a newer version.
         """
         try:
-            return cls(tuple(_group_from_dict(group) for group in json.loads(text)["groups"]))
-        except (ValueError, KeyError, TypeError) as error:
+            values = json.loads(text)
+            if values.get("version", 0) > VERSION:
+                raise PlanError("this plan was written by a newer version of softshare_jax")
+            return cls(tuple(_group_from_dict(group) for group in values["groups"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, PlanError):
                 raise
             raise PlanError(f"this is not the JSON of a plan: {error}") from error
+
+
+def _as_dict(member: Member) -> dict[str, Any]:
+    """Returns the arguments of a member, the path as text where ``Member`` reads that back."""
+    readable = member.keys and not any("/" in key for key in member.keys)
+    return {"path": member.path if readable else member.keys, "index": member.index}
 
 
 def _group_from_dict(group: Mapping[str, Any]) -> Group:

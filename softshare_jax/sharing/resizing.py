@@ -6,9 +6,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.dense import factorize
-from softshare_jax.sharing.materialization import Variables, group_weights
-from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.materialization import (
+    Variables,
+    group_coefficients,
+    group_templates,
+    group_weights,
+    in_box_of,
+)
+from softshare_jax.sharing.plan import Group, Plan
 
 
 def resize(
@@ -32,22 +39,24 @@ def resize(
         ``(plan, variables)``.
 
     Raises:
-        PlanError: k is outside 1..L, or there is no group of that name.
+        PlanError: k is outside 1..L, there is no group of that name, or the variables are not those
+            of the plan.
     """
+    check_variables(plan, variables)
     resized = plan.with_templates(templates)
     new_templates, coefficients = dict(variables["templates"]), dict(variables["coefficients"])
     for old, new in zip(plan.groups, resized.groups, strict=True):
         if old == new:
             continue
         change = _grow if new.templates > old.templates else _shrink
-        new_templates[new.name], coefficients[new.name] = change(
-            new_templates[new.name], coefficients[new.name], new.templates
-        )
+        resized_templates, coefficients[new.name] = change(old, variables, new.templates)
+        new_templates[new.name] = in_box_of(new_templates[new.name], resized_templates)
     return resized, {**variables, "templates": new_templates, "coefficients": coefficients}
 
 
-def _grow(templates: jax.Array, coefficients: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    old = len(templates)
+def _grow(group: Group, variables: Variables, k: int) -> tuple[jax.Array, jax.Array]:
+    templates, coefficients = group_templates(group, variables), group_coefficients(group, variables)
+    old = group.templates
     # Left singular vectors after the k-th are orthogonal to all columns, whatever their rank.
     basis, _, _ = jnp.linalg.svd(coefficients, full_matrices=True)
     scale = jnp.linalg.norm(coefficients) / old**0.5
@@ -55,5 +64,5 @@ def _grow(templates: jax.Array, coefficients: jax.Array, k: int) -> tuple[jax.Ar
     return jnp.concatenate([templates, zeros]), jnp.concatenate([coefficients, scale * basis[:, old:k]], 1)
 
 
-def _shrink(templates: jax.Array, coefficients: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    return factorize(group_weights(coefficients, templates), k)
+def _shrink(group: Group, variables: Variables, k: int) -> tuple[jax.Array, jax.Array]:
+    return factorize(group_weights(group, variables), k)

@@ -1,13 +1,14 @@
 """Rules: functions from a parameter tree to a plan."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from softshare_jax.sharing import tree
 from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
-from softshare_jax.sharing.tree import PyTree, named_arrays
+from softshare_jax.sharing.tree import Path, PyTree
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
@@ -20,132 +21,232 @@ class _Layer(NamedTuple):
     shape: tuple[int, ...]
 
 
-def by_regex(patterns: Mapping[str, str], templates: Templates = None, stacked: str | None = None) -> Rule:
+def by_regex(
+    patterns: Mapping[str, str],
+    templates: Templates = None,
+    stacked: str | None = None,
+    order: Sequence[str] | None = None,
+) -> Rule:
     """Groups named leaves: one group for each regular expression.
 
     >>> rule = by_regex({"body": r"block_\\d+/conv/kernel"}, templates=2)
 
     Args:
         patterns: group name -> expression that the whole path of a leaf must
-            match. Layers are ordered as a person counts: ``block_2`` before
-            ``block_10``.
+            match, written with slashes between its keys.
         templates: k for all groups, or by group name; ``None`` for one template
             per layer.
         stacked: expression for the leaves whose leading axis counts layers (as
             ``nn.scan`` makes them); each row is then a layer. Where the leaves of one stack
             run together, row by row, its first parenthesis names the stack, as in
             ``r"(.*/blocks)/.*"``.
+        order: paths of leaves in the order in which the network uses them, as ``order_of_use`` returns
+            them. Without it, and after the paths that it names, layers are in the natural sort order of
+            their paths: ``block_2`` before ``block_10``.
 
     Returns:
         A rule.
 
     Raises:
         PlanError: the rule raises it where a pattern matches fewer than two layers or
-            layers of several shapes, or ``templates`` names another group.
+            layers of several shapes, k is outside 1..L, ``templates`` names another group, or
+            ``stacked`` or ``order`` match none of the leaves.
     """
 
     def rule(params: PyTree) -> Plan:
-        leaves = named_arrays(params)
+        leaves = tree.leaves(params)
+        matching = {name: _matching(pattern, leaves, f"group {name!r}") for name, pattern in patterns.items()}
+        if not patterns:
+            raise PlanError("the rule has no patterns, so it shares nothing: Plan() is a network unshared")
+        sort = _Sort(
+            leaves,
+            {path: leaf for found in matching.values() for path, leaf in found.items()},
+            stacked,
+            order,
+        )
         groups = []
-        for name, pattern in patterns.items():
-            matching = [(path, leaf) for path, leaf in leaves.items() if re.fullmatch(pattern, path)]
-            if not matching:
-                near = [path for path in leaves if re.search(pattern, path)] or [*leaves]
-                raise PlanError(
-                    f"group {name!r}: no path matches {pattern!r} from end to end; "
-                    f"paths are such as {', '.join(near[:2])}"
-                )
-            layers = _layers(matching, stacked)
+        for name, found in matching.items():
+            layers = sort.layers(found.items())
             shapes = {layer.shape for layer in layers}
             if len(shapes) > 1:
                 raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
-            shape = shapes.pop() if shapes else ()
-            groups.append(_group(name, [layer.member for layer in layers], shape, templates))
+            groups.append(_group(name, [layer.member for layer in layers], shapes.pop(), templates))
         return _plan(groups, templates)(params)
 
     return rule
 
 
-def by_shape(templates: Templates = None, exclude: str = PRIVATE, stacked: str | None = None) -> Rule:
-    """Groups all weights of equal shape and dtype, in any model.
+def by_shape(
+    templates: Templates = None,
+    exclude: str = PRIVATE,
+    stacked: str | None = None,
+    order: Sequence[str] | None = None,
+    roles: bool = True,
+) -> Rule:
+    """Groups weights of one role and of equal shape and dtype, in any model.
 
-    Scalars, vectors, whole numbers and shapes that occur once stay private, and so does what
-    ``exclude`` names: embeddings, norms and biases, which attention has as matrices.
+    The role of a weight is its path without the numbers, so the queries of all blocks are one group and
+    the keys another one. Scalars, vectors, whole numbers and weights that occur once stay private, and so
+    does what ``exclude`` names: embeddings, norms and biases, which attention has as matrices.
 
     Args:
-        templates: k for all groups, at most the layers of each; or by group name,
-            which is the shape, as in ``'3x3x64x64'`` or, where they are not float32,
-            ``'3x3x64x64-bfloat16'``; ``None`` for one template per layer.
+        templates: k for all groups; or by group name, which is the shape, as in ``'3x3x64x64'`` or,
+            where the weights are not float32, ``'3x3x64x64-bfloat16'``. Where several roles have that
+            shape, the role stands before it: ``'block.query.kernel-64x64'``. ``None`` for one
+            template per layer.
         exclude: expression for paths that stay private, whatever their case.
-        stacked: as for ``by_regex``.
+        stacked, order: as for ``by_regex``.
+        roles: false to group by shape and dtype alone, whatever the role.
 
     Returns:
         A rule.
 
     Raises:
-        PlanError: the rule raises it where ``templates`` names a group that there is not.
+        PlanError: the rule raises it where no two weights can share, k is outside 1..L, ``templates``
+            names a group that does not exist, or ``stacked`` or ``order`` match none of the weights.
     """
 
     def rule(params: PyTree) -> Plan:
-        leaves = named_arrays(params)
-        candidates = (
-            (path, leaf)
+        leaves = tree.leaves(params)
+        candidates = {
+            path: leaf
             for path, leaf in leaves.items()
-            if jnp.issubdtype(leaf.dtype, jnp.floating) and not re.fullmatch(exclude, path, re.IGNORECASE)
-        )
-        alike: dict[tuple[str, tuple[int, ...]], list[Member]] = {}
-        for member, shape in _layers(candidates, stacked):
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+            and not re.fullmatch(exclude, tree.name(path), re.IGNORECASE)
+        }
+        alike: dict[tuple[str, str, tuple[int, ...]], list[Member]] = {}
+        for member, shape in _Sort(leaves, candidates, stacked, order).layers(candidates.items()):
             if len(shape) >= 2:
-                dtype = leaves[member.path].dtype
-                name = "x".join(map(str, shape)) + ("" if dtype == jnp.float32 else f"-{dtype}")
-                alike.setdefault((name, shape), []).append(member)
+                dtype = leaves[member.keys].dtype
+                size = "x".join(map(str, shape)) + ("" if dtype == jnp.float32 else f"-{dtype}")
+                alike.setdefault((size, _role(member.keys) if roles else "", shape), []).append(member)
+        alike = {key: members for key, members in alike.items() if len(members) > 1}
+        if not alike:
+            raise PlanError(
+                f"no two weights of the model have one {'role, ' if roles else ''}shape and dtype, "
+                f"so none can share; looked at {_examples(candidates, with_shapes=True)}"
+            )
+        sizes = [size for size, _, _ in alike]
         groups = [
-            _group(name, members, shape, templates, at_most_layers=True)
-            for (name, shape), members in alike.items()
-            if len(members) > 1
+            _group(size if sizes.count(size) == 1 else f"{role}-{size}", members, shape, templates)
+            for (size, role, shape), members in alike.items()
         ]
         return _plan(groups, templates)(params)
 
     return rule
 
 
-def _layers(leaves: Iterable[tuple[str, Any]], stacked: str | None) -> list[_Layer]:
-    """Returns every layer of these leaves, in order; numbers in paths count by value."""
-    layers = []
-    for path, leaf in leaves:
-        shape = tuple(leaf.shape)
-        match = re.fullmatch(stacked, path) if stacked is not None else None
+class _Sort:
+    """The layers of some leaves, and their order."""
+
+    def __init__(
+        self,
+        leaves: Mapping[Path, Any],
+        candidates: Mapping[Path, Any],
+        stacked: str | None,
+        order: Sequence[str] | None,
+    ):
+        """Looks at what the arguments of a rule match.
+
+        Args:
+            leaves: of the model.
+            candidates: those that may share.
+            stacked, order: as the rule has them.
+
+        Raises:
+            PlanError: they match no candidate.
+        """
+        self._stacked = stacked
+        names = {tree.name(path) for path in candidates}
+        if stacked is not None:
+            _matching(stacked, candidates, "stacked", leaves)
+        if order is not None and not names & set(order):
+            raise PlanError(
+                f"order names none of the weights that can share: it has {', '.join(order[:2])}, "
+                f"they are such as {_examples(candidates)}"
+            )
+        self._rank = {name: rank for rank, name in enumerate(order or ())}
+
+    def layers(self, leaves: Iterable[tuple[Path, Any]]) -> list[_Layer]:
+        """Returns every layer of these leaves, in order; numbers in paths count by value."""
+        layers: list[tuple[list, _Layer]] = []
+        stacks: dict[str, list[str]] = {}
+        found = [(path, leaf, *self._stack(path)) for path, leaf in leaves]
+        for path, _, stack, _ in found:
+            stacks.setdefault(stack, []).append(tree.name(path))
+        for path, leaf, stack, rows in found:
+            # A stack runs where the first of its leaves does.
+            place, within = min(map(self._place, stacks[stack])), self._place(tree.name(path))
+            if not rows:
+                layers.append(([place, 0, within], _Layer(Member(path), tuple(leaf.shape))))
+                continue
+            if not leaf.shape:
+                raise PlanError(f"{tree.name(path)} is stacked, and it is a scalar")
+            for row in range(leaf.shape[0]):
+                layers.append(([place, row, within], _Layer(Member(path, row), tuple(leaf.shape[1:]))))
+        return [layer for _, layer in sorted(layers, key=lambda item: item[0])]
+
+    def _stack(self, path: Path) -> tuple[str, bool]:
+        """Returns the stack of a leaf, itself where it has none, and whether its rows are layers."""
+        name = tree.name(path)
+        match = re.fullmatch(self._stacked, name) if self._stacked is not None else None
         if match is None:
-            layers.append((_natural(path), _Layer(Member(path), shape)))
-            continue
-        stack = match[1] if match.re.groups and match[1] is not None else path
-        for row in range(shape[0]):
-            order = [*_natural(stack), row, *_natural(path.removeprefix(stack))]
-            layers.append((order, _Layer(Member(path, row), shape[1:])))
-    return [layer for _, layer in sorted(layers, key=lambda item: item[0])]
+            return name, False
+        return (match[1] if match.re.groups and match[1] is not None else name), True
+
+    def _place(self, name: str) -> tuple[float, list[str | int]]:
+        return self._rank.get(name, float("inf")), _natural(name)
 
 
 def _natural(path: str) -> list[str | int]:
     """Splits a path into text and numbers, in turn."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
-def _group(
-    name: str,
-    members: list[Member],
-    shape: tuple[int, ...],
-    templates: Templates,
-    at_most_layers: bool = False,
-) -> Group:
+def _role(path: Path) -> str:
+    """Returns a path without its numbers, as in ``'block.query.kernel'``."""
+    parts = (re.sub(r"[_\-.]*\d+", "", part) for part in tree.name(path).split("/"))
+    return ".".join(part for part in parts if part)
+
+
+def _matching(
+    pattern: str, leaves: Mapping[Path, Any], what: str, among: Mapping[Path, Any] | None = None
+) -> dict[Path, Any]:
+    """Returns the leaves whose whole path matches an expression.
+
+    Raises:
+        PlanError: none does, or it is not an expression.
+    """
+    try:
+        matching = {path: leaf for path, leaf in leaves.items() if re.fullmatch(pattern, tree.name(path))}
+        if matching:
+            return matching
+        near = {path: leaf for path, leaf in leaves.items() if re.search(pattern, tree.name(path))}
+    except re.error as error:
+        raise PlanError(f"{what}: {pattern!r} is not a regular expression: {error}") from error
+    raise PlanError(
+        f"{what}: no path matches {pattern!r} from end to end; "
+        f"paths are such as {_examples(near or leaves or among or {})}"
+    )
+
+
+def _examples(leaves: Mapping[Path, Any], with_shapes: bool = False) -> str:
+    """Returns two of the paths as text."""
+    shown = [
+        f"{tree.name(path)} {tuple(leaf.shape)}" if with_shapes else tree.name(path)
+        for path, leaf in list(leaves.items())[:2]
+    ]
+    return ", ".join(shown) or "none"
+
+
+def _group(name: str, members: list[Member], shape: tuple[int, ...], templates: Templates) -> Group:
     k = templates.get(name) if isinstance(templates, Mapping) else templates
-    if k is None:
-        k = len(members)
-    return Group(name, tuple(members), min(k, len(members)) if at_most_layers else k, shape)
+    return Group(name, tuple(members), len(members) if k is None else k, shape)
 
 
 def _plan(groups: list[Group], templates: Templates) -> Plan:
     """Returns the plan, if every group that ``templates`` names is there."""
     names = [group.name for group in groups]
     if isinstance(templates, Mapping) and (unknown := templates.keys() - set(names)):
-        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(names) or 'none'}")
+        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(names)}")
     return Plan(tuple(groups))

@@ -1,4 +1,4 @@
-"""Optax transforms with the rules that soft sharing has for an optimiser."""
+"""Optax transforms with the rules that soft sharing has for an optimizer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,47 @@ import optax
 
 from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.tree import key_text
+
+
+def decay_mask(weights: optax.Params) -> optax.Params:
+    """Says of every weight whether it decays: all do, except the coefficients.
+
+    The paper's rule (Savarese & Maire 2019, section 4): batch-norm and biases decay, coefficients
+    do not. It finds the collections ``coefficients`` beside their ``templates`` at any depth, as in
+    ``{"generator": variables, "critic": variables}``; a parameter of a model that has this name decays.
+
+    >>> import optax
+    >>> optimizer = optax.adamw(1e-3, weight_decay=1e-2, mask=decay_mask)
+
+    Args:
+        weights: what the optimizer updates.
+
+    Returns:
+        Booleans, in the structure of the weights.
+    """
+    return _mask(weights, at_root=True)
+
+
+def _mask(node: Any, at_root: bool = False) -> Any:
+    children, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    if not children or not children[0][0]:  # nothing below it
+        return jax.tree.unflatten(structure, [True] * len(children))
+    names = [key_text(*path) for path, _ in children]
+    if "coefficients" in names and (at_root or "templates" in names):
+        masks = [
+            jax.tree.map(lambda _, decays=name != "coefficients": decays, child)
+            for name, (_, child) in zip(names, children, strict=True)
+        ]
+    else:
+        masks = [_mask(child) for _, child in children]
+    return jax.tree.unflatten(structure, masks)
 
 
 def add_decayed_weights(weight_decay: float) -> optax.GradientTransformation:
-    """Adds weight decay to the updates of everything except the coefficients.
+    """Adds weight decay to the updates of everything except the coefficients (see ``decay_mask``).
 
-    The paper's rule (Savarese & Maire 2019, section 4): batch-norm and biases decay, coefficients
-    do not. It reads collections, so it needs no names of parameters. Before the optimiser it is an L2
-    term in the gradient, after it decoupled decay.
+    Before the optimizer it is an L2 term in the gradient, after it decoupled decay.
 
     >>> import optax
     >>> optimizer = optax.chain(add_decayed_weights(5e-4), optax.sgd(0.1, momentum=0.9, nesterov=True))
@@ -24,43 +57,18 @@ def add_decayed_weights(weight_decay: float) -> optax.GradientTransformation:
     Args:
         weight_decay: the factor of the weights that is added.
     """
-    return optax.add_decayed_weights(weight_decay, mask=_decays)
-
-
-def hold_assignments(plan: Plan) -> optax.GradientTransformation:
-    """Keeps the layers of folded groups tied: last in a chain, it holds at zero what their assignments
-    leave out of the coefficients.
-
-    Args:
-        plan: of the network; without folded groups nothing is held.
-    """
-    used = {
-        group.name: jax.nn.one_hot(jnp.array(group.assignment), group.templates)
-        for group in plan.groups
-        if group.assignment is not None
-    }
-
-    def hold(updates: dict[str, Any]) -> dict[str, Any]:
-        if not used:
-            return updates
-        held = {
-            name: update * used[name] if name in used else update
-            for name, update in updates["coefficients"].items()
-        }
-        return {**updates, "coefficients": held}
-
-    return optax.stateless(lambda updates, _: hold(updates))
+    return optax.add_decayed_weights(weight_decay, mask=decay_mask)
 
 
 def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.GradientTransformation:
     """Fades the layers of each group to k templates within so many steps: last in a chain.
 
-    What k templates cannot say is multiplied by (n - 1) / n at each step, where n steps are left: had it no
-    gradient it would fade linearly, and at the end it is gone whatever its gradient, so that
+    The residual that k templates cannot represent is scaled by (n - 1) / n when n steps remain, i.e.
+    linearly to zero where it has no gradient. At the end it is gone whatever its gradient, so that
     ``resize`` to k templates loses nothing.
 
     Args:
-        plan: of the network, with more templates than it shall have.
+        plan: of the network, with more templates than the target.
         templates: k to fade to, by group; see ``anneal``.
         steps: from the first update to rank k; 1 or more.
 
@@ -81,7 +89,3 @@ def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.Gra
         return {**updates, "coefficients": change}, state._replace(count=state.count + 1)
 
     return optax.GradientTransformation(init, update)
-
-
-def _decays(trainable: dict[str, Any]) -> dict[str, bool]:
-    return {name: name != "coefficients" for name in trainable}

@@ -80,7 +80,6 @@ class Experiment:
         self.phase_steps = self.total_steps if phase is None else self.steps_of("data.phase", phase)
         warmup, anneal = config.optimizer.warmup, config.sharing.anneal
         self.optimizer = make_optimizer(
-            self.plan,
             config.optimizer,
             self.total_steps,
             self.steps_of("optimizer.warmup", warmup) if warmup else 0,

@@ -1,4 +1,4 @@
-"""Optimisers, with the paper's rules for what decays and what stays zero."""
+"""Optimizers, with the paper's rule for what decays."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,7 @@ from softshare_jax import sharing
 from softshare_jax.training import config as config_lib
 
 
-def make_optimizer(
-    plan: sharing.Plan, config: config_lib.Optimizer, steps: int, warmup: int = 0
-) -> optax.GradientTransformation:
+def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) -> optax.GradientTransformation:
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
@@ -18,8 +16,6 @@ def make_optimizer(
     it is an L2 term in the gradient, for ``'adamw'`` it is decoupled. Gradients are clipped before that.
 
     Args:
-        plan: its folded groups keep their layers tied: a coefficient that the assignment leaves
-            out stays exactly zero.
         config: name, learning rate and its schedule, weight decay, the norm that gradients are clipped to.
         steps: length of the run, for the schedule.
         warmup: steps over which the rate first rises in a straight line to that of the schedule.
@@ -45,7 +41,6 @@ def make_optimizer(
         *clip,
         *rules[config.name],
         optax.scale_by_learning_rate(_warmed_up(rate, warmup) if warmup else rate),
-        sharing.hold_assignments(plan),
     )
 
 

@@ -95,7 +95,7 @@ def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
     plain = network.build(zoo.Options(jnp.dtype(dtype)))
     plan = network.rule(jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
     settings = config_lib.Optimizer("sgd", rate, "constant", (), 0.2, DECAY, 0.0)
-    rule = make_optimizer(plan, settings, STEPS)
+    rule = make_optimizer(settings, STEPS)
     step = jax.jit(make_train_step(sharing.SoftShare(plain, plan), plan, Plain(), rule, 0.0, 0))
     state = TrainState(jnp.int32(0), variables, rule.init(trainable(variables)))
     sgd = optimizer(twin, rate, DECAY)

@@ -202,7 +202,15 @@ CASES: dict[str, Callable[[], Case]] = {
     "linen dense": lambda: linen(Mlp(), ROW, sharing.by_shape(2), {"8x8": 4}),
     "linen conv": lambda: linen(ConvNet(), IMAGE, sharing.by_shape(2), {"3x3x4x4": 3}),
     "linen transformer by shape": lambda: linen(
-        Transformer(), TOKENS, sharing.by_shape(2), {"8x2x4": 12, "2x4x8": 4, "8x16": 4, "16x8": 4}
+        Transformer(),
+        TOKENS,
+        sharing.by_shape(2),
+        {
+            **{f"MultiHeadDotProductAttention.{w}.kernel-8x2x4": 4 for w in ("query", "key", "value")},
+            "2x4x8": 4,
+            "8x16": 4,
+            "16x8": 4,
+        },
     ),
     "linen transformer by name": lambda: linen(
         Transformer(),
@@ -215,7 +223,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "nnx transformer by shape": lambda: of_nnx(
         NnxTransformer(4, nnx.Rngs(0)),
         TOKENS,
-        sharing.by_shape(2),
+        sharing.by_shape(2, roles=False),
         {"8x2x4": 12, "2x4x8": 4, "8x16": 4, "16x8": 4},
     ),
     "nnx transformer by name": lambda: of_nnx(

@@ -91,7 +91,7 @@ def test_many_groups_are_no_trouble():
 
 def test_mistakes():
     params = {"a": jnp.ones((2, 3)), "b": jnp.ones((2, 3)), "c": jnp.ones(4)}
-    rule = sharing.by_shape()
+    rule = sharing.by_shape(roles=False)
     with pytest.raises(sharing.PlanError, match="a budget of 11 is too small: one template a group takes 12"):
         sharing.by_budget(rule, 11)(params)
     assert sharing.by_budget(rule, 12)(params).groups[0].templates == 1

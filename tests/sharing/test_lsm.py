@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def cosines(rows):
 def test_both_measures_against_their_definition(case):
     plan, variables = case
     weights = layer_weights(plan, sharing.materialize(plan, variables))
-    by_coefficients = sharing.similarity(plan, variables)
+    by_coefficients = sharing.similarity(plan, variables, "coefficients")
     by_weights = sharing.similarity(plan, variables, "weights")
     for name in weights:
         np.testing.assert_allclose(by_coefficients[name], cosines(variables["coefficients"][name]), atol=1e-4)
@@ -72,15 +74,18 @@ def test_the_coefficient_measure_depends_on_the_basis():
     basis = jnp.array([[1.0, 1.0], [0.0, 1.0]])
     slanted = {"templates": {"g": jnp.linalg.inv(basis)}, "coefficients": {"g": basis}}
     jax.tree.map(np.testing.assert_allclose, *(sharing.materialize(plan, v) for v in (orthogonal, slanted)))
-    assert sharing.similarity(plan, orthogonal)["g"][0, 1] == 0
-    np.testing.assert_allclose(sharing.similarity(plan, slanted)["g"][0, 1], np.sqrt(0.5), rtol=1e-6)
+    assert sharing.similarity(plan, orthogonal, "coefficients")["g"][0, 1] == 0
+    between = sharing.similarity(plan, slanted, "coefficients")["g"][0, 1]
+    np.testing.assert_allclose(between, np.sqrt(0.5), rtol=1e-6)
     assert sharing.similarity(plan, slanted, "weights")["g"][0, 1] < 1e-6
 
 
 def test_a_layer_of_zeros_is_similar_to_none_and_has_a_finite_gradient():
     plan = sharing.Plan((sharing.Group("g", (sharing.Member("a"), sharing.Member("b")), 2, (2,)),))
     variables = {"templates": {"g": jnp.eye(2)}, "coefficients": {"g": jnp.array([[0.0, 0.0], [1.0, 2.0]])}}
-    np.testing.assert_allclose(sharing.similarity(plan, variables)["g"], [[0, 0], [0, 1]], atol=1e-6)
+    for measure in sharing.MEASURES:
+        matrix = sharing.similarity(plan, variables, measure)["g"]
+        np.testing.assert_allclose(matrix, [[0, 0], [0, 1]], atol=1e-6)
     gradient = jax.grad(lambda v: sharing.recurrence_penalty(plan, v))(variables)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
@@ -116,7 +121,99 @@ def test_following_the_penalty_leads_to_one_layer():
 
         templates = {"templates": {"g": jnp.ones((10, 1))}}
         alpha, _ = jax.lax.scan(ascend, alpha, None, length=600)
-        return jnp.min(sharing.similarity(plan, {"coefficients": {"g": alpha}, **templates})["g"])
+        return jnp.min(
+            sharing.similarity(plan, {"coefficients": {"g": alpha}, **templates}, "coefficients")["g"]
+        )
 
     least = jax.vmap(least_similarity)(jax.random.split(jax.random.key(0), 20))
     assert least.min() > 0.99
+
+
+def two_layers(templates, coefficients=((1.0, 0.5), (0.25, 1.0)), dtype=jnp.float32):
+    templates = jnp.asarray(templates, dtype)
+    members = (sharing.Member("a"), sharing.Member("b"))
+    plan = sharing.Plan((sharing.Group("g", members, 2, templates.shape[1:]),))
+    return plan, {"templates": {"g": templates}, "coefficients": {"g": jnp.asarray(coefficients)}}
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_similarity_does_not_depend_on_the_scale(scale):
+    rows = np.random.default_rng(0).normal(size=(2, 50)).astype(np.float32)
+    plan, variables = two_layers(rows)
+    scaled = {**variables, "templates": {"g": variables["templates"]["g"] * np.float32(scale)}}
+    for matrix in (
+        sharing.similarity(plan, scaled)["g"],
+        jax.jit(sharing.similarity, static_argnums=0)(plan, scaled)["g"],
+    ):
+        np.testing.assert_allclose(matrix, cosines(np.array([[1, 0.5], [0.25, 1]]) @ rows), rtol=1e-5)
+    assert sharing.distinct_layers(plan, scaled)["g"] == (0, 1)
+    assert sharing.fold(plan, scaled, 0.999).plan == plan
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn])
+def test_similarity_is_that_of_the_weights_before_they_are_rounded(dtype):
+    rows = np.random.default_rng(0).normal(size=(2, 300))
+    plan, variables = two_layers(rows, dtype=dtype)
+    matrix = sharing.similarity(plan, variables)["g"]
+    assert matrix.dtype == jnp.float32
+    exact = np.array([[1, 0.5], [0.25, 1]]) @ np.asarray(variables["templates"]["g"]).astype(np.float64)
+    np.testing.assert_allclose(matrix, cosines(exact), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_layers_that_are_not_finite_are_an_error_that_names_them(bad):
+    plan, variables = two_layers([[1, 2], [3, bad]], [[1.0, 0.0], [0.0, 1.0]])
+    # 0 * bad is NaN, too: the first layer is not finite either.
+    message = r"group 'g': the weights of layer 1 \(a\) are not finite"
+    for function in (sharing.similarity, sharing.fold, sharing.distinct_layers):
+        with pytest.raises(sharing.PlanError, match=message):
+            function(plan, variables)
+    with pytest.raises(sharing.PlanError, match=message):
+        sharing.fold_within(plan, variables, lambda dense: 0.0, 1.0)
+    assert np.isnan(jax.jit(lambda v: sharing.similarity(plan, v))(variables)["g"]).any()
+    dense = {"a": jnp.ones(2), "b": jnp.array([1.0, bad])}
+    for function in (sharing.from_dense, sharing.spectra):
+        with pytest.raises(sharing.PlanError, match=r"layer 2 \(b\)"):
+            function(plan, dense)
+    with pytest.raises(sharing.PlanError, match=r"layer 2 \(b\)"):
+        sharing.by_budget(plan, 100)(dense)
+    with pytest.raises(ValueError, match="NaN"):
+        sharing.merge(np.full((2, 2), np.nan), 0.5)
+
+
+def test_weights_that_overflow_their_dtype_are_not_finite():
+    plan, variables = two_layers([[6e4, 1], [1, 6e4]], [[1.0, 0.0], [2.0, 0.0]], jnp.float16)
+    with pytest.raises(sharing.PlanError, match=r"layer 2 \(b\) are not finite"):
+        sharing.distinct_layers(plan, variables)
+
+
+def test_what_is_no_plan_and_what_are_no_variables():
+    plan, variables = two_layers(np.eye(2))
+    rule = sharing.by_regex({"g": "[ab]"})
+    dense = sharing.materialize(plan, variables)
+    for function in (sharing.similarity, sharing.fold, sharing.distinct_layers, sharing.materialize):
+        with pytest.raises(
+            sharing.PlanError, match=r"this is a rule: a rule makes a plan, plan = rule\(params\)"
+        ):
+            function(rule, variables)
+        with pytest.raises(sharing.PlanError, match="no templates of group 'g': from_dense"):
+            function(plan, dense)
+        with pytest.raises(
+            sharing.PlanError, match=r"templates of group 'g' have shape \(2, 2\), and by the plan \(1, 2\)"
+        ):
+            function(plan.with_templates(1), variables)
+        with pytest.raises(sharing.PlanError, match="dictionary of collections, not of type list"):
+            function(plan, [variables])
+        for dtype in (jnp.complex64, jnp.int32):
+            wrong = {**variables, "templates": {"g": jnp.ones((2, 2), dtype)}}
+            with pytest.raises(sharing.PlanError, match="only real floating-point weights can share"):
+                function(plan, wrong)
+    with pytest.raises(sharing.PlanError, match=r"shares a, whose dtype is complex64: only real"):
+        rule({"a": jnp.ones(2, jnp.complex64), "b": jnp.ones(2, jnp.complex64)})
+
+
+def test_similarity_and_fold_have_one_default():
+    defaults = {
+        inspect.signature(f).parameters["measure"].default for f in (sharing.similarity, sharing.fold)
+    }
+    assert defaults == {"weights"}

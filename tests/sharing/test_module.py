@@ -132,5 +132,5 @@ def test_jitted_initialisation_draws_the_same(model):
 
 def test_a_plan_of_another_network():
     plan = sharing.by_regex({"g": r"other_\d"})({"other_0": X, "other_1": X})
-    with pytest.raises(sharing.PlanError, match="other_0, which the model has not"):
+    with pytest.raises(sharing.PlanError, match="other_0, which is not a parameter of the model"):
         sharing.SoftShare(Net(), plan).init(KEY, X)

@@ -54,7 +54,7 @@ def test_contradictions(group, message):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"layer_0": jnp.zeros(3)}, "shares layer_1, which the model has not"),
+        ({"layer_0": jnp.zeros(3)}, "shares layer_1, which is not a parameter of the model"),
         ({f"layer_{i}": jnp.zeros(3 + (i == 2)) for i in range(4)}, r"layer_2 has shape \(4,\)"),
     ],
 )
@@ -175,9 +175,45 @@ def test_by_shape_keeps_vectors_singletons_and_embeddings_private():
     assert plan.paths == ("block_0/kernel", "block_1/kernel", "block_2/kernel")
 
 
-def test_by_shape_takes_no_more_templates_than_layers():
+@pytest.mark.parametrize("rule", [by_shape(4), by_regex({"3x3": ".*/kernel"}, 4), by_shape({"3x3": 4})])
+def test_more_templates_than_layers(rule):
     tree = {**params(3), **{f"wide_{i}": jnp.zeros((2, 5)) for i in range(6)}}
-    assert {g.name: g.templates for g in by_shape(templates=4)(tree).groups} == {"3x3": 3, "2x5": 4}
+    with pytest.raises(
+        PlanError, match="group '3x3' has 3 layers and asks for 4 templates: choose from 1 to 3"
+    ):
+        rule(tree)
+
+
+def test_by_shape_groups_by_role():
+    tree = {
+        f"block_{i}": {"attention": {w: jnp.zeros((4, 4)) for w in ("query", "key")}, "up": jnp.zeros((4, 8))}
+        for i in range(3)
+    }
+    groups = by_shape(templates=2)(tree).groups
+    assert {group.name: names(group)[0] for group in groups} == {
+        "block.attention.query-4x4": "block_0/attention/query",
+        "block.attention.key-4x4": "block_0/attention/key",
+        "4x8": "block_0/up",
+    }
+    assert [(g.name, g.layers) for g in by_shape(roles=False)(tree).groups] == [("4x4", 6), ("4x8", 3)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (by_shape(), r"no two weights of the model have one role, .* looked at block_0/kernel \(3, 3\)"),
+        (by_shape(roles=False, exclude=".*"), "looked at none"),
+        (by_regex({}), r"no patterns.* Plan\(\) is a network unshared"),
+        (by_regex({"g": "("}), r"group 'g': '\(' is not a regular expression"),
+        (by_regex({"g": ".*/kernel"}, stacked="layers/.*"), "stacked: no path matches 'layers/.*' from end"),
+        (by_shape(stacked="bias"), "stacked: no path matches 'bias' from end to end"),
+        (by_regex({"g": ".*/kernel"}, order=["conv", "dense"]), "order names none .* it has conv, dense"),
+        (by_shape(order=[]), "order names none"),
+    ],
+)
+def test_a_rule_that_shares_nothing_says_so(rule, message):
+    with pytest.raises(PlanError, match=message):
+        rule(params(1))
 
 
 def test_rules_take_shapes_in_place_of_arrays():

@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 
-from softshare_jax.sharing import Group, Member, Plan
 from softshare_jax.training import config as config_lib
 from softshare_jax.training import optimizer as optimizer_lib
 
@@ -16,14 +15,12 @@ WEIGHTS = {
     "coefficients": {"g": np.array([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])},
 }
 GRADIENTS = jax.tree.map(lambda w: np.linspace(-1, 1, w.size).reshape(w.shape), WEIGHTS)
-LAYERS = tuple(Member(f"layer_{i}") for i in range(3))
-PLAN = Plan((Group("g", LAYERS, 2, (2,)),))
 RATE, DECAY = 0.1, 0.01
 
 
-def make_optimizer(plan, name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0):
+def make_optimizer(name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0):
     config = config_lib.Optimizer(name, RATE, schedule, milestones, 0.2, decay, average=0.0)
-    return optimizer_lib.make_optimizer(plan, config, steps, warmup)
+    return optimizer_lib.make_optimizer(config, steps, warmup)
 
 
 def sgd(weight, gradient, decay, steps):
@@ -63,7 +60,7 @@ def run(optimizer, steps=3):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formula_with_decay_on_everything_but_coefficients(name):
-    weights = run(make_optimizer(PLAN, name))
+    weights = run(make_optimizer(name))
     for collection, decay in (("params", DECAY), ("templates", DECAY), ("coefficients", 0.0)):
         expected = jax.tree.map(
             lambda w, g, d=decay: FORMULAS[name](w, g, d, 3), WEIGHTS[collection], GRADIENTS[collection]
@@ -73,24 +70,16 @@ def test_formula_with_decay_on_everything_but_coefficients(name):
         )
 
 
-@pytest.mark.parametrize("name", FORMULAS)
-def test_a_folded_group_keeps_one_coefficient_a_row(name):
-    plan = Plan((Group("g", LAYERS, 2, (2,), assignment=(0, 0, 1)),))
-    coefficients = run(make_optimizer(plan, name))["coefficients"]["g"]
-    assert ((coefficients != 0) == np.array([[1, 0], [1, 0], [0, 1]])).all()
-    assert (coefficients != WEIGHTS["coefficients"]["g"]).any()
-
-
 def test_unshared_networks_have_no_coefficients():
     weights = {"params": jnp.ones(2)}
-    optimizer = make_optimizer(Plan(), "sgd")
+    optimizer = make_optimizer("sgd")
     updates, _ = optimizer.update({"params": jnp.zeros(2)}, optimizer.init(weights), weights)
     np.testing.assert_allclose(updates["params"], -RATE * 1.9 * DECAY, rtol=1e-5)
 
 
 def rates(**settings):
     """The learning rate of each step, read off the updates."""
-    optimizer = make_optimizer(PLAN, "adamw", decay=1.0, **settings)
+    optimizer = make_optimizer("adamw", decay=1.0, **settings)
     weights = {**jax.tree.map(jnp.zeros_like, WEIGHTS), "params": {"w": jnp.ones(())}}
     gradients = jax.tree.map(jnp.zeros_like, weights)
     state = optimizer.init(weights)

@@ -1,0 +1,77 @@
+"""What the functions of this package refuse, in one sentence each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softshare_jax.sharing.plan import Group, Plan, PlanError
+from softshare_jax.sharing.tree import unbox
+
+
+def check_plan(plan: Any) -> None:
+    """Refuses what is not a plan.
+
+    Raises:
+        PlanError: it is something else, such as a rule.
+    """
+    if not isinstance(plan, Plan):
+        what = "a rule" if callable(plan) else f"of type {type(plan).__name__}"
+        raise PlanError(f"a plan is needed, and this is {what}: a rule makes a plan, plan = rule(params)")
+
+
+def check_variables(plan: Any, variables: Any) -> None:
+    """Refuses variables that are not those of a plan.
+
+    Raises:
+        PlanError: the plan is none; templates or coefficients of a group are missing, as in dense
+            parameters, have the shape of another plan or hold no real floating-point numbers.
+    """
+    check_plan(plan)
+    if not isinstance(variables, Mapping):
+        raise PlanError(f"variables are a dictionary of collections, not of type {type(variables).__name__}")
+    for group in plan.groups:
+        for collection, shape in (
+            ("templates", (group.templates, *group.shape)),
+            ("coefficients", (group.layers, group.templates)),
+        ):
+            arrays = variables.get(collection)
+            if not isinstance(arrays, Mapping) or group.name not in arrays:
+                raise PlanError(
+                    f"the variables have no {collection} of group {group.name!r}: "
+                    "from_dense(plan, params) and initialize(plan, params, key) make them of dense parameters"
+                )
+            array = unbox(arrays[group.name])
+            if jnp.shape(array) != shape:
+                raise PlanError(
+                    f"the {collection} of group {group.name!r} have shape {jnp.shape(array)}, "
+                    f"and by the plan {shape}"
+                )
+            if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+                raise PlanError(
+                    f"the {collection} of group {group.name!r} have dtype {jnp.result_type(array)}: "
+                    "only real floating-point weights can share"
+                )
+
+
+def check_finite(group: Group, rows: jax.Array | np.ndarray, what: str = "weights") -> None:
+    """Refuses layers that hold NaN or infinity. Says nothing of traced arrays, whose values are unknown.
+
+    Args:
+        group: of the layers.
+        rows: ``[L, ...]``, what is looked at.
+        what: it is, for the message.
+
+    Raises:
+        PlanError: a layer is not finite.
+    """
+    if isinstance(rows, jax.core.Tracer):
+        return
+    finite = np.asarray(jnp.all(jnp.isfinite(rows).reshape(len(rows), -1), axis=1))
+    if not finite.all():
+        layer = int(np.argmin(finite))
+        raise PlanError(
+            f"group {group.name!r}: the {what} of layer {layer + 1} ({group.members[layer]}) are not finite"
+        )

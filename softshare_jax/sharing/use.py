@@ -1,0 +1,170 @@
+"""How a model uses its parameters, in which order and along which axis: read from its traced program."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from softshare_jax.sharing import tree
+from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.tree import Path, PyTree
+
+# They keep every number of an array, and their place but for a change of dtype.
+SAME = ("convert_element_type", "copy", "copy_p", "optimization_barrier", "sharding_constraint", "pvary")
+
+
+class Use(NamedTuple):
+    """What a traced program does with parameters.
+
+    Attributes:
+        order: the leaves in the order in which they first meet data; those that never do come last.
+        scanned: of the leaves whose rows a loop runs over, the axis that counts them.
+    """
+
+    order: tuple[Path, ...]
+    scanned: dict[Path, int]
+
+
+class _Origin(NamedTuple):
+    """What a value of the program is made of.
+
+    Attributes:
+        leaves: parameters that it is computed from, and from nothing else; ``None`` for data.
+        view: a leaf and the order of its axes, where the value is that leaf with axes permuted.
+    """
+
+    leaves: tuple[Path, ...] | None
+    view: tuple[Path, tuple[int, ...]] | None = None
+
+
+DATA = _Origin(None)
+CONSTANT = _Origin(())
+
+
+def order_of_use(apply: Callable[[PyTree], Any], params: PyTree) -> tuple[str, ...]:
+    """Returns the paths of a model's parameters in the order in which the model uses them.
+
+    For the ``order`` of a rule. The model is traced and not run. A parameter is used where it first meets
+    data: casting, reshaping or combining parameters alone is no use.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"decoder": jnp.ones((2, 2)), "encoder": jnp.ones((2, 2))}
+    >>> order_of_use(lambda p: jnp.ones((1, 2)) @ p["encoder"] @ p["decoder"], params)
+    ('encoder', 'decoder')
+
+    Args:
+        apply: maps parameters to outputs, on inputs of its own; for a linen model
+            ``lambda params: model.apply({"params": params}, x)``.
+        params: its parameters, or their shapes.
+    """
+    return tuple(map(tree.name, trace(apply, params).order))
+
+
+def trace(apply: Callable[[PyTree], Any], params: PyTree) -> Use:
+    """Traces a model and returns how it uses its parameters; arguments are those of ``order_of_use``."""
+    arrays = tree.leaves(params)
+    rest, _ = tree.split(params, list(arrays))
+
+    def flat(values: Sequence[jax.Array]) -> list[jax.Array]:
+        outputs = apply(tree.join(rest, dict(zip(arrays, values, strict=True))))
+        return [leaf for leaf in jax.tree.leaves(outputs) if isinstance(leaf, (jax.Array, jax.core.Tracer))]
+
+    program = jax.make_jaxpr(flat)(list(arrays.values()))
+    walk = _Walk()
+    inputs = [_Origin((path,), (path, tuple(range(len(leaf.shape))))) for path, leaf in arrays.items()]
+    for output in walk.run(program.jaxpr, inputs):
+        walk.use(output.leaves or ())
+    walk.use(tuple(arrays))
+    return Use(tuple(walk.order), walk.scanned)
+
+
+def check_stacks(plan: Plan, use: Use) -> None:
+    """Refuses a plan whose layers are rows of an axis other than the one that the model loops over.
+
+    Raises:
+        PlanError: a stacked leaf is scanned along another axis than its first.
+    """
+    for path in dict.fromkeys(m.keys for group in plan.groups for m in group.members if m.index is not None):
+        if use.scanned.get(path, 0) != 0:
+            raise PlanError(
+                f"{tree.name(path)} stacks its layers along axis {use.scanned[path]}, "
+                "and only rows of axis 0 can share: build the loop with variable_axes={'params': 0}"
+            )
+
+
+class _Walk:
+    """A walk through a program, in the order in which it runs."""
+
+    def __init__(self) -> None:
+        self.order: dict[Path, None] = {}
+        self.scanned: dict[Path, int] = {}
+
+    def use(self, leaves: Sequence[Path]) -> None:
+        """Notes that leaves are used now, if they were not before."""
+        self.order.update(dict.fromkeys(leaf for leaf in leaves if leaf not in self.order))
+
+    def run(self, program: Jaxpr, inputs: Sequence[_Origin]) -> list[_Origin]:
+        """Walks through a program and returns what its outputs are made of."""
+        known: dict[Any, _Origin] = dict(zip(program.invars, inputs, strict=True))
+
+        def origin(value: Any) -> _Origin:
+            if isinstance(value, Literal):
+                return CONSTANT if jnp.ndim(value.val) == 0 else DATA
+            return known.get(value, DATA)
+
+        for step in program.eqns:
+            found = self._step(step, [origin(value) for value in step.invars])
+            known.update(zip(step.outvars, found, strict=True))
+        return [origin(value) for value in program.outvars]
+
+    def _step(self, step: Any, inputs: list[_Origin]) -> list[_Origin]:
+        name = step.primitive.name
+        if name == "scan":
+            first = step.params["num_consts"] + step.params["num_carry"]
+            for path, axes in (origin.view for origin in inputs[first:] if origin.view):
+                self.scanned.setdefault(path, axes[0])
+        outputs: list[_Origin] | None = None
+        for program in _programs(step.params):
+            if len(program.invars) <= len(inputs):
+                # What comes first is for the step itself, as the index of a branch.
+                found = self.run(program, inputs[len(inputs) - len(program.invars) :])
+                outputs = found if len(found) == len(step.outvars) else outputs
+        if outputs is not None:
+            return outputs
+        if any(origin.leaves is None for origin in inputs):
+            for origin in inputs:
+                self.use(origin.leaves or ())
+            return [DATA] * len(step.outvars)
+        leaves = tuple(dict.fromkeys(path for origin in inputs for path in origin.leaves or ()))
+        # An array that no parameter went into is data, be it a constant.
+        made = [
+            _Origin(leaves) if leaves or not getattr(value.aval, "shape", ()) else DATA
+            for value in step.outvars
+        ]
+        if view := _view(step, inputs):
+            made[0] = made[0]._replace(view=view)
+        return made
+
+
+def _view(step: Any, inputs: list[_Origin]) -> tuple[Path, tuple[int, ...]] | None:
+    """Returns which leaf the first output of a step is, with its axes in which order."""
+    if not inputs or inputs[0].view is None:
+        return None
+    path, axes = inputs[0].view
+    if step.primitive.name in SAME:
+        return path, axes
+    if step.primitive.name == "transpose":
+        return path, tuple(axes[axis] for axis in step.params["permutation"])
+    return None
+
+
+def _programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
+    """Yields the programs that a step runs, such as the body of a loop or all branches of a condition."""
+    for value in params.values():
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, ClosedJaxpr):
+                yield part.jaxpr
+            elif isinstance(part, Jaxpr):
+                yield part
