@@ -41,6 +41,8 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
         *clip,
         *rules[config.name],
         optax.scale_by_learning_rate(_warmed_up(rate, warmup) if warmup else rate),
+        # Older versions had one more transform here, without a state; their checkpoints keep its place.
+        optax.identity(),
     )
 
 

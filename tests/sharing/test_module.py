@@ -134,3 +134,90 @@ def test_a_plan_of_another_network():
     plan = sharing.by_regex({"g": r"other_\d"})({"other_0": X, "other_1": X})
     with pytest.raises(sharing.PlanError, match="other_0, which is not a parameter of the model"):
         sharing.SoftShare(Net(), plan).init(KEY, X)
+
+
+class Autoencoder(nn.Module):
+    """A model with methods of its own, and submodules that are reached by name."""
+
+    def setup(self):
+        self.encoder = [nn.Dense(4) for _ in range(3)]
+        self.decoder = nn.Dense(4)
+        self.norm = nn.BatchNorm()
+
+    def encode(self, x, train=False):
+        for layer in self.encoder:
+            x = nn.relu(layer(x))
+        return self.norm(x, use_running_average=not train)
+
+    def __call__(self, x, train=False):
+        return self.decoder(self.encode(x, train))
+
+
+ENCODER = sharing.by_regex({"encoder": r"encoder_\d/kernel"}, templates=2)
+
+
+@pytest.fixture(params=["rule", "plan"])
+def autoencoder(request):
+    plan = ENCODER(Autoencoder().init(KEY, X)["params"])
+    return sharing.SoftShare(Autoencoder(), ENCODER if request.param == "rule" else plan)
+
+
+def dense_of(variables):
+    return sharing.to_dense(ENCODER(Autoencoder().init(KEY, X)["params"]), variables)
+
+
+def test_methods_of_the_model(autoencoder):
+    variables = autoencoder.init(KEY, X)
+    expected = Autoencoder().apply(dense_of(variables), X, method="encode")
+    by_call = Autoencoder().apply(dense_of(variables), X)
+    for method in ("encode", Autoencoder.encode, Autoencoder().encode, lambda m, x: m.encode(x)):
+        np.testing.assert_array_equal(autoencoder.apply(variables, X, method=method), expected)
+    np.testing.assert_array_equal(autoencoder.apply(variables, X, method="__call__"), by_call)
+    _, updates = autoencoder.apply(variables, X, True, method="encode", mutable=["batch_stats"])
+    assert np.abs(updates["batch_stats"]["norm"]["mean"]).max() > 0
+
+
+def test_init_by_a_method_of_the_model(autoencoder):
+    variables = autoencoder.init(KEY, X, method="encode")
+    assert variables["templates"]["encoder"].shape == (2, 4, 4)
+    assert set(variables["params"]) == {"norm", "encoder_0", "encoder_1", "encoder_2"}
+    output, again = autoencoder.init_with_output(KEY, X, method=Autoencoder.encode)
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+    assert output.shape == X.shape
+
+
+def test_bind_and_submodules():
+    plan = ENCODER(Autoencoder().init(KEY, X)["params"])
+    model = sharing.SoftShare(Autoencoder(), plan)
+    variables = model.init(KEY, X)
+    bound = model.bind(variables)
+    np.testing.assert_array_equal(bound.encode(X), model.apply(variables, X, method="encode"))
+    np.testing.assert_array_equal(bound.decoder(X), model.apply(variables, X, method="decoder"))
+
+
+def test_what_a_rule_cannot_know():
+    model = sharing.SoftShare(Autoencoder(), ENCODER)
+    variables = model.init(KEY, X)
+    with pytest.raises(sharing.PlanError, match=r"bind needs SoftShare\(model, plan\)"):
+        model.bind(variables)
+    with pytest.raises(sharing.PlanError, match=r"only some parameters needs SoftShare\(model, plan\)"):
+        model.apply(variables, X, method="decoder")
+
+
+def test_methods_inside_another_module():
+    class Outer(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            body = sharing.SoftShare(Autoencoder(name="body"), ENCODER)
+            return body(x), body.encode(x)
+
+    variables = Outer().init(KEY, X)
+    assert set(variables["params"]) == {"body"}
+    _, encoded = Outer().apply(variables, X)
+    inner = {name: collection["body"] for name, collection in variables.items()}
+    np.testing.assert_array_equal(encoded, Autoencoder().apply(dense_of(inner), X, method="encode"))
+
+
+def test_attributes_that_the_model_does_not_have():
+    with pytest.raises(AttributeError, match="nothing"):
+        sharing.SoftShare(Autoencoder(), ENCODER).nothing  # noqa: B018
