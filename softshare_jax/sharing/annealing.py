@@ -24,15 +24,18 @@ def anneal(
     Args:
         plan: before annealing, with more templates than the target; as many as layers to start unshared.
         variables: ``templates``, ``coefficients`` and any others, which stay.
-        templates: the target k, by group.
+        templates: the target k, by group; groups that it does not name stay as they are.
         fraction: of the residual to remove, in [0, 1].
 
     Raises:
-        PlanError: the variables are not those of the plan.
+        PlanError: the variables are not those of the plan, k is outside 1..L, or there is no group of a name.
     """
     check_variables(plan, variables)
+    target = plan.with_templates(templates).templates
     coefficients = dict(variables["coefficients"])
     for group in plan.groups:
+        if target[group.name] == group.templates:
+            continue
         alpha, rows = (
             group_coefficients(group, variables),
             jax.lax.stop_gradient(group_rows(group, variables)),
@@ -40,7 +43,7 @@ def anneal(
         # The directions do not depend on the scale, and squares of scaled rows do not overflow.
         rows = rows / jnp.maximum(jnp.max(jnp.abs(rows)), jnp.finfo(rows.dtype).tiny)
         _, directions = jnp.linalg.eigh(jnp.matmul(rows, rows.T, precision="highest"))
-        rest = directions[:, : group.layers - templates[group.name]]
+        rest = directions[:, : group.layers - target[group.name]]
         gone = jnp.matmul(rest, jnp.matmul(rest.T, alpha, precision="highest"), precision="highest")
         coefficients[group.name] = alpha - fraction * gone
     return {**variables, "coefficients": coefficients}

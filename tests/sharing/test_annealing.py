@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +67,18 @@ def test_templates_stay_and_gradients_are_finite(case):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
     annealed = sharing.anneal(plan, variables, sizes, 0.5)
     jax.tree.map(np.testing.assert_array_equal, annealed["templates"], variables["templates"])
+
+
+def test_groups_that_are_not_named_stay_as_they_are():
+    members = [tuple(sharing.Member(f"{name}_{i}") for i in range(3)) for name in "ab"]
+    plan = sharing.Plan(tuple(sharing.Group(n, m, 3, (4,)) for n, m in zip("ab", members, strict=True)))
+    random = np.random.default_rng(0)
+    variables = {
+        "templates": {name: jnp.asarray(random.normal(size=(3, 4)), jnp.float32) for name in "ab"},
+        "coefficients": {name: jnp.asarray(random.normal(size=(3, 3)), jnp.float32) for name in "ab"},
+    }
+    annealed = sharing.anneal(plan, variables, {"a": 1}, 1.0)["coefficients"]
+    np.testing.assert_array_equal(annealed["b"], variables["coefficients"]["b"])
+    assert np.linalg.matrix_rank(annealed["a"], tol=1e-4) == 1
+    with pytest.raises(sharing.PlanError, match="there is no group 'c'"):
+        sharing.anneal(plan, variables, {"c": 1}, 1.0)
