@@ -1,0 +1,220 @@
+"""Damaged files: every command that reads one is right all the same, or says in one line what is wrong.
+
+    python -m tests.faults.malformed --cases=1000
+
+Takes a file of a workdir or of an export at random, damages it, and lets a command read it. The commands run
+in this process, and what they raise is judged as they judge it themselves.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import io
+import multiprocessing
+import os
+import pathlib
+import random
+import re
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from softshare_jax import faults, loader
+from softshare_jax.analysis.evaluation import evaluate
+from softshare_jax.analysis.exporting import export_run
+from softshare_jax.analysis.folding import fold_run
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.reporting.write import write_report
+from softshare_jax.training import config as config_lib
+from softshare_jax.training.loop import train
+from softshare_jax.training.workdir import Workdir
+from tests import tiny
+from tests.faults.verdict import Tried, Verdict, as_table
+
+# Cases that a worker takes before a fresh one follows it.
+SHARE = 50
+# Of a hundred cases; a report takes seconds, the others less.
+WEIGHTS = {"resume": 35, "evaluate": 25, "loader": 30, "fold": 7, "report": 3}
+IMAGES = np.random.default_rng(0).integers(0, 2, (3, 8, 8, 2), np.uint8)
+
+
+def flip(content: bytes, moments: random.Random) -> bytes:
+    """Flips a bit."""
+    at = moments.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ 1 << moments.randrange(8)]) + content[at + 1 :]
+
+
+def cut(content: bytes, moments: random.Random) -> bytes:
+    """Cuts the end off, or everything."""
+    return content[: moments.randrange(len(content))]
+
+
+def zero(content: bytes, moments: random.Random) -> bytes:
+    """Fills a part with zeros, as a disk does that lost a block."""
+    at, size = moments.randrange(len(content)), moments.choice([1, 16, 4096])
+    return content[:at] + bytes(len(content[at : at + size])) + content[at + size :]
+
+
+def digit(content: bytes, moments: random.Random) -> bytes:
+    """Changes a digit, which leaves JSON that can be read; flips a bit where there is none."""
+    places = [match.start() for match in re.finditer(rb"[0-9]", content)]
+    if not places:
+        return flip(content, moments)
+    at = moments.choice(places)
+    other = moments.choice([d for d in b"0123456789" if d != content[at]])
+    return content[:at] + bytes([other]) + content[at + 1 :]
+
+
+DAMAGES = {"bit flipped": flip, "cut": cut, "zeros": zero, "digit changed": digit}
+
+
+def resume(workdir: Workdir) -> Any:
+    """Trains the finished run on to where it ended; returns the parameters there."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        train(None, workdir)
+    return re.findall(r"parameter checksum (\w{16})", out.getvalue())
+
+
+def evaluated(workdir: Workdir) -> Any:
+    """Returns the scores."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        evaluate(None, workdir)
+    return [line for line in out.getvalue().splitlines() if line.startswith("step ")]
+
+
+def folded(workdir: Workdir) -> Any:
+    """Returns what the certificate says of the network."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05)
+    return {name: certificate[name] for name in ("step", "metric", "parameters", "loops")}
+
+
+def reported(workdir: Workdir) -> Any:
+    """Returns whether there is a page."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        write_report([workdir])
+    return workdir.report_file.exists()
+
+
+def loaded(workdir: Workdir) -> Any:
+    """Returns the logits of an exported network."""
+    return np.asarray(loader.load(workdir.root)(IMAGES)).tobytes()
+
+
+READERS: dict[str, Callable[[Workdir], Any]] = {
+    "resume": resume,
+    "evaluate": evaluated,
+    "fold": folded,
+    "report": reported,
+    "loader": loaded,
+}
+
+
+def attempt(reader: str, workdir: Workdir, expected: Any) -> tuple[Verdict, str]:
+    """Lets a command read a workdir and judges what it does."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            found = READERS[reader](workdir)
+    except (UserError, RunError) as error:
+        return (Verdict.SAID if "\n" not in str(error) else Verdict.TRACEBACK), str(error)
+    except Exception as error:
+        if fault := faults.explain(error):
+            return Verdict.SAID, str(fault)
+        return Verdict.TRACEBACK, traceback.format_exc()
+    return (Verdict.RIGHT, "") if found == expected else (Verdict.WRONG, f"{found} in place of {expected}")
+
+
+def make(root: pathlib.Path) -> None:
+    """Makes the run and the export that are damaged, and notes what the commands make of them whole."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(tiny.config(optimizer__average=0.9), Workdir(root / "run"))
+        export_run(Workdir(root / "run"), root / "export")
+
+
+def strike(root: pathlib.Path, seed: int) -> Tried:
+    """Damages one file of a copy, and lets one command read it."""
+    moments = random.Random(seed)
+    reader = moments.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(
+            root / ("export" if reader == "loader" else "run"),
+            pathlib.Path(folder) / "copy",
+            ignore=shutil.ignore_patterns("tensorboard", ".lock"),
+        )
+        expected = _expected(root, reader)
+        files = sorted(path for path in copy.rglob("*") if path.is_file() and path.stat().st_size)
+        file, (damage, change) = moments.choice(files), moments.choice(list(DAMAGES.items()))
+        config = _config(copy)
+        file.write_bytes(change(file.read_bytes(), moments))
+        verdict, said = attempt(reader, Workdir(copy), expected)
+        if verdict is Verdict.WRONG and _may_change(config, _config(copy)):
+            verdict, said = Verdict.RIGHT, "a field that may change has changed"
+        return Tried(f"{damage}, {reader}", verdict, f"seed {seed}, {file.relative_to(copy)}: {said}")
+
+
+def _config(root: pathlib.Path) -> config_lib.Config | None:
+    with contextlib.suppress(UserError, OSError):
+        return Workdir(root).read_config()
+    return None
+
+
+def _may_change(before: config_lib.Config | None, after: config_lib.Config | None) -> bool:
+    """Whether the config became another one in nothing but what a person may change, such as its duration."""
+    return before != after and None not in (before, after) and config_lib.first_difference(before, after) is None
+
+
+_known: dict[str, Any] = {}
+
+
+def _expected(root: pathlib.Path, reader: str) -> Any:
+    if reader not in _known:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copytree(
+                root / ("export" if reader == "loader" else "run"), pathlib.Path(folder) / "copy"
+            )
+            _known[reader] = READERS[reader](Workdir(copy))
+    return _known[reader]
+
+
+def run(cases: int, seed: int = 0, workers: int = 1) -> Iterator[Tried]:
+    """Strikes so many times, in fresh processes, and yields what became of each case."""
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as maker:
+            maker.submit(make, root).result()
+        with concurrent.futures.ProcessPoolExecutor(
+            workers, mp_context=spawn, max_tasks_per_child=SHARE
+        ) as pool:
+            struck = [pool.submit(strike, root, seed + case) for case in range(cases)]
+            for future in concurrent.futures.as_completed(struck):
+                yield future.result()
+
+
+def main() -> None:
+    """Runs it, prints a line for each bad end, and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    tried = []
+    for one in run(arguments.cases, arguments.seed, arguments.workers):
+        tried.append(one)
+        if not one.verdict.good:
+            print(one.line(), flush=True)
+        if len(tried) % 50 == 0:
+            print(f"{len(tried)} of {arguments.cases}", file=sys.stderr, flush=True)
+    print(as_table(tried))
+    sys.exit(any(not one.verdict.good for one in tried))
+
+
+if __name__ == "__main__":
+    main()
