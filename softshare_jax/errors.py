@@ -12,3 +12,14 @@ class RunError(Exception):
     a workdir whose checkpoints are all damaged: one line on stderr, exit code 1."""
 
     exit_code = 1
+
+
+def one_line(error: Exception, folder: object = "") -> str:
+    """Returns what an error of a library says: one line of 120 characters at most.
+
+    Args:
+        error: its type is named where it says nothing.
+        folder: that the message around it names already.
+    """
+    said = str(error).replace(f"{folder}/", "") if folder else str(error)
+    return " ".join(said.split())[:120] or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softshare_jax.data import directories, tfrecord
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, one_line
 
 
 class Cifar(NamedTuple):
@@ -112,7 +112,7 @@ def _opened(name: str, folder: pathlib.Path) -> Iterator[Any]:
         yield info
     except Exception as error:  # what damaged files raise is not documented
         raise UserError(
-            f"{folder} cannot be read ({tfds_directory.one_line(error, folder)}): "
+            f"{folder} cannot be read ({one_line(error, folder)}): "
             "delete it and it is made again from the official archive"
         ) from error
 

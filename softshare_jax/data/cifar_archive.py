@@ -19,8 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from softshare_jax.data.tfds_directory import one_line
-from softshare_jax.errors import RunError, UserError
+from softshare_jax.errors import RunError, UserError, one_line
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 # A server that has not answered by then counts as out of reach; one that has may pause for longer.

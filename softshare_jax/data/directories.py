@@ -45,7 +45,7 @@ def newest(name: str, data_dir: str, splits: Sequence[str]) -> pathlib.Path | No
     from softshare_jax.data import tfds_directory  # a third of a second
 
     ordered = [folders[version] for version in sorted(folders, reverse=True)]
-    passed_over = []
+    passed_over: list[str] = []
     for folder in ordered:
         problem = tfds_directory.problem(folder, splits)
         if problem is None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from softshare_jax.errors import one_line
+
 INFO, FEATURES = "dataset_info.json", "features.json"
 # Keys under which features.json names a class: TFDS imports the module of one that it does not know.
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
@@ -56,11 +58,6 @@ def files(info: tfds.core.DatasetInfo, split: str) -> list[str]:
         if not file.is_file():
             raise ValueError(f"{file.name} is missing")
     return list(map(str, found))
-
-
-def one_line(error: Exception, folder: pathlib.Path) -> str:
-    """Returns what an error says, without the folder's own path and in 120 characters at most."""
-    return " ".join(str(error).replace(f"{folder}/", "").split())[:120] or type(error).__name__
 
 
 def _classes(value: Any) -> Iterator[str]:
