@@ -14,12 +14,13 @@ class RunError(Exception):
     exit_code = 1
 
 
-def one_line(error: Exception, folder: object = "") -> str:
-    """Returns what an error of a library says: one line of 120 characters at most.
+def one_line(error: Exception, folder: object = "", limit: int = 120) -> str:
+    """Returns what an error of a library says: one line of so many characters at most.
 
     Args:
         error: its type is named where it says nothing.
         folder: that the message around it names already.
+        limit: of the line, in characters.
     """
     said = str(error).replace(f"{folder}/", "") if folder else str(error)
-    return " ".join(said.split())[:120] or type(error).__name__
+    return " ".join(said.split())[:limit] or type(error).__name__
