@@ -52,7 +52,7 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_both_layouts_hold_the_same_images(folder, tmp_path):
+def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
     root = fakes.write_tfds(folder, tmp_path).parents[1]
     for split, number in (("train", 24), ("test", 9)):
         sources = [imagenet.open_split(split, str(where)) for where in (folder, root)]
@@ -70,6 +70,31 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path):
     # A record that is no image names its file.
     with pytest.raises(UserError, match=r"record 100 of train in .*imagenet2012/5.1.0 cannot be read"):
         imagenet.open_split("train", str(root))[100]
+    # A flipped bit in a label.
+    directory = root / "imagenet2012" / "5.1.0"
+    (shard,) = directory.glob("*-validation.array_record-*")
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"label") + 11] ^= 1
+    shard.write_bytes(content)
+    test = imagenet.open_split("test", str(root))
+    with pytest.raises(UserError, match=r"record \d of validation in .* cannot be read"):
+        list(map(test.__getitem__, range(9)))
+    # A whole version of before wins over one that is not, and over a copy.
+    shutil.copytree(directory, directory.with_name("5.1.0.bak"))
+    shutil.copytree(directory, directory.with_name("5.10.0"))
+    next((root / "imagenet2012" / "5.10.0").glob("*-validation*")).unlink()
+    assert len(imagenet.open_split("train", str(root))) == 24
+    assert capsys.readouterr().out.endswith(
+        "imagenet2012/5.10.0 is passed over: imagenet2012-validation.array_record-00000-of-00001 is missing\n"
+    )
+    # Nothing that the directory names is imported.
+    features = directory / "features.json"
+    features.write_text(
+        features.read_text().replace("tensorflow_datasets.core.features.text_feature", "planted")
+    )
+    shutil.rmtree(root / "imagenet2012" / "5.10.0")
+    with pytest.raises(UserError, match=r"features.json names planted.Text, which is no feature of TFDS"):
+        imagenet.open_split("train", str(root))
 
 
 def test_batches_are_functions_of_seed_and_step(folder):
