@@ -1,4 +1,4 @@
-"""Files of PyTorch 2.13, made as tests/parity/checkpoints.py says, and read where it is not installed."""
+"""Files of PyTorch, which tests/checkpoints/make.py made, read where it is not installed."""
 
 import io
 import pathlib
@@ -28,7 +28,7 @@ EXPECTED = {
 @pytest.mark.parametrize("name", ["since-1.6.pt", "until-1.5.pt", "python-2.pt"])
 def test_formats(name):
     found = torch_state.read(FILES / name)
-    assert (found.epoch, found.passed_over) == (3, ("utils.RecorderMeter",))
+    assert (found.epoch, found.passed_over) == (3, ("__main__.RecorderMeter",))
     assert found.arrays.keys() == EXPECTED.keys()
     for name, array in EXPECTED.items():
         assert found.arrays[name].dtype == np.float32

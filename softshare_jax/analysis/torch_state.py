@@ -47,7 +47,7 @@ def read(file: pathlib.Path) -> TorchCheckpoint:
         UserError: the file is missing or damaged, or holds no weights, or weights that cannot be taken over.
     """
     if not file.is_file():
-        raise UserError(f"--torch {file} does not exist")
+        raise UserError(f"--torch {file} {'is no file' if file.exists() else 'does not exist'}")
     try:
         content = torch_file.TorchFile(file)
     except OSError as error:

@@ -1,14 +1,10 @@
 """PyTorch checkpoints as training scripts leave them behind, saved by PyTorch itself."""
 
-import collections
 import contextlib
-import pathlib
-import pickle
-import struct
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,69 +47,3 @@ def recorder(module: str = "utils") -> Iterator[Any]:
         sys.modules.pop(module)
         if there is not None:
             sys.modules[module] = there
-
-
-def small() -> dict[str, Any]:
-    """A few tensors of all kinds that a checkpoint has, which ``save_small`` wrote into tests/checkpoints."""
-    numbers = torch.arange(24, dtype=torch.float32)
-    state = collections.OrderedDict(
-        {
-            "module.whole": numbers.reshape(2, 3, 4),
-            "module._orig_mod.turned": nn.Parameter(torch.arange(6.0).reshape(2, 3).t()),
-            "module.part": numbers[5:9],
-            "module.half": torch.arange(3).half() / 2,
-            "module.bfloat": torch.arange(3).bfloat16() / 4,
-            "module.double": torch.arange(3).double() / 8,
-            "module.one": torch.tensor(0.5),
-            "module.norm.num_batches_tracked": torch.tensor(7),
-        }
-    )
-    return {"epoch": np.int64(3), "best_prec1": np.float64(95.5), "state_dict": state}
-
-
-def save_small(folder: pathlib.Path) -> None:
-    """Writes ``small`` in the formats of PyTorch, with an object of a class of somebody's own.
-
-    ``python -c "import pathlib; from tests.parity import checkpoints;
-    checkpoints.save_small(pathlib.Path('tests/checkpoints'))"`` made the files there, with PyTorch 2.13.
-    """
-    with recorder() as meter:
-        content = {**small(), "recorder": meter}
-        torch.save(content, folder / "since-1.6.pt")
-        torch.save(content, folder / "until-1.5.pt", _use_new_zipfile_serialization=False)
-        save_as_python2(content, folder / "python-2.pt")
-
-
-def save_as_python2(content: Any, file: pathlib.Path) -> None:
-    """Saves as PyTorch up to 1.5 did in Python 2, which the authors' code is written for.
-
-    Texts and bytes are of one type there, and written as bytes.
-    """
-    torch.save(content, file, pickle_module=_Python2, _use_new_zipfile_serialization=False)
-
-
-class _Pickler(pickle._Pickler):
-    """Writes texts and bytes by the opcodes of Python 2."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_text(self, text):
-        data = text.encode("latin1") if isinstance(text, str) else text
-        short = len(data) < 256
-        self.write(pickle.SHORT_BINSTRING + bytes([len(data)]) if short else pickle.BINSTRING)
-        self.write(data if short else struct.pack("<i", len(data)) + data)
-        self.memoize(text)
-
-    dispatch[str] = dispatch[bytes] = save_text
-
-
-class _Python2:
-    """What ``torch.save`` takes for the module ``pickle``."""
-
-    __name__ = "pickle"
-    Pickler = _Pickler
-
-    @staticmethod
-    def dump(content, file, protocol=None):
-        """As ``pickle.dump``."""
-        _Pickler(file, protocol).dump(content)

@@ -106,20 +106,13 @@ def test_any_class_and_any_format(tmp_path, twin, module, options):
     check_same(found.arrays, twin)
 
 
-def test_a_checkpoint_of_python_2(tmp_path, twin):
-    with checkpoints.recorder() as recorder:
-        content = {**checkpoints.theirs(twin), "recorder": recorder, "best_prec1": np.float64(95)}
-        checkpoints.save_as_python2(content, tmp_path / "it.pth.tar")
-    # PyTorch cannot read it without running it.
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / "it.pth.tar", weights_only=True)
-    found = torch_state.read(tmp_path / "it.pth.tar")
-    assert found.epoch == 150
-    check_same(found.arrays, twin)
-
-
 def wrapped(state, *wrappers):
     return {"".join(wrappers) + name: tensor for name, tensor in state.items()}
+
+
+def annotated(tensor):
+    tensor.note = "of a script's own"
+    return tensor
 
 
 @pytest.mark.parametrize(
@@ -136,6 +129,7 @@ def wrapped(state, *wrappers):
         lambda net: {n: torch.nn.Parameter(t, False) for n, t in net.state_dict().items()},
         lambda net: {n: t.double() for n, t in net.state_dict().items()},
         lambda net: {n: t.numpy() for n, t in net.state_dict().items()},
+        lambda net: {n: annotated(t) for n, t in net.state_dict().items()},
         lambda net: net.to(memory_format=torch.channels_last).state_dict(),
     ],
 )
