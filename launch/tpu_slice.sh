@@ -2,10 +2,11 @@
 # Runs one job on all workers of a Cloud TPU VM slice, and starts it again where it is cut off.
 #
 #   launch/tpu_slice.sh --name=my-v5e-16 --zone=us-west4-a --repo=https://github.com/me/softshare_jax.git -- \
-#       --config=configs/cifar10.py:swrn-28-10-2 --workdir=gs://... or a mounted folder
+#       --config=configs/cifar10.py:swrn-28-10-2 --workdir=/mnt/shared/runs/swrn-28-10-2 --config.data_dir=/mnt/shared/data
 #
 # What stands after -- goes to `python -m softshare_jax.main`, which finds its coordinator by itself on a TPU. The workdir
-# and the data set lie where all workers see them. Needs gcloud, logged in.
+# and the data set lie on a disk that all workers mount, such as Filestore; docs/clusters.md says why not in a bucket.
+# Needs gcloud, logged in.
 set -euo pipefail
 
 name='' zone='' repo='' restarts=10
@@ -24,6 +25,12 @@ if [[ -z $name || -z $zone || $# -eq 0 ]]; then
     echo "error: --name, --zone and, after --, the flags of softshare_jax.main are needed" >&2
     exit 2
 fi
+for argument in "$@"; do
+    if [[ $argument =~ ^(--[a-z_.]+=)?[A-Za-z][A-Za-z0-9+.-]+:/ ]]; then
+        echo "error: ${argument#--*=} is a URL; runs and data need a disk that all workers mount (see docs/clusters.md)" >&2
+        exit 2
+    fi
+done
 
 on_all_workers() {
     gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$1"

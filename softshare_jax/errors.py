@@ -12,3 +12,15 @@ class RunError(Exception):
     a workdir whose checkpoints are all damaged: one line on stderr, exit code 1."""
 
     exit_code = 1
+
+
+def one_line(error: Exception, folder: object = "", limit: int = 120) -> str:
+    """Returns what an error of a library says: one line of so many characters at most.
+
+    Args:
+        error: its type is named where it says nothing.
+        folder: that the message around it names already.
+        limit: of the line, in characters.
+    """
+    said = str(error).replace(f"{folder}/", "") if folder else str(error)
+    return " ".join(said.split())[:limit] or type(error).__name__

@@ -4,10 +4,9 @@ python -m softshare_jax.export --workdir=runs/quickstart --output=runs/quickstar
 """
 
 import argparse
-import pathlib
 import sys
 
-from softshare_jax import cli
+from softshare_jax import cli, paths
 
 
 def main() -> None:
@@ -16,7 +15,7 @@ def main() -> None:
     from softshare_jax.analysis.exporting import as_lines, export_run
     from softshare_jax.training.workdir import Workdir
 
-    output = pathlib.Path(arguments.output).expanduser().absolute()
+    output = paths.local(arguments.output)
     description = export_run(Workdir(arguments.workdir), output, arguments.step)
     print(f"{as_lines(description)}\n{output} can be run by softshare_jax.loader", flush=True)
 

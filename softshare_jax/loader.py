@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from softshare_jax import cli
+from softshare_jax import cli, paths
 from softshare_jax.errors import UserError
 
 FORMAT = "softshare_jax export 1"
@@ -53,7 +53,7 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
     import jax  # weights can be read without it
     from jax import export
 
-    folder = pathlib.Path(folder)
+    folder = paths.local(folder)
     description = describe(folder)
     file = folder / MODEL
     _verify(file, description)
@@ -82,7 +82,7 @@ def read(file: str | os.PathLike) -> Weights:
     Raises:
         UserError: the file is missing or damaged.
     """
-    file = pathlib.Path(file)
+    file = paths.local(file)
     if (file.parent / DESCRIPTION).exists():
         _verify(file, describe(file.parent))
     variables: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
     Raises:
         UserError: the folder holds no export that this version can read.
     """
-    file = pathlib.Path(folder) / DESCRIPTION
+    file = paths.local(folder) / DESCRIPTION
     try:
         description = json.loads(file.read_text())
     except OSError as error:
@@ -150,7 +150,7 @@ def main() -> None:
         UserError: an argument is wrong, or a file is missing or damaged.
     """
     arguments = _parse(sys.argv[1:])
-    output = pathlib.Path(arguments.output)
+    output = paths.local(arguments.output)
     if output.exists() or not output.parent.is_dir():
         reason = (
             "exists: name a new file" if output.exists() else "cannot be written: there is no such folder"
@@ -173,7 +173,7 @@ def main() -> None:
 
 def _read_images(file: str) -> np.ndarray:
     try:
-        images = np.load(file)
+        images = np.load(paths.local(file))
     except OSError as error:
         raise UserError(f"--images {file} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:

@@ -4,11 +4,10 @@ python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 
 """
 
 import argparse
-import pathlib
 import shlex
 import sys
 
-from softshare_jax import cli
+from softshare_jax import cli, paths
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
     from softshare_jax.training.workdir import Workdir
 
     command = shlex.join(["python", "-m", "softshare_jax.poster", *sys.argv[1:]])
-    write_poster(pathlib.Path(arguments.output), [Workdir(workdir) for workdir in arguments.workdir], command)
+    write_poster(paths.local(arguments.output), [Workdir(workdir) for workdir in arguments.workdir], command)
     print(f"the tables are {arguments.output}", flush=True)
 
 

@@ -3,7 +3,12 @@
 import contextlib
 import functools
 import http.server
+import json
+import resource
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,7 +17,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from softshare_jax.data import cifar, cifar_archive
-from softshare_jax.errors import UserError
+from softshare_jax.errors import RunError, UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.tasks import CifarTask
 from tests import cifar as fakes
@@ -114,12 +119,71 @@ def test_a_directory_that_is_there_is_taken_as_it_is(written, tmp_path):
     assert not (tmp_path / "downloads").exists()
 
 
+def copied(root, name, folder):
+    """A copy of a data set's directory; its folder."""
+    return shutil.copytree(root / name / "3.0.2", folder / name / "3.0.2")
+
+
+def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
+    _, root = written
+    whole = copied(root, "cifar10", tmp_path)
+    for copy in ("3.0.2.bak", "3.0", "v9.9.9", "3.0.2-old", "9.9.9.incomplete", ".9.9.9"):
+        (whole.parent / copy).mkdir()
+        (whole.parent / copy / "dataset_info.json").write_text("{")
+    (whole.parent / "9.9.9").write_text("a file")
+    assert cifar.find("cifar10", str(tmp_path)) == whole
+    assert capsys.readouterr().out == ""
+    # Newer versions that are not whole, each in a way of its own.
+    for version, file in (("3.1.0", "dataset_info.json"), ("3.2.0", "features.json"), ("3.10.0", None)):
+        newer = shutil.copytree(whole, whole.parent / version)
+        (newer / file if file else next(newer.glob("*-test.array_record-*"))).unlink()
+    for _ in range(2):
+        loaded = prepare_and_load("cifar10", str(tmp_path))
+    assert len(loaded["train"]["labels"]) == 20
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(" is passed over: ")[0] for line in said] == [
+        str(whole.parent / version) for version in ("3.10.0", "3.2.0", "3.1.0")
+    ]
+    assert said[0].endswith(": cifar10-test.array_record-00000-of-00001 is missing")
+    assert said[1].endswith(": features.json is missing")
+    # Where none is whole, the newest one says what it lacks.
+    (whole / "features.json").unlink()
+    line = mistake("cifar10", tmp_path)
+    assert line.startswith(f"{whole.parent / '3.10.0'} cannot be read (cifar10-test")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_class_that_a_directory_names_is_not_imported(written, tmp_path, monkeypatch, legacy):
+    folder = copied(written[1], "cifar10", tmp_path / "data")
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    described = json.loads((folder / "features.json").read_text())
+    feature = described["featuresDict"]["features"]["id"]
+    if legacy:  # as TFDS wrote it before it had protos, deep within a quotation
+        planted = {"type": "planted.Feature", "content": {}}
+        feature = {
+            "pythonClassName": feature["pythonClassName"],
+            "jsonFeature": {"json": json.dumps(planted)},
+        }
+    else:
+        feature = {**feature, "pythonClassName": "planted.Feature"}
+    described["featuresDict"]["features"]["id"] = feature
+    (folder / "features.json").write_text(json.dumps(described))
+    for read in (cifar.load, cifar.class_names):
+        with pytest.raises(
+            UserError, match=r"features.json names planted.Feature, which is no feature of TFDS"
+        ):
+            read("cifar10", str(tmp_path / "data"))
+    assert not (tmp_path / "ran").exists()
+    assert "planted" not in sys.modules
+
+
 def test_an_archive_that_is_not_the_official_one(tmp_path):
     file, _ = fakes.write_archive(fakes.fake("cifar10"), tmp_path / "downloads")
     line = mistake("cifar10", tmp_path)
     assert line.startswith(f"{file} is damaged")
     assert line.endswith("delete it and it is fetched again")
-    assert [p.name for p in tmp_path.iterdir()] == ["downloads"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -143,6 +207,37 @@ def test_a_truncated_tfrecord(tmp_path, written, cut):
     line = mistake("cifar10", tmp_path)
     assert "cifar10-train.tfrecord-00000-of-00002 ends in the middle of a record" in line
     assert line.endswith("delete it and it is made again from the official archive")
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_no_flipped_bit_is_read(tmp_path, written, file_format):
+    folder = copied(written[1], "cifar10", tmp_path)
+    if file_format == "tfrecord":
+        fakes.as_tfrecord(folder, shards=1)
+    expected = cifar.load("cifar10", str(tmp_path))["test"]
+    (shard,) = folder.glob(f"*-test.{file_format}-*")
+    content, found = shard.read_bytes(), []
+    # Of the label of the first record; of a length and a checksum; and here and there.
+    label, end = content.index(b"label") + 11, content.rindex(b"IEND")
+    places = [label, 0, 8, *range(12, end, end // 25)]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        shard.write_bytes(flipped)
+        try:
+            test = cifar.load("cifar10", str(tmp_path))["test"]
+        except UserError as error:
+            found.append(place)
+            said = str(error)
+        else:  # array_record has bytes that mean nothing
+            assert file_format == "array_record"
+            np.testing.assert_array_equal(test["labels"], expected["labels"])
+            np.testing.assert_array_equal(test["images"], expected["images"])
+            continue
+        assert said.startswith(f"{folder} cannot be read (")
+        assert file_format == "array_record" or f"{shard.name} is damaged" in said
+    assert label in found
+    assert found == places or (file_format == "array_record" and len(found) > 20)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +265,7 @@ def test_missing_and_out_of_reach(tmp_path, monkeypatch, name):
     assert f"{name} is not in {tmp_path} and http://127.0.0.1:9/{file} cannot be reached" in line
     assert f"put {file} into {tmp_path / 'downloads'}" in line
     assert "--config.data_dir=DIR" in line
-    assert [p for p in tmp_path.rglob("*") if p.name != "downloads"] == []
+    assert {p.name for p in tmp_path.rglob("*")} == {f".{name}.lock", "downloads"}
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -219,6 +314,62 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
     )
 
 
+PREPARE = """
+import sys
+from softshare_jax.data import cifar
+from tests import cifar as fakes
+root, sha256 = sys.argv[1:]
+with fakes.trusted("cifar10", sha256):
+    cifar.prepare("cifar10", root)
+print(len(cifar.load("cifar10", root)["train"]["labels"]))
+"""
+
+
+def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing(tmp_path):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=1000), tmp_path / "downloads")
+    command, waiting = [sys.executable, "-c", PREPARE, str(tmp_path), sha256], "waiting for another process"
+    with contextlib.ExitStack() as started:
+
+        def start():
+            process = subprocess.Popen(command, cwd=tiny.REPO, stdout=subprocess.PIPE, text=True)
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        first = start()
+        while not list((tmp_path / ".cifar10.partial").glob("*/*/*")):
+            assert first.poll() is None
+            time.sleep(0.001)
+        first.send_signal(signal.SIGSTOP)
+        others = [start() for _ in range(3)]
+        assert [other.stdout.readline() for other in others] == [
+            f"{waiting} that is preparing cifar10 in {tmp_path}\n"
+        ] * 3
+        assert not (tmp_path / "cifar10").exists()
+        first.kill()
+        ends = [other.communicate(timeout=60)[0] for other in others]
+        assert [other.returncode for other in others] == [0, 0, 0]
+    # One of them wrote it, and all have it.
+    assert sorted(ends) == ["1000\n", "1000\n", f"writing {tmp_path / 'cifar10'}\n1000\n"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "cifar10", "downloads"]
+    assert [p.name for p in (tmp_path / "cifar10").iterdir()] == ["3.0.2"]
+
+
+def test_a_full_disk_is_a_line_and_leaves_nothing(tmp_path):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=100), tmp_path / "downloads")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with (
+            fakes.trusted("cifar10", sha256),
+            pytest.raises(RunError, match=r"3.0.2 cannot be written \(.*too large"),
+        ):
+            cifar.prepare("cifar10", str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
+
+
 def test_reading_fetches_nothing(tmp_path):
     # A report on a machine without the data must not wait for them.
     with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):
@@ -233,7 +384,7 @@ def test_a_download_that_breaks_off(tmp_path, monkeypatch):
         line = mistake("cifar100", tmp_path / "data")
     assert f"the download of {url}cifar-100-binary.tar.gz broke off" in line
     assert line.endswith("try again")
-    assert [p.name for p in (tmp_path / "data").rglob("*")] == ["downloads"]
+    assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
 
 
 def test_an_archive_that_the_server_has_not(tmp_path, monkeypatch):

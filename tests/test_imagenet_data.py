@@ -1,8 +1,12 @@
 import io
 import json
 import math
+import os
+import shutil
+import struct
 import threading
 import time
+import zlib
 
 import jax
 import numpy as np
@@ -16,6 +20,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.training.config import ImageNet
 from softshare_jax.training.streaming import local_rows
 from softshare_jax.training.tasks import ImageNetTask
+from softshare_jax.training.tasks import imagenet as imagenet_task
 from tests import imagenet as fakes
 
 ALL = np.arange(8)
@@ -47,7 +52,7 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_both_layouts_hold_the_same_images(folder, tmp_path):
+def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
     root = fakes.write_tfds(folder, tmp_path).parents[1]
     for split, number in (("train", 24), ("test", 9)):
         sources = [imagenet.open_split(split, str(where)) for where in (folder, root)]
@@ -65,6 +70,31 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path):
     # A record that is no image names its file.
     with pytest.raises(UserError, match=r"record 100 of train in .*imagenet2012/5.1.0 cannot be read"):
         imagenet.open_split("train", str(root))[100]
+    # A flipped bit in a label.
+    directory = root / "imagenet2012" / "5.1.0"
+    (shard,) = directory.glob("*-validation.array_record-*")
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"label") + 11] ^= 1
+    shard.write_bytes(content)
+    test = imagenet.open_split("test", str(root))
+    with pytest.raises(UserError, match=r"record \d of validation in .* cannot be read"):
+        list(map(test.__getitem__, range(9)))
+    # A whole version of before wins over one that is not, and over a copy.
+    shutil.copytree(directory, directory.with_name("5.1.0.bak"))
+    shutil.copytree(directory, directory.with_name("5.10.0"))
+    next((root / "imagenet2012" / "5.10.0").glob("*-validation*")).unlink()
+    assert len(imagenet.open_split("train", str(root))) == 24
+    assert capsys.readouterr().out.endswith(
+        "imagenet2012/5.10.0 is passed over: imagenet2012-validation.array_record-00000-of-00001 is missing\n"
+    )
+    # Nothing that the directory names is imported.
+    features = directory / "features.json"
+    features.write_text(
+        features.read_text().replace("tensorflow_datasets.core.features.text_feature", "planted")
+    )
+    shutil.rmtree(root / "imagenet2012" / "5.10.0")
+    with pytest.raises(UserError, match=r"features.json names planted.Text, which is no feature of TFDS"):
+        imagenet.open_split("train", str(root))
 
 
 def test_batches_are_functions_of_seed_and_step(folder):
@@ -167,6 +197,143 @@ def test_a_damaged_file_is_named_and_threads_end(folder, tmp_path):
         if thread.name.startswith("grain"):
             thread.join(timeout=10)
             assert not thread.is_alive()
+
+
+def png(array):
+    """A PNG of 16 bits, which Pillow cannot write, of ``[H, W, C]``: gray, gray and alpha, RGB, RGBA."""
+    height, width, channels = array.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    )
+
+
+def encoded(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def decoded(data, size=4):
+    return jpeg.decode(data, "it", lambda width, height: (0.0, 0.0, 1.0, 1.0), size)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_of_16_bits_the_upper_8_remain(channels):
+    wide = np.random.default_rng(channels).integers(0, 2**16, (4, 4, channels), np.uint16)
+    colors = wide[..., :1].repeat(3, -1) if channels < 3 else wide[..., :3]
+    np.testing.assert_array_equal(decoded(png(wide)), colors >> 8)
+
+
+def test_images_of_any_kind_are_what_torchvision_makes_of_them():
+    numbers = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    gray, rgb = np.stack([numbers] * 3, -1), np.stack([numbers, 255 - numbers, 3 * numbers], -1)
+    palette = Image.fromarray(numbers, "P")
+    palette.putpalette(rgb.tobytes())
+    # Transparency goes, and what it hid is seen.
+    alpha = np.full((4, 4, 1), 9, np.uint8)
+    for image, options, expected in (
+        (Image.fromarray(numbers), {}, gray),
+        (Image.fromarray(numbers), {"transparency": 3}, gray),
+        (Image.fromarray(np.concatenate([numbers[..., None], alpha], -1)), {}, gray),
+        (Image.fromarray(rgb), {"transparency": (0, 255, 0)}, rgb),
+        (Image.fromarray(np.concatenate([rgb, alpha], -1)), {}, rgb),
+        (palette, {}, rgb),
+        (palette, {"transparency": 3}, rgb),
+        (palette, {"transparency": bytes(range(16))}, rgb),
+        (Image.fromarray(numbers > 7), {}, np.where(gray > 7, 255, 0)),
+    ):
+        np.testing.assert_array_equal(decoded(encoded(image, **options)), expected)
+    # For print: no ink at 0, and black as strong as the colors.
+    ink = Image.new("CMYK", (16, 16), (0, 51, 102, 51))
+    np.testing.assert_allclose(
+        decoded(encoded(ink, "JPEG", quality=100)), [[[204, 163, 122]] * 4] * 4, atol=2
+    )
+    # A camera's note on which side is up is not followed.
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide = Image.fromarray(np.repeat(numbers[:1].repeat(8, 1), 8, 0) * 60)
+    np.testing.assert_array_equal(decoded(encoded(wide, "JPEG", exif=turned)), decoded(encoded(wide, "JPEG")))
+    # No range is known of floating-point numbers.
+    with pytest.raises(UserError, match=r"it is not a whole image \(.*mode F"):
+        decoded(encoded(Image.fromarray(numbers.astype(np.float32)), "TIFF"))
+
+
+def test_what_lies_beside_images_is_no_data(folder, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(folder, root)
+    expected = [imagenet.open_split(split, str(folder)) for split in ("train", "test")]
+    one = root / "train" / fakes.CLASSES[0]
+    image = next(one.iterdir()).read_bytes()
+    for name in (".ipynb_checkpoints", "lost+found", "__MACOSX", "@eaDir", "#recycle", ".git", "n00~"):
+        for split in ("train", "val"):
+            (root / split / name).mkdir()
+            (root / split / name / "n0_0.JPEG").write_bytes(image)
+    for name in ("._n0_0.JPEG", ".DS_Store", "Thumbs.db", "desktop.ini", "n0_0.JPEG~", ".n0_0.JPEG.swp"):
+        (one / name).write_bytes(image)
+        (root / "train" / name).write_bytes(image)
+    (one / "more.JPEG").mkdir()
+    for split, source in zip(("train", "test"), expected, strict=True):
+        found = imagenet.open_split(split, str(root))
+        assert found.class_names == source.class_names
+        assert [(x.data, x.label) for x in map(found.__getitem__, range(len(found)))] == [
+            (x.data, x.label) for x in map(source.__getitem__, range(len(source)))
+        ]
+    # A class as a link is one; a link that leads nowhere would shift the labels of those after it.
+    shutil.move(one, tmp_path / "elsewhere")
+    one.symlink_to(tmp_path / "elsewhere")
+    assert len(imagenet.open_split("train", str(root))) == 24
+    shutil.rmtree(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{one} is a link that leads nowhere"):
+        imagenet.open_split("train", str(root))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_advice_on_classes_names_them(folder, tmp_path):
+    def said(**changes):
+        imagenet_task._opened.cache_clear()
+        with pytest.raises(UserError) as caught:
+            task(root, **changes).prepare()
+        return str(caught.value)
+
+    root = shutil.copytree(folder, tmp_path / "data")
+    assert said(classes=4) == (
+        "config.data.classes is 4, and there are 3 classes: n01440764, n01443537, n01484850; complete them "
+        "or remove what is no class, or say --config.data.classes=3 if all of them are meant"
+    )
+    # A folder that is no class: by the names of both splits, by its emptiness, and then by its name.
+    (root / "train" / "backup").mkdir()
+    assert said().startswith(f"{root}/train/backup holds no image, and labels count the folders: add files")
+    shutil.copy(next((root / "train" / "n01440764").iterdir()), root / "train" / "backup")
+    assert "only training has backup, only testing has none" in said()
+    shutil.copytree(root / "train" / "backup", root / "val" / "backup")
+    assert "there are 4 classes: backup, n01440764, n01443537, n01484850; complete them or remove" in said()
+    # Of many the first and the last.
+    for split in ("train", "val"):
+        for i in range(20):
+            shutil.copytree(root / "train" / "backup", root / split / f"o{i:02}")
+    assert "24 classes: backup, n01440764, n01443537, n01484850, ..., o16, o17, o18, o19;" in said()
+    # Also for those who do not prepare, such as a report.
+    with pytest.raises(UserError, match=r"config.data.classes is 3, and there are 24"):
+        task(root).class_names()
+
+
+def test_names_that_are_not_utf8(folder, tmp_path):
+    root = shutil.copytree(folder, tmp_path / "data")
+    for split in ("train", "val"):
+        os.rename(root / split / "n01443537", os.fsencode(root / split) + b"/n\xe9")
+    source = imagenet.open_split("train", str(root))
+    assert source.class_names == ["n01440764", "n01484850", "n\\xe9"]
+    image = source[23]
+    assert (image.label, len(image.data) > 0) == (2, True)
+    image.name.encode()
+    task(root).prepare()
 
 
 def test_data_that_are_not_there(tmp_path, folder):

@@ -99,7 +99,12 @@ def test_a_tpu_job_that_is_cut_off_starts_again(tmp_path, fakes):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--name=a"], "--name, --zone and, after --"), (["--nodes=3"], "--nodes=3 is not an option")],
+    [
+        (["--name=a"], "--name, --zone and, after --"),
+        (["--nodes=3"], "--nodes=3 is not an option"),
+        (["--name=a", "--zone=b", "--", "--workdir=gs://runs/a"], "gs://runs/a is a URL; runs and data need"),
+        (["--name=a", "--zone=b", "--", "--config.data_dir=gs://data"], "error: gs://data is a URL"),
+    ],
 )
 def test_mistakes_of_a_tpu_job(arguments, message):
     result = run(LAUNCH / "tpu_slice.sh", *arguments)

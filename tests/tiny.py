@@ -61,17 +61,20 @@ def cifar_flags(data_dir: os.PathLike, **changes: Any) -> list[str]:
     return [f"--config.{name}={value}" for name, value in values.items()]
 
 
-def start(command: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+def start(
+    command: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: os.PathLike = REPO
+) -> subprocess.Popen[str]:
     """Starts ``python -m softshare_jax.COMMAND`` as a person would, without the tests' fake devices.
 
     Args:
         command: module of the command.
         arguments: its arguments.
         env: variables of the environment beyond those that are there.
+        cwd: folder that it is started in.
     """
     return subprocess.Popen(
         [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)],
-        cwd=REPO,
+        cwd=cwd,
         env={**os.environ, "XLA_FLAGS": COMPILE_FAST, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -80,10 +83,10 @@ def start(command: str, *arguments: object, env: Mapping[str, str] | None = None
 
 
 def run(
-    command: str, *arguments: object, env: Mapping[str, str] | None = None
+    command: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: os.PathLike = REPO
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end; arguments are those of ``start``."""
-    process = start(command, *arguments, env=env)
+    process = start(command, *arguments, env=env, cwd=cwd)
     try:
         out, err = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:

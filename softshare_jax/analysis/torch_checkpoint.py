@@ -1,33 +1,19 @@
-"""Reads the PyTorch checkpoints of the paper's authors.
+"""The layout of the PyTorch checkpoints of the paper's authors.
 
-Such a file is a dict with ``'state_dict'``, whose names begin with ``module.``: ``bank_1.templates``
-``[k, out, in, 3, 3]``, ``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``,
-``classifier.weight``. The banks stand there again under everything that refers to them.
+Such a file is a dictionary with ``'epoch'``, ``'optimizer'``, ``'recorder'``, an object of a class of their
+own, and ``'state_dict'``, whose names begin with ``module.``: ``bank_1.templates`` ``[k, out, in, 3, 3]``,
+``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``, ``classifier.weight``.
+The banks stand there again under everything that refers to them.
 """
 
-import pathlib
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from softshare_jax.errors import UserError
-
-Arrays = dict[str, np.ndarray]
-
-
-class TorchCheckpoint(NamedTuple):
-    """What such a file holds.
-
-    Attributes:
-        arrays: parameters and statistics by name, each once.
-        epoch: that it was saved after; ``None`` where it does not say.
-    """
-
-    arrays: Arrays
-    epoch: int | None
+from softshare_jax.analysis.torch_state import Arrays
+from softshare_jax.errors import UserError, one_line
 
 
 class Shape(NamedTuple):
@@ -44,48 +30,22 @@ class Shape(NamedTuple):
         return f"{name} with {self.classes} classes"
 
 
-def read(file: pathlib.Path) -> TorchCheckpoint:
-    """Reads a checkpoint; nothing in it is executed.
-
-    Raises:
-        UserError: PyTorch is not installed, the file is missing, or it is not such a checkpoint.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError("--torch needs PyTorch: pip install torch") from error
-    if not file.is_file():
-        raise UserError(f"--torch {file} does not exist")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a foreign file raises is not documented
-        raise UserError(f"--torch {file} is not a checkpoint of tensors and plain values alone") from error
-    state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UserError(f"--torch {file} has no 'state_dict' of tensors")
-    arrays = {name.removeprefix("module."): tensor.float().numpy() for name, tensor in state.items()}
-    arrays = {
-        name: array for name, array in arrays.items() if ".bank." not in name and "num_batches" not in name
-    }
-    epoch = content.get("epoch")
-    return TorchCheckpoint(arrays, epoch if isinstance(epoch, int) else None)
-
-
 def shape_of(arrays: Arrays) -> Shape:
     """Returns which network the arrays are of.
 
     Raises:
         UserError: they are of none of this family.
     """
-    try:
-        classes, channels = arrays["classifier.weight"].shape
-        blocks = len({m[1] for name in arrays if (m := re.match(r"stage_1\.(\d+)\.", name))})
-        bank = arrays.get("bank_1.templates")
-        return Shape(6 * blocks + 4, channels // 64, None if bank is None else len(bank), classes)
-    except (KeyError, ValueError) as error:
+    classifier, bank = arrays.get("classifier.weight"), arrays.get("bank_1.templates")
+    if classifier is None or classifier.ndim != 2 or (bank is not None and bank.ndim != 5):
         raise UserError(
-            f"--torch holds no wide ResNet of the paper's authors ({error} is missing)"
-        ) from error
+            "--torch holds no wide ResNet of the paper's authors: that has classifier.weight "
+            "[classes, channels] and may have bank_1.templates [k, out, in, 3, 3], and this begins with "
+            f"{', '.join([*arrays][:4])}"
+        )
+    classes, channels = classifier.shape
+    blocks = len({m[1] for name in arrays if (m := re.match(r"stage_1\.(\d+)\.", name))})
+    return Shape(6 * blocks + 4, channels // 64, None if bank is None else len(bank), classes)
 
 
 def to_variables(arrays: Arrays) -> dict[str, Any]:
@@ -108,7 +68,10 @@ def to_variables(arrays: Arrays) -> dict[str, Any]:
             raise UserError(f"--torch holds no {name}") from None
 
     def kernel(name: str) -> np.ndarray:
-        return np.moveaxis(take(name), (-2, -1, -3, -4), (-4, -3, -2, -1))
+        array = take(name)
+        if array.ndim < 4:
+            raise UserError(f"--torch has {array.shape} for {name}, which is no kernel [out, in, H, W]")
+        return np.moveaxis(array, (-2, -1, -3, -4), (-4, -3, -2, -1))
 
     def norm(name: str) -> tuple[dict, dict]:
         return (
@@ -137,12 +100,12 @@ def to_variables(arrays: Arrays) -> dict[str, Any]:
         rows = [block(f"{stage}.{i}") for i in further]
         if rows:
             params[stage]["blocks"], stats[stage]["blocks"] = (
-                _stack(list(trees)) for trees in zip(*rows, strict=True)
+                _stack(list(trees), stage) for trees in zip(*rows, strict=True)
             )
         if shape.templates is not None and rows:
             templates[stage] = kernel(f"bank_{stage[-1]}.templates")
             alphas = [take(f"{stage}.{i}.conv{j}.coefficients").ravel() for i in further for j in (1, 2)]
-            coefficients[stage] = np.stack(alphas)
+            coefficients[stage] = _stack(alphas, stage)
     params["norm"], stats["norm"] = norm("lastact.0")
     params["classifier"] = {"kernel": take("classifier.weight").T, "bias": take("classifier.bias")}
     if left:
@@ -151,6 +114,13 @@ def to_variables(arrays: Arrays) -> dict[str, Any]:
     return variables | ({"templates": templates, "coefficients": coefficients} if templates else {})
 
 
-def _stack(trees: list[dict]) -> dict:
-    """Stacks nested dicts of arrays leaf by leaf."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+def _stack(trees: list[Any], stage: str) -> Any:
+    """Stacks trees of arrays leaf by leaf.
+
+    Raises:
+        UserError: they are not alike.
+    """
+    try:
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    except ValueError as error:
+        raise UserError(f"--torch has blocks in {stage} that are not alike ({one_line(error)})") from error

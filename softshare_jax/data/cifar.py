@@ -2,14 +2,13 @@
 
 import contextlib
 import pathlib
-import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from softshare_jax.data import directories
-from softshare_jax.errors import UserError
+from softshare_jax.data import directories, tfrecord
+from softshare_jax.errors import UserError, one_line
 
 
 class Cifar(NamedTuple):
@@ -26,6 +25,8 @@ class Cifar(NamedTuple):
     std: tuple[float, float, float]
 
 
+SPLITS = ("train", "test")
+SHAPE = (32, 32, 3)
 CIFARS = {
     "cifar10": Cifar(10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     "cifar100": Cifar(100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
@@ -42,7 +43,7 @@ def find(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: it is not there.
     """
-    folder = directories.newest(name, data_dir)
+    folder = directories.newest(name, data_dir, SPLITS)
     if folder is None:
         raise UserError(f"{name} is not in {directories.root(data_dir)}")
     return folder
@@ -52,7 +53,8 @@ def prepare(name: str, data_dir: str) -> pathlib.Path:
     """Returns the folder of a data set, having made it where it was missing.
 
     An existing TFDS directory is taken as it is. Otherwise the official archive is fetched into
-    ``DATA_DIR/downloads``, unless it lies there, and written as such a directory.
+    ``DATA_DIR/downloads``, unless it lies there, and written as such a directory. Of several processes one
+    does so, and the others wait for it.
 
     Args:
         name: ``'cifar10'`` or ``'cifar100'``.
@@ -61,7 +63,7 @@ def prepare(name: str, data_dir: str) -> pathlib.Path:
     Raises:
         UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
     """
-    if folder := directories.newest(name, data_dir):
+    if folder := directories.newest(name, data_dir, SPLITS):
         return folder
     from softshare_jax.data import cifar_archive  # pulls in the builders of TFDS
 
@@ -82,25 +84,9 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
     Raises:
         UserError: the data set is not there, or its files cannot be read.
     """
-    import tensorflow_datasets as tfds  # a third of a second that --help need not wait for
-
     folder = find(name, data_dir)
-    with _readable(folder):
-        info = tfds.builder_from_directory(folder).info
-        return {split: _read(info, split) for split in ("train", "test")}
-
-
-@contextlib.contextmanager
-def _readable(folder: pathlib.Path) -> Iterator[None]:
-    """Turns whatever damaged files raise into one line."""
-    try:
-        yield
-    except Exception as error:  # what damaged files raise is not documented
-        said = " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__
-        raise UserError(
-            f"{folder} cannot be read ({said[:120]}): "
-            "delete it and it is made again from the official archive"
-        ) from error
+    with _opened(name, folder) as info:
+        return {split: _read(info, split) for split in SPLITS}
 
 
 def class_names(name: str, data_dir: str) -> list[str]:
@@ -109,21 +95,42 @@ def class_names(name: str, data_dir: str) -> list[str]:
     Raises:
         UserError: as for ``load``.
     """
-    import tensorflow_datasets as tfds
+    with _opened(name, find(name, data_dir)) as info:
+        return list(info.features["label"].names)
 
-    folder = find(name, data_dir)
-    with _readable(folder):
-        return list(tfds.builder_from_directory(folder).info.features["label"].names)
+
+@contextlib.contextmanager
+def _opened(name: str, folder: pathlib.Path) -> Iterator[Any]:
+    """Yields the description of a data set, and turns whatever damaged files raise into one line."""
+    from softshare_jax.data import tfds_directory  # a third of a second that --help need not wait for
+
+    try:
+        info = tfds_directory.read(folder)
+        classes = info.features["label"].num_classes
+        if classes != CIFARS[name].classes:
+            raise ValueError(f"it has {classes} classes, and {name} has {CIFARS[name].classes}")
+        yield info
+    except Exception as error:  # what damaged files raise is not documented
+        raise UserError(
+            f"{folder} cannot be read ({one_line(error, folder)}): "
+            "delete it and it is made again from the official archive"
+        ) from error
 
 
 def _read(info: Any, split: str) -> dict[str, np.ndarray]:
-    number = info.splits[split].num_examples
-    images, labels = np.empty((number, 32, 32, 3), np.uint8), np.empty(number, np.int32)
+    from softshare_jax.data import tfds_directory
+
+    files, number = tfds_directory.files(info, split), info.splits[split].num_examples
+    images, labels = np.empty((number, *SHAPE), np.uint8), np.empty(number, np.int32)
     place = 0
-    for file in info.splits[split].filepaths:
-        for record in _records(str(file), info.file_format.value):
+    for file in files:
+        for record in _records(file, info.file_format.value):
             example = info.features.deserialize_example_np(record)
-            images[place], labels[place] = example["image"], example["label"]
+            image, label = example["image"], int(example["label"])
+            # numpy would spread a grey image over three channels.
+            if image.shape != SHAPE or not 0 <= label < info.features["label"].num_classes:
+                raise ValueError(f"an image of {split} is {image.shape}, of class {label}")
+            images[place], labels[place] = image, label
             place += 1
     if place != number:
         raise ValueError(f"{split} holds {place} of {number} examples")
@@ -141,17 +148,6 @@ def _records(file: str, file_format: str) -> Iterator[bytes]:
         finally:
             reader.close()
     elif file_format == "tfrecord":
-        yield from _tfrecords(file)
+        yield from tfrecord.read(file)
     else:
         raise ValueError(f"the format {file_format} is not known here")
-
-
-def _tfrecords(file: str) -> Iterator[bytes]:
-    """Yields the records of a TFRecord file: length, its checksum, data, its checksum."""
-    with open(file, "rb") as stream:
-        while header := stream.read(12):
-            (length,) = struct.unpack("<Q", header[:8])
-            record = stream.read(length)
-            if len(record) < length or len(stream.read(4)) < 4:
-                raise ValueError(f"{file} ends in the middle of a record")
-            yield record

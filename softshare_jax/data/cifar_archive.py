@@ -1,11 +1,13 @@
 """Makes a TFDS directory from the official CIFAR archives, without TensorFlow."""
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import io
 import os
 import pathlib
+import shutil
 import sys
 import tarfile
 import urllib.error
@@ -17,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from softshare_jax.errors import UserError
+from softshare_jax.errors import RunError, UserError, one_line
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 # A server that has not answered by then counts as out of reach; one that has may pause for longer.
@@ -75,26 +77,57 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
         root: folder of TFDS data sets.
 
     Returns:
-        The directory, which appears complete or not at all. TFDS itself reads it as well.
+        The directory, which appears complete or not at all. TFDS itself reads it as well. Where another
+        process is making it, this one waits.
 
     Raises:
         UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
+        RunError: writing failed half-way.
     """
     archive = ARCHIVES[name]
-    file = root / "downloads" / archive.file
+    file, folder = root / "downloads" / archive.file, root / name / archive.version
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            _fetch(name, file)
-        _check(file, archive.sha256)
-        print(f"writing {root / name}", flush=True)
-        builder = _builder(name, file)(data_dir=str(root), file_format="array_record")
+        with _alone(name, root):
+            if not folder.exists():
+                if not file.exists():
+                    _fetch(name, file)
+                _check(file, archive.sha256)
+                print(f"writing {root / name}", flush=True)
+                _write(name, file, folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
+    except RuntimeError as error:  # array_record's for a full disk
+        raise RunError(f"{folder} cannot be written ({one_line(error, root)})") from error
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(name: str, root: pathlib.Path) -> Iterator[None]:
+    """Lets one process at a time through; the system lets the next one in when this one is killed."""
+    with open(root / f".{name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that is preparing {name} in {root}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(name: str, file: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes the directory beside its place and moves it there when it is complete."""
+    # Of this name only here, and under the lock: what lies there was left by a process that was killed.
+    partial = folder.parents[1] / f".{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        builder = _builder(name, file)(data_dir=str(partial), file_format="array_record")
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads, of unknown size
             builder.download_and_prepare()
-    except OSError as error:
-        raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
-    return pathlib.Path(builder.data_dir)
+        folder.parent.mkdir(exist_ok=True)
+        os.rename(builder.data_dir, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _fetch(name: str, file: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, one_line
 
 Box = tuple[float, float, float, float]
 # Of a crop for training: width over height.
@@ -20,7 +20,8 @@ def decode(data: bytes, name: str, choose: Callable[[int, int], Box], size: int)
     """Decodes a part of an image, resized to a square.
 
     Args:
-        data: the content of a JPEG or PNG file, of any colours.
+        data: the content of a JPEG or PNG file: of any colours, for print, with a palette, of 16 bits or with
+            transparency.
         name: of the file, for the message.
         choose: width and height of the image, in pixels, to the part: its left, upper, right and lower
             edge as fractions of the image.
@@ -42,11 +43,27 @@ def decode(data: bytes, name: str, choose: Callable[[int, int], Box], size: int)
                 image.draft("RGB", (int(width / shrink), int(height / shrink)))
             width, height = image.size
             part = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
-            square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=part)
+            square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box=part)
             return np.asarray(square)
     except Exception as error:  # what damaged files raise is not documented
-        said = " ".join(str(error).split())[:80] or type(error).__name__
-        raise UserError(f"{name} is not a whole image ({said}): replace it") from error
+        raise UserError(f"{name} is not a whole image ({one_line(error)}): replace it") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Returns an image in RGB of 8 bits, as torchvision and TFDS do: without transparency, turned by nobody.
+
+    Of 16 bits the upper 8 remain. Pillow would cut at 255 and make such an image white.
+
+    Raises:
+        ValueError: its numbers have no known range.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are of Pillow's mode {image.mode}")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")  # Pillow warns otherwise
+    return image.convert("RGB")
 
 
 def random_box(random: np.random.Generator, width: int, height: int, least_area: float) -> Box:

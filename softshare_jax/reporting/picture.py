@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import pathlib
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -76,7 +77,10 @@ def draw(file: str, alt: str, figure: Callable[[Theme], Figure]) -> Picture:
 
 def _encode(figure: Figure) -> bytes:
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # Names of classes may be in any script; those that the font lacks are boxes.
+        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from font")
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     return encode_png(image)
 

@@ -55,7 +55,7 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
         runs.setdefault((_row_of(result), result.data), []).append(result)
     page = render(runs, command)
     try:
-        write_whole(output, page.encode())
+        write_whole(output, page.encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
 

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from softshare_jax import paths
 from softshare_jax.errors import UserError
 from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.training import config as config_lib
@@ -17,7 +18,14 @@ class Workdir:
     """Paths and small files of a workdir. Files appear whole or not at all."""
 
     def __init__(self, root: str | os.PathLike):
-        self.root = pathlib.Path(root).expanduser().absolute()
+        """Names the paths; nothing is read or made yet.
+
+        Raises:
+            UserError: the folder cannot be a workdir: it is a URL, or its path is not UTF-8.
+        """
+        self.root = paths.local(root)
+        if (shown := paths.printable(str(self.root))) != str(self.root):
+            raise UserError(f"{shown} is not UTF-8, as a workdir must be for its checkpoints: rename it")
         self.config_file = self.root / "config.json"
         self.plan_file = self.root / "plan.json"
         self.metrics_file = self.root / "metrics.jsonl"
@@ -102,7 +110,8 @@ class Workdir:
 
     def write(self, file: pathlib.Path, text: str) -> None:
         """Writes a text file: its old content or its new one is on disk, never a part."""
-        write_whole(file, text.encode())
+        # The report quotes paths of data, and those may be any bytes.
+        write_whole(file, text.encode(errors="backslashreplace"))
 
 
 def write_whole(file: pathlib.Path, content: bytes) -> None:

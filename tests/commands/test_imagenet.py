@@ -1,6 +1,7 @@
 """The shipped config of ImageNet, shrunk, on made-up images through the real commands."""
 
 import json
+import os
 import re
 import runpy
 
@@ -38,8 +39,15 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Folders of 24 images for training and 9 for testing."""
-    return fakes.write_folder(tmp_path_factory.mktemp("imagenet"))
+    """Folders of 24 images for training and 9 for testing, of classes of any name, beside what is no data."""
+    root = fakes.write_folder(tmp_path_factory.mktemp("imagenet"))
+    for split in ("train", "val"):
+        # Not UTF-8, of a script that the font lacks, and of a formula; in the order of the labels.
+        for old, new in zip(fakes.CLASSES, (b"$\\frac$", b"n\xe9", "犬".encode()), strict=True):
+            os.rename(root / split / old, os.fsencode(root / split) + b"/" + new)
+        (root / split / ".ipynb_checkpoints").mkdir()
+        (root / split / ".DS_Store").touch()
+    return root
 
 
 def flags(folder, *more, **changes):

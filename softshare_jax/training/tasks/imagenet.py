@@ -1,7 +1,7 @@
 """ImageNet, or images in the same layout, with the usual augmentation."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from softshare_jax.data import augmentation, imagenet, jpeg
 from softshare_jax.data.reading import HostBatch, read_batches
+from softshare_jax.data.source import Source
 from softshare_jax.errors import UserError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import TopMetrics
@@ -16,6 +17,8 @@ from softshare_jax.training.randomness import host_stream
 from softshare_jax.training.tasks.losses import cross_entropy
 from softshare_jax.training.tasks.task import Batch, Split, StreamedTask
 
+# That a message lists from each end.
+MOST_NAMES = 4
 # Listing a million files takes seconds: the tasks of one process do it once.
 _opened = functools.lru_cache(maxsize=2)(imagenet.open_split)
 
@@ -40,18 +43,19 @@ class ImageNetTask(StreamedTask):
         Raises:
             UserError: they are not, or they are not what the config says.
         """
-        train, test = self._source("train"), self._source("test")
-        for field, expected, found, what in (
-            ("classes", self.classes, len(train.class_names), "classes"),
-            ("train_examples", self._data.train_examples, len(train), "images for training"),
-        ):
-            if expected != found:
-                raise UserError(
-                    f"config.data.{field} is {expected}, and there are {found} {what}: "
-                    f"complete them, or say --config.data.{field}={found}"
-                )
-        if differing := set(train.class_names) ^ set(test.class_names):
-            raise UserError(f"the classes of the two splits are not the same: one lacks {min(differing)}")
+        names = [_opened(split, self._data_dir).class_names for split in ("train", "test")]
+        if names[0] != names[1]:
+            alone = [_listed(sorted(set(names[i]) - set(names[1 - i]))) for i in (0, 1)]
+            raise UserError(
+                f"the classes of the two splits are not the same: only training has {alone[0]}, only testing "
+                f"has {alone[1]}; labels count the classes: complete them, or remove what is no class"
+            )
+        expected, there = self._data.train_examples, len(self._source("train"))
+        if there != expected:
+            raise UserError(
+                f"config.data.train_examples is {expected}, and there are {there} images for training: "
+                f"complete them, or say --config.data.train_examples={there}"
+            )
 
     def phase_name(self, phase: int) -> str:
         """Returns the name of the data set."""
@@ -124,5 +128,20 @@ class ImageNetTask(StreamedTask):
         pixels = jpeg.decode(image.data, image.name, choose, self._data.image_size)
         return {"images": pixels, "labels": np.int32(image.label)}
 
-    def _source(self, split: Split) -> imagenet.Source:
-        return _opened("train" if split == "train" else "test", self._data_dir)
+    def _source(self, split: Split) -> Source:
+        """Returns the images of a split, which have the classes that the network has."""
+        source = _opened("train" if split == "train" else "test", self._data_dir)
+        if (there := len(source.class_names)) != self.classes:
+            raise UserError(
+                f"config.data.classes is {self.classes}, and there are {there} classes: "
+                f"{_listed(source.class_names)}; complete them or remove what is no class, or say "
+                f"--config.data.classes={there} if all of them are meant"
+            )
+        return source
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns names for a message, of many the first and the last: what is no class is often there."""
+    if len(names) > 2 * MOST_NAMES:
+        names = [*names[:MOST_NAMES], "...", *names[-MOST_NAMES:]]
+    return ", ".join(names) or "none"

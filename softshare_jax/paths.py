@@ -1,0 +1,44 @@
+"""Paths that a person names: on this machine, or refused in one line."""
+
+import os
+import pathlib
+import re
+
+from softshare_jax.errors import UserError
+
+# Of two letters or more, as "C:/" is no bucket; one slash is what pathlib leaves of two.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def local(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the absolute path of a file or folder on this machine; ``~`` is a home folder.
+
+    Runs rely on locks, atomic renames and fsync, which no object store has. A path such as ``gs://bucket``
+    would silently become a local folder ``gs:``.
+
+    Raises:
+        UserError: the path is empty, a URL, or in the home folder of nobody.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise UserError("a path is empty: name a file or folder")
+    if _URL.match(text):
+        raise UserError(
+            f"{text} is a URL; runs, data and outputs need a path on this machine: "
+            "use a local or shared disk, or copy from the bucket (see docs/clusters.md)"
+        )
+    try:
+        return pathlib.Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such home folder") from error
+
+
+def printable(name: str) -> str:
+    r"""Returns the name of a file as text that can be printed, drawn and encoded.
+
+    Names on Linux are bytes. Bytes that are not UTF-8 become escapes.
+
+    >>> printable(os.fsdecode(b"caf\xe9"))
+    'caf\\xe9'
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")
