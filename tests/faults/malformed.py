@@ -167,7 +167,9 @@ def _config(root: pathlib.Path) -> config_lib.Config | None:
 
 def _may_change(before: config_lib.Config | None, after: config_lib.Config | None) -> bool:
     """Whether the config became another one in nothing but what a person may change, such as its duration."""
-    return before != after and None not in (before, after) and config_lib.first_difference(before, after) is None
+    return (
+        before != after and None not in (before, after) and config_lib.first_difference(before, after) is None
+    )
 
 
 _known: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from softshare_jax.training.loop import train
 from softshare_jax.training.records import Records, read_metrics, read_similarity
 from softshare_jax.training.workdir import Workdir
 from tests import tiny
-from tests.faults import NAMES, run
+from tests.faults.strikes import NAMES, run
 from tests.training.test_checkpoints import final_checksum
 
 

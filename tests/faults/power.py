@@ -1,0 +1,122 @@
+"""Power loss: what a run goes on with when the disk has only what was flushed to it.
+
+    python -m tests.faults.power --cuts=20
+
+A run trains on an ext4 file system in a file. At a random moment the run is stopped and the file is copied as
+it stands, without what the system has not written yet; the copy is what a power loss leaves. Needs root on
+Linux, for mounting.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from tests import tiny
+from tests.faults.one_run import checksum, command, start_step, train
+from tests.faults.verdict import Tried, Verdict, as_table
+
+SETTING = {
+    "duration": "120 steps",
+    "data__phase": "60 steps",
+    "log_every": "20 steps",
+    "evaluate_every": "20 steps",
+    "checkpoint_every": "2 steps",
+}
+SIZE = "96M"
+
+
+def possible() -> bool:
+    """Whether file systems can be made and mounted here."""
+    return os.geteuid() == 0 and all(map(shutil.which, ("mkfs.ext4", "mount", "umount")))
+
+
+@contextlib.contextmanager
+def mounted(image: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Mounts an image of a file system."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
+    """Takes the power from a run that has trained for so many seconds, and goes on with what is left."""
+    image, copy = root / "disk", root / "after"
+    for path in (image, copy):
+        path.unlink(missing_ok=True)
+    subprocess.run(["truncate", "-s", SIZE, image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    with mounted(image, root / "mounted") as disk:
+        process = subprocess.Popen(
+            command(disk / "run", **SETTING),
+            cwd=tiny.REPO,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        checkpoints = disk / "run" / "checkpoints"
+        begin = time.monotonic()
+        while not _steps(checkpoints) and process.poll() is None and time.monotonic() - begin < 120:
+            time.sleep(0.05)
+        time.sleep(moment)
+        process.send_signal(signal.SIGSTOP)
+        there = _steps(checkpoints)
+        shutil.copyfile(image, copy)
+        process.kill()
+        process.wait()
+    # A step gets its name before that name is on disk; only then are older ones deleted.
+    certain = there[-2] if len(there) > 1 else 0
+    with mounted(copy, root / "mounted") as disk:
+        again = train(disk / "run", **SETTING)
+    detail = f"after {moment:.1f} s, steps {there}: went on from {start_step(again.stdout)}"
+    if again.returncode or start_step(again.stdout) < certain:
+        return Tried("power loss", Verdict.LOST, f"{detail}: {again.stderr.strip()}")
+    verdict = Verdict.RIGHT if checksum(again.stdout) == expected else Verdict.WRONG
+    return Tried("power loss", verdict, detail)
+
+
+def _steps(checkpoints: pathlib.Path) -> list[int]:
+    return sorted(int(path.name) for path in checkpoints.glob("*") if path.name.isdigit())
+
+
+def run(cuts: int, seed: int = 0) -> Iterator[Tried]:
+    """Takes the power so many times, and yields what became of it; nothing where it cannot be tried."""
+    if not possible():
+        print("power loss is left out: it needs root, and mkfs.ext4", file=sys.stderr)
+        return
+    moments = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        undisturbed = train(root / "undisturbed", **SETTING)
+        expected = checksum(undisturbed.stdout)
+        assert expected, undisturbed.stderr
+        for _ in range(cuts):
+            yield cut(root, expected, moments.uniform(0, 4))
+
+
+def main() -> None:
+    """Runs it, prints a line for each cut, and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    tried = []
+    for one in run(arguments.cuts, arguments.seed):
+        tried.append(one)
+        print(one.line(), flush=True)
+    print(as_table(tried))
+    sys.exit(any(not one.verdict.good for one in tried))
+
+
+if __name__ == "__main__":
+    main()
