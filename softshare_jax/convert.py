@@ -18,9 +18,14 @@ import pathlib
 import sys
 from typing import Any
 
+from softshare_jax import cli
+
+if __name__ == "__main__":
+    cli.start()  # so that Ctrl-C is one line while the rest is imported
+
 from absl import flags
 
-from softshare_jax import cli, config_flag
+from softshare_jax import config_flag
 from softshare_jax.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -41,8 +46,9 @@ flags.DEFINE_string("model", None, "Network that --torch holds, such as swrn-28-
 flags.DEFINE_string(
     "output",
     None,
-    "Workdir to make. With --config it trains on by that, from step 0 where it comes of a run; without, it "
-    f"goes on as its source would, or of --torch as {CONFIG} says.",
+    "Workdir to make. With --config, or fields of its source's by --config.FIELD, it trains on by that, from "
+    "step 0 where it comes of a run; without, it goes on as its source would, or of --torch as "
+    f"{CONFIG} says.",
 )
 
 
@@ -55,7 +61,7 @@ def main() -> None:
     if config_flag.wants_help(__doc__, __name__):
         return
     default = [f"--config={CONFIG}"] if _given("torch") and not _given("config") else []
-    values = config_flag.parse([sys.argv[0], *default, *sys.argv[1:]])
+    values = config_flag.parse([sys.argv[0], *default, *sys.argv[1:]], _source_values)
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
         raise UserError("name one of --dense, --shared and --torch (see --help)")
@@ -71,10 +77,12 @@ def _convert_torch(values: dict[str, Any]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
     _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
+    from softshare_jax import devices
     from softshare_jax.analysis.torch_conversion import convert_torch
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     config = config_lib.from_dict({**values, "model": FLAGS.model})
     output = Workdir(FLAGS.output)
     step = convert_torch(pathlib.Path(FLAGS.torch), config, output)
@@ -85,10 +93,12 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
     _refuse(f"--{source}", "model")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
+    from softshare_jax import devices
     from softshare_jax.analysis.resizing import describe, resize_run
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     workdir, output = Workdir(folder), Workdir(FLAGS.output)
     shares = bool(workdir.read_plan().groups)
     if shares is (source == "dense"):
@@ -104,6 +114,16 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
         batch_norm_batches=FLAGS.batch_norm_batches,
     )
     print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained on", flush=True)
+
+
+def _source_values() -> dict[str, Any]:
+    """Returns the config of the run that is converted."""
+    from softshare_jax.training.workdir import Workdir
+
+    source = FLAGS.dense or FLAGS.shared
+    if not source:
+        raise UserError("--config.FIELD sets a field of --config or of --dense or --shared: name one of them")
+    return Workdir(source).read_config().to_dict()
 
 
 def _given(name: str) -> bool:

@@ -13,9 +13,11 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, exports, and prints what was written and how near it is to the run."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.analysis.exporting import as_lines, export_run
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     output = pathlib.Path(arguments.output).expanduser().absolute()
     description = export_run(Workdir(arguments.workdir), output, arguments.step)
     print(f"{as_lines(description)}\n{output} can be run by softshare_jax.loader", flush=True)

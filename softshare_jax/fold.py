@@ -12,10 +12,12 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, folds, and prints the certificate."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.analysis.certificate import describe
     from softshare_jax.analysis.folding import fold_run
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     output = Workdir(arguments.output)
     certificate = fold_run(
         Workdir(arguments.workdir),

@@ -14,9 +14,11 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, writes the page, and prints where it is."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.reporting.poster import write_poster
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     command = shlex.join(["python", "-m", "softshare_jax.poster", *sys.argv[1:]])
     write_poster(pathlib.Path(arguments.output), [Workdir(workdir) for workdir in arguments.workdir], command)
     print(f"the tables are {arguments.output}", flush=True)

@@ -12,9 +12,11 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, writes the report, and prints where it is."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.reporting.write import write_report
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     file = write_report([Workdir(workdir) for workdir in arguments.workdir])
     print(f"the report is {file}", flush=True)
 

@@ -18,7 +18,7 @@ from softshare_jax.training.config import Config
 from softshare_jax.training.durations import to_steps
 from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.optimizer import at_step, make_optimizer
-from softshare_jax.training.randomness import stream
+from softshare_jax.training.randomness import key, stream
 from softshare_jax.training.steps import (
     AVERAGE,
     TrainState,
@@ -268,8 +268,8 @@ class Experiment:
         return jax.jit(take_over, out_shardings=self._shardings)
 
     def _init_state(self) -> TrainState:
-        key = stream(self.config.seed, "init")
-        return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))
+        rngs = {"params": stream(self.config.seed, "init")}
+        return self.fresh_state(0, dict(self.model.init(rngs, self._example())))
 
     @functools.cached_property
     def _order(self):
@@ -281,7 +281,7 @@ class Experiment:
         return jax.jit(permutation, out_shardings=mesh_lib.replicated(self.mesh))
 
     def _plain_shapes(self):
-        return jax.eval_shape(lambda: self.network.init(jax.random.key(0), self._example()))
+        return jax.eval_shape(lambda: self.network.init(key(0), self._example()))
 
     def _example(self) -> jax.Array:
         return jnp.zeros((1, *self.task.input_shape))

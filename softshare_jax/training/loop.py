@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 
 import jax
 
@@ -28,8 +29,8 @@ MOST_GROUPS = 12
 def train(config: config_lib.Config | None, workdir: Workdir) -> None:
     """Trains a run to its end, or resumes it where its last whole checkpoint is.
 
-    On SIGTERM or Ctrl-C it saves, says how to go on, and returns. Of several processes all call this, and the
-    first one alone writes, but for checkpoints.
+    On SIGTERM, and after the first step on Ctrl-C, it saves, says how to go on, and returns. Of several
+    processes all call this, and the first one alone writes, but for checkpoints.
 
     Args:
         config: what to train; ``None`` for the config of the workdir.
@@ -133,6 +134,7 @@ class _Run:
             count = min(next_due(step, boundaries, self.total) - step, experiment.steps_per_dispatch)
             profile.before(step)
             state, metrics = experiment.train_steps(state, metrics, data, order, count)
+            self.stop.answer(signal.SIGINT)  # from here on there is something to save
             step += count
             profile.after(step, state)
             if experiment.at(step) is not experiment:

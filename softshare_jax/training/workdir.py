@@ -69,7 +69,7 @@ class Workdir:
             raise UserError(f"workdir {self.root} does not exist")
         if not self.config_file.exists():
             raise UserError(f"workdir {self.root} holds no run: config.json is missing")
-        return config_lib.from_dict(self.read_json(self.config_file))
+        return config_lib.from_stored(self.read_json(self.config_file))
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.
