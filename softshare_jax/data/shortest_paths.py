@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from softshare_jax.errors import RunError
 
-# An example is drawn so often for each pixel of its window. The second point is a neighbor of the first with a
-# probability of about 4 / pixels, and neighbors always have a path: e^-400 of the examples need more draws.
+# An example is drawn at most so often for each pixel of its window. Its points are neighbors, which always
+# have a path, with a probability of about 4 / pixels: e^-400 of the examples need more draws.
 DRAWS_PER_PIXEL = 100
 
 

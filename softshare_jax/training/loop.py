@@ -53,7 +53,7 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
 
 def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
     """Returns the experiment of a new or existing run, having written nothing into an existing one."""
-    plan = None
+    stored = plan = None
     if workdir.config_file.exists() or config is None:
         stored, plan = workdir.read_config(), workdir.read_plan()
         difference = config and config_lib.first_difference(stored, config)
@@ -65,7 +65,17 @@ def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
         config = config or stored
     elif workdir.checkpoints.exists():
         raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
+    elif strangers := workdir.strangers():
+        raise UserError(
+            f"workdir {workdir.root} holds no run but {strangers[0]!r}: name a new or empty folder"
+        )
     experiment = Experiment(config, plan)
+    step = max(workdir.saved_steps(), default=0)
+    if stored and config.duration != stored.duration and step > experiment.total_steps:
+        raise UserError(
+            f"workdir {workdir.root} is at step {step} already, beyond config.duration = "
+            f"{config.duration!r}: give more than {step} steps"
+        )
     experiment.task.prepare()
     return experiment
 
