@@ -1,12 +1,12 @@
 """What all commands have in common: quiet libraries, short errors, exit codes."""
 
 import argparse
+import contextlib
 import os
 import re
-import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from softshare_jax import ending, environment, faults
@@ -23,12 +23,28 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}{near} (see --help)")
 
 
-def start() -> None:
-    """Prepares the process: Ctrl-C is one line from here on, also while libraries are imported."""
-    ending.end_on_interrupt()
+@contextlib.contextmanager
+def _process() -> Iterator[None]:
+    """Makes the process that of a command: Ctrl-C and what goes wrong in threads are one line."""
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook, threading.excepthook = _unraisable, _thread_failed
     environment.prepare()
-    sys.unraisablehook = _unraisable
-    threading.excepthook = _thread_failed
+    try:
+        with ending.on_interrupt():
+            yield
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+
+
+_started = contextlib.ExitStack()
+_is_started = False
+
+
+def start() -> None:
+    """Begins what ``run`` would begin, before the libraries of a command are imported."""
+    global _is_started
+    _started.enter_context(_process())
+    _is_started = True
 
 
 def run(command: Callable[[], None]) -> NoReturn:
@@ -37,27 +53,20 @@ def run(command: Callable[[], None]) -> NoReturn:
     A mistake or a fault of the machine is one line on stderr. What is not known is a bug and keeps its
     traceback.
     """
-    before = signal.getsignal(signal.SIGINT)
-    start()
-    try:
-        _run(command)
-    except KeyboardInterrupt:
-        ending.end("interrupted", ending.INTERRUPTED)
-    except (UserError, RunError) as error:
-        ending.end(f"error: {error}", error.exit_code)
-    except BrokenPipeError:
-        # Nobody reads on, as in `... | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        if ending.interrupted():  # libraries make other exceptions of it
-            ending.end("interrupted", ending.INTERRUPTED)
-        fault = faults.explain(error)
-        if fault is None:
-            raise
-        ending.end(f"error: {fault}", fault.exit_code)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with contextlib.nullcontext() if _is_started else _process():
+        try:
+            _run(command)
+        except (UserError, RunError) as error:
+            ending.end(f"error: {error}", error.exit_code)
+        except BrokenPipeError:
+            # Nobody reads on, as in `... | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except Exception as error:
+            fault = faults.explain(error)
+            if fault is None:
+                raise
+            ending.end(f"error: {fault}", fault.exit_code)
     sys.exit(0)
 
 
@@ -80,12 +89,11 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(unraisable) -> None:
-    """Reports what cannot be raised, but for Ctrl-C and for reads that nobody waits for.
+    """Reports what cannot be raised, but for reads that nobody waits for.
 
     When Orbax gives up on a damaged checkpoint, reads that are still under way in tensorstore's
     threads are dropped or find its event loop closed, each with a traceback.
     """
     dropped = ("Event loop is closed", "Encountered error while reading array index")
-    interrupted = isinstance(unraisable.exc_value, KeyboardInterrupt)
-    if not interrupted and not str(unraisable.exc_value).startswith(dropped):
+    if not str(unraisable.exc_value).startswith(dropped):
         sys.__unraisablehook__(unraisable)

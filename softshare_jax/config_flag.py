@@ -32,7 +32,7 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
         UserError: a flag is unknown or has no such value, or the config cannot be loaded.
     """
     FLAGS.set_gnu_getopt(True)  # a flag after something that is none is a flag, too
-    FLAGS.unparse_flags()
+    FLAGS["config"].unparse()
     for name in list(FLAGS):
         if name.startswith("config."):
             delattr(FLAGS, name)  # of an earlier call

@@ -14,14 +14,14 @@ A PyTorch checkpoint of the paper's authors becomes a run:
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
 
-import pathlib
-import sys
-from typing import Any
-
 from softshare_jax import cli
 
 if __name__ == "__main__":
     cli.start()  # so that Ctrl-C is one line while the rest is imported
+
+import pathlib
+import sys
+from typing import Any
 
 from absl import flags
 
@@ -100,6 +100,7 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
 
     devices.check()
     workdir, output = Workdir(folder), Workdir(FLAGS.output)
+    workdir.read_config()  # it says more where there is no run
     shares = bool(workdir.read_plan().groups)
     if shares is (source == "dense"):
         other = "shares already: use --shared" if shares else "shares nothing: use --dense"

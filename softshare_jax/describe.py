@@ -4,13 +4,18 @@ python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
 """
 
+from softshare_jax import cli
+
+if __name__ == "__main__":
+    cli.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import dataclasses
 import json
 import os
 import sys
 
-from softshare_jax import cli, environment
+from softshare_jax import environment
 
 
 def main() -> None:

@@ -2,25 +2,25 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
-import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
 # What a process that failed gives the others of its job to end with it.
 FAREWELL_SECONDS = 3
-# On Ctrl-C the main thread has so long to clean up. While XLA compiles it runs no Python at all.
-GRACE_SECONDS = 2.0
 INTERRUPTED = 128 + signal.SIGINT
 
 _ending = threading.Lock()
-_interrupted = threading.Event()
+_unfinished: set[str] = set()
+_spared = 0
 
 
 def end(line: str, code: int) -> NoReturn:
-    """Prints a line on stderr and ends the process at once.
+    """Prints a line on stderr, removes unfinished folders and ends the process at once.
 
     What is left behind may never end, or ends with tracebacks: when a save fails, as on a full disk, Orbax's
     other threads wait for the failed one, for ten minutes and more, and Python waits for them; tensorboardX
@@ -32,8 +32,6 @@ def end(line: str, code: int) -> NoReturn:
         line: what to say.
         code: exit code of the process.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _ending:
         with contextlib.suppress(OSError, ValueError):
             print(line, file=sys.stderr, flush=True)
@@ -41,45 +39,62 @@ def end(line: str, code: int) -> NoReturn:
             # Another thread could wait for ever here, for a main thread that is in the middle of a write.
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()
+        for folder in list(_unfinished):
+            shutil.rmtree(folder, ignore_errors=True)
         farewell = threading.Thread(target=_leave_job, daemon=True)
         farewell.start()
         farewell.join(FAREWELL_SECONDS)
         os._exit(code)
 
 
-def end_on_interrupt() -> None:
-    """Makes Ctrl-C end the process with one line and code 130, whatever it is doing.
+@contextlib.contextmanager
+def unfinished(folder: str | os.PathLike) -> Iterator[None]:
+    """Removes a folder if the process ends inside of the block."""
+    _unfinished.add(os.fspath(folder))
+    try:
+        yield
+    finally:
+        _unfinished.discard(os.fspath(folder))
 
-    The main thread gets a ``KeyboardInterrupt`` and may clean up. A handler that is installed later replaces
-    this one.
+
+@contextlib.contextmanager
+def on_interrupt() -> Iterator[None]:
+    """Lets Ctrl-C end the process with one line and code 130, whatever it is doing in the block.
+
+    No ``KeyboardInterrupt`` is raised: libraries crash of it while they are imported, lose it in callbacks,
+    or do not run Python for minutes, as XLA while it compiles.
     """
-    if signal.getsignal(signal.SIGINT) is _interrupt:
-        return
+    before = signal.signal(signal.SIGINT, _nothing)
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.signal(signal.SIGINT, _interrupt)
-    # Python writes to it at once, also while the main thread is in a library.
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    # Python writes the number of a signal to it at once, also while the main thread is in a library.
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(wakeup)
+        os.close(write)
 
 
-def interrupted() -> bool:
-    """Returns whether Ctrl-C has asked the process to end."""
-    return _interrupted.is_set()
+def spare_interrupts(number: int) -> None:
+    """Lets the process live through so many times of Ctrl-C, which then have a handler of their own."""
+    global _spared
+    _spared = number
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
-    _interrupted.set()
-    raise KeyboardInterrupt
 
 
 def _watch(read: int) -> None:
-    """Ends the process if the main thread does not, which may be long in a library or lose the exception."""
-    while True:
-        if signal.SIGINT in os.read(read, 64) and signal.getsignal(signal.SIGINT) is _interrupt:
-            time.sleep(GRACE_SECONDS)
-            end("interrupted", INTERRUPTED)
+    while numbers := os.read(read, 64):
+        for _ in range(numbers.count(signal.SIGINT)):
+            if not _spared:
+                end("interrupted", INTERRUPTED)
+            spare_interrupts(_spared - 1)
+    os.close(read)
 
 
 def _leave_job() -> None:

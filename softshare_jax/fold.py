@@ -3,10 +3,13 @@
 python -m softshare_jax.fold --workdir=runs/quickstart --output=runs/quickstart-folded
 """
 
+from softshare_jax import cli
+
+if __name__ == "__main__":
+    cli.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import sys
-
-from softshare_jax import cli
 
 
 def main() -> None:

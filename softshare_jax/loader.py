@@ -3,6 +3,11 @@
 python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.npy
 """
 
+from softshare_jax import cli
+
+if __name__ == "__main__":
+    cli.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import hashlib
 import io
@@ -14,14 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from softshare_jax import cli
-from softshare_jax.errors import UserError, cannot_write
-
-if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
-
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+from softshare_jax.errors import UserError, cannot_write
 
 FORMAT = "softshare_jax export 1"
 DESCRIPTION = "export.json"

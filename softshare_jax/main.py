@@ -3,14 +3,14 @@
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
-import os
-import sys
-from typing import Any
-
 from softshare_jax import cli
 
 if __name__ == "__main__":
     cli.start()  # so that Ctrl-C is one line while the rest is imported
+
+import os
+import sys
+from typing import Any
 
 from absl import flags
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from softshare_jax import ending
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
@@ -47,7 +48,8 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
     except OSError as error:
         raise cannot_write(f"--output {root}", error) from error
     try:
-        yield partial
+        with ending.unfinished(partial):
+            yield partial
         if root.exists():
             root.rmdir()
         os.replace(partial, root)

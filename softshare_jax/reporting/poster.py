@@ -44,8 +44,8 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
         command: what the page says that it was written by.
 
     Raises:
-        UserError: the file is something else or cannot be written, or a run is missing, of no row, not measured
-            or there already.
+        UserError: the file is something else or cannot be written, or a run is missing, of no row, not
+            measured or there already.
         RunError: there is no space for the file.
     """
     if output.is_dir() or not output.parent.is_dir():

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+from softshare_jax import ending
+
 
 class StopRequest:
     """Set by the first signal that it answers; truthy from then on."""
@@ -19,6 +21,8 @@ class StopRequest:
     def answer(self, number: int) -> None:
         """Takes a signal as the request from now on, unless there was a request already."""
         if not self._set and number not in self._before:
+            if number == signal.SIGINT:
+                ending.spare_interrupts(1)
             self._before[number] = signal.signal(number, self.set)
 
     def set(self, *_) -> None:
@@ -45,3 +49,4 @@ def stop_on_signal() -> Iterator[StopRequest]:
         yield request
     finally:
         request.restore()
+        ending.spare_interrupts(0)
