@@ -36,24 +36,13 @@ def _process() -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = hooks
 
 
-_started = contextlib.ExitStack()
-_is_started = False
-
-
-def start() -> None:
-    """Begins what ``run`` would begin, before the libraries of a command are imported."""
-    global _is_started
-    _started.enter_context(_process())
-    _is_started = True
-
-
 def run(command: Callable[[], None]) -> NoReturn:
     """Runs a command and exits: 0 when done, 2 for a user's mistake, 1 for a fault, 130 after Ctrl-C.
 
     A mistake or a fault of the machine is one line on stderr. What is not known is a bug and keeps its
     traceback.
     """
-    with contextlib.nullcontext() if _is_started else _process():
+    with _process():
         try:
             _run(command)
         except (UserError, RunError) as error:

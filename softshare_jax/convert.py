@@ -14,10 +14,10 @@ A PyTorch checkpoint of the paper's authors becomes a run:
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import pathlib
 import sys
@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from softshare_jax import config_flag
+from softshare_jax import cli, config_flag
 from softshare_jax.errors import UserError
 
 FLAGS = flags.FLAGS

@@ -4,10 +4,10 @@ python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import argparse
 import dataclasses
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 
-from softshare_jax import environment
+from softshare_jax import cli, environment
 
 
 def main() -> None:

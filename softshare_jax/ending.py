@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ INTERRUPTED = 128 + signal.SIGINT
 _ending = threading.Lock()
 _unfinished: set[str] = set()
 _spared = 0
+_process = contextlib.ExitStack()
 
 
 def end(line: str, code: int) -> NoReturn:
@@ -40,11 +40,18 @@ def end(line: str, code: int) -> NoReturn:
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()
         for folder in list(_unfinished):
+            import shutil  # commands begin with this module, which is to be there at once
+
             shutil.rmtree(folder, ignore_errors=True)
         farewell = threading.Thread(target=_leave_job, daemon=True)
         farewell.start()
         farewell.join(FAREWELL_SECONDS)
         os._exit(code)
+
+
+def start() -> None:
+    """Does what ``on_interrupt`` does, for as long as the process lives."""
+    _process.enter_context(on_interrupt())
 
 
 @contextlib.contextmanager

@@ -3,13 +3,15 @@
 python -m softshare_jax.fold --workdir=runs/quickstart --output=runs/quickstart-folded
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import argparse
 import sys
+
+from softshare_jax import cli
 
 
 def main() -> None:

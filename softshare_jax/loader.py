@@ -3,10 +3,10 @@
 python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.npy
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import argparse
 import hashlib
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from softshare_jax import cli
 from softshare_jax.errors import UserError, cannot_write
 
 FORMAT = "softshare_jax export 1"

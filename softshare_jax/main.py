@@ -3,10 +3,10 @@
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import os
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from softshare_jax import config_flag
+from softshare_jax import cli, config_flag
 from softshare_jax.errors import UserError
 
 FLAGS = flags.FLAGS

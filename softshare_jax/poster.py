@@ -3,15 +3,17 @@
 python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 --workdir=runs/swrn-28-10-2
 """
 
-from softshare_jax import cli
+from softshare_jax import ending
 
 if __name__ == "__main__":
-    cli.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
 
 import argparse
 import pathlib
 import shlex
 import sys
+
+from softshare_jax import cli
 
 
 def main() -> None:
