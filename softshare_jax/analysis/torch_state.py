@@ -65,7 +65,7 @@ def read(file: pathlib.Path) -> TorchCheckpoint:
         arrays = _without_banks({name: floats[entry] for name, entry in entries.items()})
         return TorchCheckpoint(arrays, _epoch(epoch, content), _own_classes(content.unknown))
     except _Refused as error:
-        raise UserError(f"--torch {file}: {one_line(error, limit=400)}") from error
+        raise UserError(f"--torch {file}: {one_line(error, 400)}") from error
     except Exception as error:  # what damage raises is not documented
         raise UserError(f"--torch {file} is damaged ({one_line(error)})") from error
 

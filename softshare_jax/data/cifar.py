@@ -112,7 +112,7 @@ def _opened(name: str, folder: pathlib.Path) -> Iterator[Any]:
         yield info
     except Exception as error:  # what damaged files raise is not documented
         raise UserError(
-            f"{folder} cannot be read ({one_line(error, folder)}): "
+            f"{folder} cannot be read ({one_line(error, folder=folder)}): "
             "delete it and it is made again from the official archive"
         ) from error
 

@@ -98,7 +98,7 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
     except RuntimeError as error:  # array_record's for a full disk
-        raise RunError(f"{folder} cannot be written ({one_line(error, root)})") from error
+        raise RunError(f"{folder} cannot be written ({one_line(error, folder=root)})") from error
     return folder
 
 

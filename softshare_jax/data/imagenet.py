@@ -76,7 +76,7 @@ class TfdsSource:
         except UserError:
             raise
         except Exception as error:  # what damaged files raise is not documented
-            raise UserError(f"{folder} cannot be read ({one_line(error, folder)})") from error
+            raise UserError(f"{folder} cannot be read ({one_line(error, folder=folder)})") from error
         self._skip = {"image": tfds.decode.SkipDecoding()}
 
     def __len__(self) -> int:
@@ -95,6 +95,6 @@ class TfdsSource:
             if not 0 <= label < len(self.class_names):
                 raise ValueError(f"its label is {label}, of {len(self.class_names)} classes")
         except Exception as error:  # what damaged files raise is not documented
-            raise UserError(f"{name} cannot be read ({one_line(error, self._folder)})") from error
+            raise UserError(f"{name} cannot be read ({one_line(error, folder=self._folder)})") from error
         file = example.get("file_name", b"").decode(errors="backslashreplace")
         return Encoded(bytes(example["image"]), label, f"{file} ({name})")

@@ -41,7 +41,7 @@ def problem(folder: pathlib.Path, splits: Sequence[str]) -> str | None:
         for split in splits:
             files(info, split)
     except Exception as error:  # what damaged files raise is not documented
-        return one_line(error, folder)
+        return one_line(error, folder=folder)
     return None
 
 
