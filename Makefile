@@ -13,7 +13,7 @@ help:
 	@echo "make lint        formatting, lint and types"
 	@echo "make docs        build the pages and the API reference into build/docs"
 	@echo "make recover     train in two processes, kill one, and go on: the same end, bit for bit"
-	@echo "make faults      strike runs a hundred times: killed, out of disk, damaged (docs/reliability.md)"
+	@echo "make faults      fault injection: kills, power loss, failing calls, damaged files (docs/reliability.md)"
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
 	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
@@ -52,11 +52,12 @@ docs: $(VENV)/installed-docs
 	@echo "open build/docs/index.html"
 
 faults: $(VENV)/installed-test
-	$(BIN)/python -m tests.faults --faults=100 --table=docs/reliability.md
+	$(BIN)/python -m tests.faults.strikes --faults=100 --table=docs/reliability.md
+	$(BIN)/python -m tests.faults --table=docs/reliability.md
 
 recover: $(VENV)/installed-test
 	@echo "== training in two processes, one of which is killed: a minute or two =="
-	@$(BIN)/python -m tests.faults --faults=1 --processes 2 --kinds kill
+	@$(BIN)/python -m tests.faults.strikes --faults=1 --processes 2 --kinds kill
 
 parity: $(VENV)/installed-test $(VENV)/installed-parity
 	$(BIN)/python -m pytest tests/parity

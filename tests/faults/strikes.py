@@ -1,6 +1,6 @@
 """Strikes training runs with faults and resumes them: do they end where an undisturbed run ends, bit for bit?
 
-    python -m tests.faults --faults=100 --table=docs/reliability.md
+    python -m tests.faults.strikes --faults=100 --table=docs/reliability.md
 
 A run is struck several times on its way, in one process or in two: killed, asked to stop, its disk filled,
 its folder made read-only, its newest checkpoint damaged. After each fault the job must end within a bound,

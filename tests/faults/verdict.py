@@ -47,7 +47,7 @@ def as_table(tried: Iterable[Tried]) -> str:
     for one in tried:
         rows.setdefault(one.what, []).append(one.verdict)
     head = ["fault", "tried", *(verdict.value for verdict in Verdict)]
-    lines = [" | ".join(head), "|".join(["---"] * len(head))]
+    lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for what, verdicts in rows.items():
         counts = [len(verdicts), *(verdicts.count(verdict) for verdict in Verdict)]
         lines.append(" | ".join([what, *map(str, counts)]))

@@ -1,0 +1,30 @@
+"""A little of the suite of faults; `make faults` does the whole of it."""
+
+import pytest
+
+from tests.faults import beside, calls, malformed, power
+
+
+def check(tried):
+    bad = [one.line() for one in tried if not one.verdict.good]
+    assert not bad, "\n".join(bad)
+    return tried
+
+
+def test_faults_in_files():
+    assert len(check(list(malformed.run(12, seed=5)))) == 12
+
+
+def test_faults_of_calls():
+    tried = check(list(calls.run(every=120, first=100, limits=False)))
+    assert len(tried) >= 2 or calls.shutil.which("cc") is None
+
+
+def test_faults_of_power():
+    if not power.possible():
+        pytest.skip("power loss needs root, and mkfs.ext4")
+    assert len(check(list(power.run(1)))) == 1
+
+
+def test_faults_beside():
+    assert len(check(list(beside.run(1)))) == 4
