@@ -10,10 +10,11 @@ from typing import Any
 import jax
 
 from softshare_jax import ending
-from softshare_jax.errors import UserError, cannot_write
+from softshare_jax.errors import RunError, UserError, cannot_write
 from softshare_jax.training import durable
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.workdir import Workdir
 
 # How often a folder is removed that comes back.
@@ -79,11 +80,16 @@ def new_workdir(output: Workdir) -> Iterator[Workdir]:
 
 
 def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: dict[str, Any]) -> None:
-    """Writes a run that stands at a step: config, plan and a checkpoint whose optimiser has seen nothing."""
+    """Writes a run that stands at a step: config, plan and a checkpoint whose optimiser has seen nothing.
+
+    Raises:
+        RunError: the variables are not finite.
+    """
+    if leaf := first_not_finite(variables):
+        raise RunError(f"the weights to write are not finite ({leaf}): nothing is written")
     workdir.write_run(experiment.config, experiment.plan)
-    checkpoints = Checkpoints(workdir.checkpoints, experiment)
-    checkpoints.save(experiment.fresh_state(step, variables), None)
-    checkpoints.close()
+    with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
+        checkpoints.save(experiment.fresh_state(step, variables), None)
 
 
 def check_shapes(variables: dict[str, Any], shapes: dict[str, Any], source: str) -> None:

@@ -1,5 +1,6 @@
 """A trained run, read from its workdir."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 from softshare_jax.errors import RunError, UserError
@@ -43,11 +44,8 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
         if difference := config and first_difference(stored, config):
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
         experiment = Experiment(config or stored, workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, experiment)
-    try:
+    with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
         step, variables = checkpoints.read_variables(step)
-    finally:
-        checkpoints.close()
     network = averaged(variables)
     if leaf := first_not_finite(network):
         held = ", ".join(map(str, checkpoints.steps()))

@@ -10,6 +10,7 @@ from softshare_jax.reporting.comparison import compare
 from softshare_jax.reporting.page import render
 from softshare_jax.reporting.picture import Picture
 from softshare_jax.reporting.section import make_section
+from softshare_jax.training import durable
 from softshare_jax.training.workdir import Workdir
 
 
@@ -58,6 +59,6 @@ def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
 
 def _write_figures(workdir: Workdir, pictures: Sequence[Picture]) -> None:
     if pictures:
-        workdir.figures.mkdir(exist_ok=True)
+        durable.make_folder(workdir.figures)
     for picture in pictures:
         picture.save(workdir.figures)

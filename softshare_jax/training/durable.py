@@ -31,7 +31,7 @@ def write(file: pathlib.Path, content: bytes) -> None:
         with open(partial, "xb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            _flush(stream.fileno(), file)
         rename(partial, file)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def fsync_file(file: pathlib.Path) -> None:
     """
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _flush(descriptor, file)
     finally:
         os.close(descriptor)
 
@@ -103,6 +103,14 @@ def fsync_tree(folder: pathlib.Path) -> None:
         for file in files:
             fsync_file(pathlib.Path(path, file))
         fsync_folder(pathlib.Path(path))
+
+
+def _flush(descriptor: int, path: pathlib.Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _raise(error: OSError) -> None:

@@ -1,5 +1,6 @@
 """What is on disk when a step counts as committed: all that a run needs to go on from it."""
 
+import errno
 import json
 import os
 import pathlib
@@ -9,7 +10,10 @@ import threading
 import pytest
 
 from softshare_jax.analysis.output import new_folder
+from softshare_jax.errors import RunError
 from softshare_jax.training import durable
+from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.loop import train
 from softshare_jax.training.workdir import Workdir
 from tests import tiny
@@ -128,3 +132,39 @@ def test_a_run_whose_folder_is_deleted_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Workdir, "sync", delete_then_sync)
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         train(tiny.config(), workdir)
+
+
+@pytest.mark.parametrize(
+    ("broken", "fault", "error", "message"),
+    [
+        ("fsync_tree", OSError(errno.EIO, "Input/output error"), OSError, "Input/output error"),
+        ("rename", OSError(errno.ENOSPC, "No space left on device"), OSError, "No space left"),
+        (
+            "fsync_tree",
+            ValueError('Error writing "d/1": [OS error 28: No space left on device]'),
+            RunError,
+            "^checkpoint 2 cannot be saved: No space left on device$",
+        ),
+    ],
+)
+def test_a_commit_that_fails_is_no_step_and_takes_no_other(
+    tmp_path, monkeypatch, broken, fault, error, message
+):
+    experiment = Experiment(tiny.config(keep_checkpoints=1))
+    checkpoints, state = Checkpoints(tmp_path / "checkpoints", experiment), experiment.init_state()
+    checkpoints.save(state.replace(step=1), None)
+    checkpoints.wait()
+
+    def fail(*arguments):
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, broken, fail)
+        checkpoints.save(state.replace(step=2), None)
+        with pytest.raises(error, match=message):
+            checkpoints.close()
+    again = Checkpoints(tmp_path / "checkpoints", experiment)
+    assert int(again.restore(tmp_path / "damaged").step) == 1
+    # What the failed one left is gone.
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    assert not (tmp_path / "damaged").exists()

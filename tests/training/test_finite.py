@@ -11,6 +11,7 @@ import pytest
 from softshare_jax.analysis.evaluation import evaluate
 from softshare_jax.analysis.exporting import export_run
 from softshare_jax.analysis.folding import fold_run
+from softshare_jax.analysis.output import new_workdir, write_run
 from softshare_jax.analysis.resizing import resize_run
 from softshare_jax.errors import RunError
 from softshare_jax.training import checkpoints as checkpoints_lib
@@ -107,3 +108,14 @@ def test_weights_that_are_not_finite_are_not_used(tmp_path, trained, monkeypatch
         train(dataclasses.replace(experiment.config, duration="18 steps"), workdir)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     assert fold_run(workdir, Workdir(output), threshold=0.5, step=16)["step"] == 16
+
+
+def test_a_command_does_not_write_weights_that_are_not_finite(tmp_path, tiny_config):
+    experiment = Experiment(tiny_config)
+    variables = jax.tree.map(lambda x: x / 0, experiment.init_state().variables)
+    with (
+        pytest.raises(RunError, match="the weights to write are not finite"),
+        new_workdir(Workdir(tmp_path / "output")) as workdir,
+    ):
+        write_run(workdir, experiment, 4, variables)
+    assert list(tmp_path.iterdir()) == []
