@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -33,6 +34,8 @@ def run(command: Callable[[], None]) -> NoReturn:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logging.getLogger("jax").setLevel(logging.ERROR)
+    # Orbax drops them when it cannot open files.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     sys.unraisablehook = _unraisable
     try:
         command()

@@ -151,7 +151,7 @@ def test_page_of_one_run_is_small_and_has_no_summary(copy):
     assert page.headings[0] == "unshared"
     assert "summary" not in page.ids
     assert workdir.report_file.stat().st_size < 1_000_000
-    assert not list(workdir.root.glob("*.partial"))
+    assert not list(workdir.root.rglob("*.partial"))
 
 
 def test_empty_folder_has_a_report_that_says_so(tmp_path):
@@ -265,7 +265,7 @@ def test_missing_folder_is_not_made(tmp_path):
 
 def test_folder_that_cannot_be_written(tmp_path):
     # Root may write anywhere, so the way is blocked by folders where files would be.
-    (tmp_path / "one" / ".writable.partial").mkdir(parents=True)
+    (tmp_path / "one" / ".writable").mkdir(parents=True)
     with pytest.raises(UserError, match="cannot be written"):
         write_report([Workdir(tmp_path / "one")])
     (tmp_path / "two" / "report.html").mkdir(parents=True)

@@ -1,6 +1,5 @@
 """Folds a trained run from one workdir into another."""
 
-import json
 import shutil
 from typing import Any
 
@@ -11,6 +10,7 @@ from softshare_jax.analysis.output import check_unused, new_workdir, write_run
 from softshare_jax.analysis.trained import load, load_settled
 from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.records import similarity_files
 from softshare_jax.training.workdir import Workdir
 
 
@@ -83,7 +83,7 @@ def fold_run(
             **certify(before, load(workdir), threshold, measure),
             "batch_norm_batches": batch_norm_batches,
         }
-        workdir.write(workdir.certificate_file, json.dumps(certificate, indent=1))
+        workdir.write_sealed(workdir.certificate_file, certificate)
     return certificate
 
 
@@ -92,5 +92,7 @@ def _copy_records(source: Workdir, output: Workdir) -> None:
     for file in (source.metrics_file, source.devices_file):
         if file.exists():
             shutil.copy(file, output.root / file.name)
-    if source.similarity.is_dir():
-        shutil.copytree(source.similarity, output.similarity)
+    # By name, because a run that goes on has other files there for a moment.
+    for file in similarity_files(source).values():
+        output.similarity.mkdir(exist_ok=True)
+        shutil.copy(file, output.similarity / file.name)

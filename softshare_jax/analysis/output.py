@@ -1,7 +1,6 @@
 """Folders that commands make from other runs or weights."""
 
 import contextlib
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import jax
 
 from softshare_jax.errors import UserError
+from softshare_jax.training import durable
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
@@ -44,9 +44,10 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
         raise UserError(f"--output {root} cannot be written: {error.strerror}") from error
     try:
         yield partial
+        durable.fsync_tree(partial)
         if root.exists():
             root.rmdir()
-        os.replace(partial, root)
+        durable.rename(partial, root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -65,7 +66,7 @@ def new_workdir(output: Workdir) -> Iterator[Workdir]:
 def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: dict[str, Any]) -> None:
     """Writes a run that stands at a step: config, plan and a checkpoint whose optimiser has seen nothing."""
     workdir.write_run(experiment.config, experiment.plan)
-    checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
+    checkpoints = Checkpoints(workdir.checkpoints, experiment)
     checkpoints.save(experiment.fresh_state(step, variables), None)
     checkpoints.close()
 

@@ -1,7 +1,6 @@
 """Gives a trained run another number of templates, in a workdir of its own."""
 
 import dataclasses
-import json
 from typing import Any
 
 import jax
@@ -93,7 +92,7 @@ def resize_run(
             ],
             "batch_norm_batches": batch_norm_batches,
         }
-        workdir.write(workdir.conversion_file, json.dumps(conversion, indent=1))
+        workdir.write_sealed(workdir.conversion_file, conversion)
     return conversion
 
 

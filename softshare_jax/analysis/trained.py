@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from softshare_jax.errors import UserError
+from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.config import Config, first_difference
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.processes import together
 from softshare_jax.training.steps import averaged
 from softshare_jax.training.workdir import Workdir
@@ -35,19 +36,26 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
 
     Raises:
         UserError: there is no run there or one of another config, or no such step.
-        RunError: its checkpoints are damaged.
+        RunError: its checkpoints are damaged, or the one that is read is not finite.
     """
     with together():
         stored = workdir.read_config()
         if difference := config and first_difference(stored, config):
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
         experiment = Experiment(config or stored, workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, f"target/{experiment.task.score}")
+    checkpoints = Checkpoints(workdir.checkpoints, experiment)
     try:
-        step, variables = checkpoints.read_variables(experiment.shapes_at, step)
+        step, variables = checkpoints.read_variables(step)
     finally:
         checkpoints.close()
-    return Trained(experiment.at(step), step, averaged(variables))
+    network = averaged(variables)
+    if leaf := first_not_finite(network):
+        held = ", ".join(map(str, checkpoints.steps()))
+        raise RunError(
+            f"the weights of checkpoint {workdir.checkpoints / str(step)} are not finite ({leaf}): "
+            f"an earlier step may be; the steps there are {held}"
+        )
+    return Trained(experiment.at(step), step, network)
 
 
 def load_settled(workdir: Workdir, step: int | None = None) -> Trained:

@@ -78,10 +78,10 @@ def collect(workdir: Workdir) -> Run:
             plan = experiment.plan
     elif workdir.checkpoints.exists():
         missing.append("The checkpoints cannot be read without a config and a plan.")
-    metrics = _attempt(lambda: _metrics(workdir), "metrics", missing) or ()
+    metrics = _attempt(lambda: _metrics(workdir, missing), "metrics", missing) or ()
     history: History = {}
     if plan is None or plan.groups:
-        history = _attempt(lambda: _history(workdir), "similarity history", missing) or {}
+        history = _attempt(lambda: _history(workdir, missing), "similarity history", missing) or {}
     certificate = conversion = None
     if workdir.certificate_file.exists():
         certificate = _attempt(lambda: _certificate(workdir), "certificate", missing)
@@ -127,16 +127,19 @@ def _checkpoint(workdir: Workdir, missing: list[str]) -> Trained:
         missing += [line[:1].upper() + line[1:] + "." for line in said.getvalue().splitlines()]
 
 
-def _metrics(workdir: Workdir) -> tuple[dict, ...]:
-    found = records.read_metrics(workdir.metrics_file)
-    usable = tuple(r for r in found if isinstance(r, dict) and isinstance(r.get("step"), int))
-    if not usable:
+def _metrics(workdir: Workdir, missing: list[str]) -> tuple[dict, ...]:
+    found = records.read_lines(workdir.metrics_file)
+    if found.skipped:
+        missing.append(f"Of the metrics, {records.describe_skipped(found)}.")
+    if not found.records:
         raise UserError(f"{workdir.metrics_file} holds no records")
-    return usable
+    return tuple(found.records)
 
 
-def _history(workdir: Workdir) -> History:
+def _history(workdir: Workdir, missing: list[str]) -> History:
     history = records.read_similarity(workdir)
+    if damaged := records.similarity_files(workdir).keys() - history:
+        missing.append(f"Of the similarity history, left out what is damaged: steps {sorted(damaged)}.")
     if not history:
         raise UserError(f"{workdir.similarity} holds no matrices")
     return history
@@ -144,12 +147,12 @@ def _history(workdir: Workdir) -> History:
 
 def _devices(workdir: Workdir) -> tuple[dict, ...]:
     found = records.read_metrics(workdir.devices_file)
-    return tuple(d for d in found if isinstance(d, dict) and {"device", "devices"} <= set(d))
+    return tuple(d for d in found if {"device", "devices"} <= set(d))
 
 
 def _certificate(workdir: Workdir) -> dict[str, Any]:
     """Reads the certificate and checks what the report shows of it."""
-    certificate = workdir.read_json(workdir.certificate_file)
+    certificate = workdir.read_sealed(workdir.certificate_file)
     _check_difference(certificate)
     float(certificate["distinct_layers"]["before"]), float(certificate["distinct_layers"]["after"])
     for key in ("step", "threshold", "shared_layers"):
@@ -160,7 +163,7 @@ def _certificate(workdir: Workdir) -> dict[str, Any]:
 
 def _conversion(workdir: Workdir) -> dict[str, Any]:
     """Reads the conversion and checks what the report shows of it."""
-    conversion = workdir.read_json(workdir.conversion_file)
+    conversion = workdir.read_sealed(workdir.conversion_file)
     _check_difference(conversion)
     float(conversion["step"]), str(conversion["model"]["before"]), int(conversion["batch_norm_batches"])
     for group in conversion["groups"]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from softshare_jax.reporting.theme import CSS_DPI, DARK, DPI, LIGHT, Theme
-from softshare_jax.training.workdir import write_whole
+from softshare_jax.training import durable
 
 MIME_TYPES = {".png": "image/png", ".gif": "image/gif"}
 
@@ -58,7 +58,7 @@ class Picture:
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes the light image into a folder, whole or not at all."""
-        write_whole(folder / self.file, self.light)
+        durable.write(folder / self.file, self.light)
 
 
 def data_uri(data: bytes, file: str) -> str:

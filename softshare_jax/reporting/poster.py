@@ -14,8 +14,9 @@ from softshare_jax.errors import UserError
 from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
+from softshare_jax.training import durable
 from softshare_jax.training.durations import to_steps
-from softshare_jax.training.workdir import Workdir, write_whole
+from softshare_jax.training.workdir import Workdir
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"
@@ -55,7 +56,7 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
         runs.setdefault((_row_of(result), result.data), []).append(result)
     page = render(runs, command)
     try:
-        write_whole(output, page.encode(errors="backslashreplace"))
+        durable.write(output, page.encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
 

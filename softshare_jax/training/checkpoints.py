@@ -1,196 +1,290 @@
-"""Checkpoints that are never restored wrong: Orbax, checksums and a way back."""
+"""Checkpoints that are never restored wrong and that a power loss does not take."""
 
+import concurrent.futures
+import contextlib
+import functools
+import json
+import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from softshare_jax.errors import RunError, UserError
+from softshare_jax.training import array_store, durable, step_reader, versions
+from softshare_jax.training import seal as seal_lib
 from softshare_jax.training.checksum import checksum
-from softshare_jax.training.processes import any_process, is_first
+from softshare_jax.training.damage import Damaged, Vanished, first_line
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.finite import first_not_finite
+from softshare_jax.training.processes import any_process, is_first, same_for_all, together
 from softshare_jax.training.save_barrier import SaveBarrier
+from softshare_jax.training.seal import Seal
+from softshare_jax.training.step_folders import StepFolders, holds_steps
 from softshare_jax.training.steps import TrainState
 
-Shapes = Callable[[int], TrainState]
+T = TypeVar("T")
+
+# How often a reader looks again when the run has deleted what it was about to read.
+ATTEMPTS = 20
 
 
 class Checkpoints:
     """The checkpoints of a workdir: the last few and the best.
 
-    Each step is a folder with the items ``variables`` and ``optimizer``, arrays, and ``seal``,
-    their checksums. Saving is asynchronous. A step whose restored values do not match
-    its seal, or that cannot be read at all, is passed over with one line.
+    Each step is a folder with the items ``variables`` and ``optimizer``, arrays, and ``seal``, which covers
+    all that decides something. Saving is asynchronous. A step gets its name when everything that a run needs
+    to go on from it is on disk; only then are older steps deleted.
     """
 
-    def __init__(self, root: pathlib.Path, score: str, keep: int = 2):
+    def __init__(
+        self,
+        root: pathlib.Path,
+        experiment: Experiment,
+        before_commit: Callable[[], None] = lambda: None,
+    ):
         """Opens the folder; it need not exist.
 
         Args:
             root: absolute path of the ``checkpoints`` folder.
-            score: the metric, larger is better, by which the best checkpoint is kept.
-            keep: how many of the last checkpoints are kept.
+            experiment: of the run, made from its config and plan.
+            before_commit: brings to the disk what else belongs to a step; called in a thread.
         """
-        self._root = root
-        best = checkpoint_managers.BestN(
-            get_metric_fn=lambda metrics: metrics[score], n=1, keep_checkpoints_without_metrics=False
-        )
-        policy = checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(keep), best])
-        self._manager = ocp.CheckpointManager(
-            root,
-            item_names=("variables", "optimizer", "seal"),
-            options=ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics[score],
-                preservation_policy=policy,
-                enable_async_checkpointing=True,
-                async_options=ocp.options.AsyncOptions(
-                    barrier_sync_fn=SaveBarrier(f"save/{root}"),
-                    # In a thread, a folder that cannot be made would hold the other processes of a job.
-                    create_directories_asynchronously=False,
-                ),
-                create=False,
-            ),
-        )
+        self._folders, self._experiment, self._before_commit = StepFolders(root), experiment, before_commit
+        self._score_name = f"target/{experiment.task.score}"
+        self._scores: dict[int, float | None] = {}
+        self._barrier = SaveBarrier(f"save/{root}")
+        self._writer: array_store.Writer | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._saved: concurrent.futures.Future[None] | None = None
 
     def steps(self) -> list[int]:
         """Returns the steps on disk, the newest first."""
-        self._manager.reload()
-        return sorted(self._manager.all_steps(), reverse=True)
+        return self._folders.steps()
 
-    def save(self, state: TrainState, metrics: Mapping[str, float] | None) -> None:
+    def save(self, state: TrainState, scores: Mapping[str, float] | None) -> None:
         """Starts to save a state; ``wait`` returns when it is on disk.
 
         Args:
             state: it may be donated as soon as this returns.
-            metrics: of this step, if it was evaluated: a candidate for the best.
+            scores: of this step, if it was evaluated: a candidate for the best.
 
         Raises:
-            RunError: the folder holds this step or a later one.
+            RunError: the state is not finite, the folder holds this step or a later one, or the save before
+                this one failed.
+            OSError: the save before this one failed.
         """
-        seal = {"variables": checksum(state.variables), "optimizer": checksum(state.opt_state)}
-        saved = self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(state.variables),
-                optimizer=ocp.args.StandardSave(state.opt_state),
-                seal=ocp.args.JsonSave(seal),
-            ),
-            metrics=dict(metrics) if metrics else None,
+        self.wait()
+        step, items = int(state.step), {"variables": state.variables, "optimizer": state.opt_state}
+        if leaf := first_not_finite(items):
+            raise RunError(f"{leaf} is not finite at step {step}, which is not saved: {self.way_on()}")
+        seal = Seal(
+            arrays={name: checksum(tree) for name, tree in items.items()},
+            step=step,
+            scores=dict(scores or {}),
+            config=versions.stamped(self._experiment.config.to_dict()),
+            plan=json.loads(self._experiment.plan.to_json()),
         )
-        if not saved:
-            raise RunError(f"step {int(state.step)} was not saved: {self._root} has it or a later one")
+        with together():
+            if is_first():
+                if max(self.steps(), default=-1) >= step:
+                    raise RunError(f"step {step} is not saved: {self._folders.root} has it or a later one")
+                durable.make_folder(self._folders.root)
+        self._writer = self._writer or array_store.Writer(self._barrier)
+        self._writer.save(self._folders.saving(step), items)
+        self._saved = self._thread.submit(self._finish, step, seal)
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when all that was saved is on disk.
+
+        Raises:
+            RunError: the save failed, here or in another process.
+            OSError: the save failed.
+        """
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            with together():
+                saved.result()
 
     def close(self) -> None:
-        """Waits, and gives the manager's threads back."""
-        self._manager.close()
+        """Waits, and gives threads back."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            if self._writer:
+                self._writer.close()
 
-    def restore(self, shapes: Shapes, set_aside: pathlib.Path) -> TrainState | None:
+    def way_on(self) -> str:
+        """Returns how to go on with a run whose numbers are no longer finite; such a state is never saved."""
+        self.wait()
+        steps = self._agreed_steps()
+        last = (
+            f"the same command goes on from checkpoint {steps[0]}, which is finite"
+            if steps
+            else "none is saved"
+        )
+        return (
+            f"{last}; if it happens again, a lower config.optimizer.learning_rate in a new workdir may help"
+        )
+
+    def restore(self, set_aside: pathlib.Path) -> TrainState | None:
         """Restores the newest state that is whole, or ``None`` where there are no checkpoints.
 
+        To be called by the holder of the workdir's lock: it deletes what killed processes left.
+
         Args:
-            shapes: step -> shapes, dtypes and shardings to restore onto.
             set_aside: folder that damaged steps are moved to.
 
         Raises:
-            RunError: there are checkpoints, and all are damaged.
+            RunError: all checkpoints are damaged, or were so before; or the newest whole one cannot be read
+                for another reason, or is not finite.
+            UserError: the newest whole one is of another step, config or plan.
         """
-        steps = self.steps()
-        for step in steps:
-            state, damage = self._attempt(self._read, step, shapes(step))
-            if not damage:
-                return state
+        with together():
             if is_first():
-                moved = _move_aside(self._root / str(step), set_aside)
-                print(f"checkpoint {step} is damaged ({damage}); moved it to {moved}", flush=True)
-            any_process(False)  # nobody looks for the next one before it is moved
-            # Or the manager would take the step for saved and skip it, in silence, next time.
-            self._manager.reload()
-        if steps:
+                self._folders.discard_leftovers()
+        for step in self._agreed_steps():
+            try:
+                seal, state = self._in_all(functools.partial(self._read_state, step))
+            except Damaged as damage:
+                with together():
+                    if is_first():
+                        moved = self._folders.move_aside(step, set_aside)
+                        print(f"checkpoint {step} is damaged ({damage}); moved it to {moved}", flush=True)
+                continue
+            if leaf := first_not_finite({"variables": state.variables, "optimizer": state.opt_state}):
+                raise RunError(
+                    f"checkpoint {self._folders.of(step)} is not finite ({leaf}): "
+                    f"move it to {set_aside} to go on from the one before"
+                )
+            if change := versions.change_of_bits(seal.versions):
+                print(f"checkpoint {step} is of {change}: from here on the run's bits differ", flush=True)
+            return state
+        if holds_steps(set_aside):
             raise RunError(
-                f"all checkpoints of {self._root} were damaged, they are in {set_aside}: "
+                f"all checkpoints of {self._folders.root} were damaged, they are in {set_aside}: "
                 "train in another workdir, or put one back"
             )
         return None
 
-    def read_variables(self, shapes: Shapes, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Reads the network of a step, for commands that train nothing and change nothing.
 
+        The run may go on meanwhile: where it has deleted a step, those that it has now are read.
+
         Args:
-            shapes: step -> shapes, dtypes and shardings of the state.
             step: which; ``None`` for the newest that is whole.
 
         Returns:
             ``(step, variables)``.
 
         Raises:
-            UserError: there is no such step, or none at all.
-            RunError: it is damaged, or all are.
+            UserError: there is no such step, or none at all, or it is of another step, config or plan.
+            RunError: it is damaged, or all are, or it cannot be read for another reason.
         """
-        steps = self.steps()
-        if not steps:
-            raise UserError(f"{self._root} holds no checkpoint: train first")
-        if step is not None and step not in steps:
-            raise UserError(f"{self._root} holds no step {step}; it holds {', '.join(map(str, steps))}")
-        for candidate in steps if step is None else [step]:
-            wanted = shapes(candidate).variables
-            variables, damage = self._attempt(self._read_item, candidate, "variables", wanted)
-            if not damage:
-                return candidate, variables
-            print(f"checkpoint {candidate} is damaged ({damage}); passed over", flush=True)
-        raise RunError(f"no checkpoint of {self._root} can be read")
+        root = self._folders.root
+        for _ in range(ATTEMPTS):
+            # A list that is read while folders are renamed may miss one.
+            steps = self._agreed_steps() or self._agreed_steps()
+            if not steps:
+                raise UserError(f"{root} holds no checkpoint: train first")
+            if step is not None and step not in steps:
+                raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
+            with contextlib.suppress(Vanished):
+                return self._newest_whole(steps if step is None else [step])
+        raise RunError(f"the steps of {root} are deleted faster than they can be read: try again later")
 
-    def _attempt(self, read: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
-        """Returns what is read, and nothing; or ``None`` and what is wrong, in all processes of a job."""
-        try:
-            found, damage = read(*arguments), ""
-        except Exception as error:  # what damage raises is not documented
-            found, damage = None, _first_line(error)
+    def _newest_whole(self, steps: list[int]) -> tuple[int, dict[str, Any]]:
+        for step in steps:
+            shapes = {"variables": self._experiment.shapes_at(step).variables}
+            try:
+                _, items = self._in_all(functools.partial(self._read, step, shapes))
+                return step, items["variables"]
+            except Damaged as damage:
+                print(f"checkpoint {step} is damaged ({damage}); passed over", flush=True)
+        raise RunError(f"no checkpoint of {self._folders.root} can be read")
+
+    def _agreed_steps(self) -> list[int]:
+        """Returns the steps on disk, the newest first, the same in all processes of a job."""
+        return [int(step) for step in same_for_all(" ".join(map(str, self.steps()))).split()]
+
+    def _in_all(self, read: Callable[[], T]) -> T:
+        """Returns what is read, if all processes of a job can read it.
+
+        Raises:
+            Damaged: it is damaged, as one of them sees it.
+            Vanished: it was deleted while one of them read it.
+        """
+        failure: Damaged | Vanished | None = None
+        with together():
+            try:
+                found = read()
+            except (Damaged, Vanished) as error:
+                failure = error
+        if any_process(isinstance(failure, Vanished)):
+            raise Vanished("a checkpoint was deleted while it was read")
         # What one process cannot read none of them goes on from.
-        if any_process(bool(damage)):
-            return None, damage or "another process cannot read it"
-        return found, ""
+        if any_process(failure is not None):
+            raise failure or Damaged("another process cannot read it")
+        return found
 
-    def _read(self, step: int, shapes: TrainState) -> TrainState:
-        variables = self._read_item(step, "variables", shapes.variables)
-        opt_state = self._read_item(step, "optimizer", shapes.opt_state)
+    def _read_state(self, step: int) -> tuple[Seal, TrainState]:
+        shapes = self._experiment.shapes_at(step)
+        seal, items = self._read(step, {"variables": shapes.variables, "optimizer": shapes.opt_state})
         # Not device_put, which cannot reach the devices of other processes.
         number = jax.make_array_from_callback((), shapes.step.sharding, lambda _: np.array(step, np.int32))
-        return TrainState(number, variables, opt_state)
+        return seal, TrainState(number, items["variables"], items["optimizer"])
 
-    def _read_item(self, step: int, item: str, shapes: Any) -> Any:
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{item: ocp.args.StandardRestore(shapes), "seal": ocp.args.JsonRestore()}
-            ),
-        )
-        if checksum(restored[item]) != restored["seal"][item]:
-            raise ValueError(f"the checksum of its {item} is wrong")
-        return restored[item]
+    def _read(self, step: int, shapes: Mapping[str, Any]) -> tuple[Seal, dict[str, Any]]:
+        """Reads items of a step as ``step_reader.read`` does.
 
+        Raises:
+            Vanished: it was deleted meanwhile.
+        """
+        with self._folders.kept(step) as folder:
+            try:
+                return step_reader.read(folder, self._experiment, shapes)
+            except (Damaged, RunError) as error:
+                if not folder.exists():
+                    raise Vanished(f"{folder} was deleted while it was read") from error
+                raise
 
-def _move_aside(folder: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
-    target.mkdir(parents=True, exist_ok=True)
-    moved = next(path for path in _numbered(target / folder.name) if not path.exists())
-    return folder.rename(moved)
+    def _finish(self, step: int, seal: Seal) -> None:
+        """Commits what is being saved, in a thread: the first process does, the others wait for it."""
+        assert self._writer is not None
+        try:
+            self._writer.wait()
+            if is_first():
+                self._commit(step, seal)
+        except BaseException as error:
+            self._barrier.give_up()
+            if isinstance(error, (RunError, OSError, jax.errors.JaxRuntimeError)):
+                raise
+            raise RunError(f"checkpoint {step} cannot be saved: {first_line(error)}") from error
+        self._barrier(key="committed")
 
+    def _commit(self, step: int, seal: Seal) -> None:
+        saving = self._folders.saving(step)
+        self._before_commit()
+        durable.fsync_tree(saving)
+        seal_lib.write(saving, seal)
+        self._folders.commit(step)
+        self._scores[step] = seal.scores.get(self._score_name)
+        for old in self._superseded():
+            self._folders.delete(old)
 
-def _numbered(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.name}-{number}")
-        number += 1
-
-
-def _first_line(error: Exception) -> str:
-    """Returns what an error says in at most a line: Orbax writes pages."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 100 else text[:97] + "..."
+    def _superseded(self) -> list[int]:
+        """Returns the steps that are neither among the last nor the best, by what their seals say."""
+        steps = self.steps()
+        for step in steps:
+            if step not in self._scores:
+                self._scores[step] = seal_lib.score(self._folders.of(step), self._score_name)
+        scored = [(s, step) for step in steps if (s := self._scores[step]) is not None and math.isfinite(s)]
+        kept = {
+            *steps[: self._experiment.config.keep_checkpoints],
+            *(step for _, step in sorted(scored)[-1:]),
+        }
+        return [step for step in steps if step not in kept]

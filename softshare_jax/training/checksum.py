@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from softshare_jax.sharing.tree import named_arrays
-
 
 def checksum(tree: Any) -> str:
     """Returns 16 hex digits over paths, shapes, dtypes and every bit of a tree of arrays.
@@ -17,12 +15,21 @@ def checksum(tree: Any) -> str:
     change within one 4-byte word of an array changes it for certain, any other with
     probability 1 - 2^-32.
     """
-    leaves = named_arrays(tree)
-    sums = jax.device_get(_sums(list(leaves.values())))
+    leaves = named_leaves(tree)
+    sums = jax.device_get(_sums([leaf for _, leaf in leaves]))
     digest = hashlib.sha256()
-    for (path, leaf), number in zip(leaves.items(), sums, strict=True):
+    for (path, leaf), number in zip(leaves, sums, strict=True):
         digest.update(f"{path} {leaf.shape} {leaf.dtype} {number}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Returns the leaves of a tree with their paths, such as ``'templates/stage_1'``, in the tree's order.
+
+    The seals on disk depend on these names: they must stay what they are.
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]
 
 
 @jax.jit

@@ -37,15 +37,25 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
 
     Raises:
         UserError: the workdir belongs to another config or cannot be written.
-        RunError: the loss is not finite, or all checkpoints are damaged.
+        RunError: the loss or the state is not finite, or no checkpoint can be restored.
     """
     with stop_on_signal() as stop, contextlib.ExitStack() as held:
+        with together():
+            # Before the config is read: whoever holds the workdir may be about to write another.
+            locks_first = is_first() and workdir.config_file.exists()
+            if locks_first:
+                workdir.create()
+                held.enter_context(workdir.lock())
         with together():
             experiment = _open(config, workdir)
         with together():
             if is_first():
-                workdir.create()
-                held.enter_context(workdir.lock())
+                if not locks_first:
+                    workdir.create()
+                    held.enter_context(workdir.lock())
+                    if workdir.config_file.exists():
+                        raise UserError(f"another process has begun a run in {workdir.root}: start again")
+                workdir.sign_lock()
                 workdir.write_run(experiment.config, experiment.plan)
         _Run(experiment, workdir, stop).run()
 
@@ -79,15 +89,13 @@ class _Run:
         self.log_every = experiment.steps_of("log_every", config.log_every)
         self.evaluate_every = experiment.steps_of("evaluate_every", config.evaluate_every)
         self.checkpoint_every = experiment.steps_of("checkpoint_every", config.checkpoint_every)
-        self.checkpoints = Checkpoints(
-            workdir.checkpoints, f"target/{experiment.task.score}", config.keep_checkpoints
-        )
+        self.checkpoints = Checkpoints(workdir.checkpoints, experiment, workdir.sync)
 
     def run(self) -> None:
         """Takes all steps that are left."""
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.checkpoints.close)
-            restored = self.checkpoints.restore(self.experiment.shapes_at, self.workdir.damaged)
+            restored = self.checkpoints.restore(self.workdir.damaged)
             step = int(restored.step) if restored else 0
             self.experiment = self.experiment.at(step)
             state = restored or self.experiment.init_state()
@@ -183,10 +191,7 @@ class _Run:
 
     def _check_finite(self, scalars: dict[str, float], step: int) -> None:
         if not math.isfinite(scalars["train/loss"]):
-            raise RunError(
-                f"the loss is {scalars['train/loss']} by step {step}: nothing was saved since the last "
-                "checkpoint; a lower config.optimizer.learning_rate may help"
-            )
+            raise RunError(f"the loss is {scalars['train/loss']} by step {step}: {self.checkpoints.way_on()}")
 
     def _announce(self, step: int, resumed: bool) -> None:
         experiment = self.experiment

@@ -61,6 +61,11 @@ def any_process(flag: bool) -> bool:
     return str(True) in _answers(str(flag))
 
 
+def same_for_all(said: str) -> str:
+    """Returns what one of the processes says, the same in all. All of them must call it."""
+    return said if jax.process_count() == 1 else min(_answers(said))
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """Lets all processes through a block or none, so that nobody waits for one that gave up.

@@ -1,22 +1,23 @@
 """Where the processes of a job wait for each other while they save, and learn that one of them failed."""
 
+import contextlib
+
 import jax
 
 from softshare_jax.errors import RunError
 from softshare_jax.training.exchange import Exchange
 from softshare_jax.training.processes import lost_peers
 
-# What all processes come to in the end, those whose save failed too.
-LAST = "set_value"
+GAVE_UP = "gave up"
 
 
 class SaveBarrier:
-    """A barrier for Orbax's threads that holds nobody for a process that has given up.
+    """A barrier for the threads that save, which holds nobody for a process that has given up.
 
-    A process whose save fails goes straight to the last barrier of that save, and the others wait for it at
-    an earlier one, for the twenty minutes that Orbax allows a save. Here all processes meet at the n-th
-    barrier, whatever they call it. Where the names differ somebody has failed: those that have not come to
-    the end get an error.
+    A process whose save fails does not come to the barriers that are left, and Orbax would let the others
+    wait for it until a save has taken too long. Here it says that it gives up, in place of its next barrier:
+    all processes meet at the n-th barrier, whatever they say there, and where they say different things
+    somebody has failed.
     """
 
     def __init__(self, name: str):
@@ -27,7 +28,7 @@ class SaveBarrier:
         """
         self._exchange, self._parted = Exchange(name), False
 
-    def __call__(self, *, key: str, timeout_ms: int) -> None:
+    def __call__(self, *, key: str, timeout_ms: int = 2**31 - 1) -> None:
         """Waits until all processes are here.
 
         Args:
@@ -43,5 +44,12 @@ class SaveBarrier:
             # Orbax would say that it timed out.
             with lost_peers():
                 self._parted = len(set(self._exchange(key, timeout_ms))) > 1
-        if self._parted and LAST not in key:
+        if self._parted:
             raise RunError("another process of the job could not save and says why")
+
+    def give_up(self) -> None:
+        """Tells the other processes that this one could not save; returns when they know."""
+        if jax.process_count() > 1 and not self._parted:
+            self._parted = True
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                self._exchange(GAVE_UP)

@@ -1,21 +1,24 @@
 """The folder of a run: what lies where, and whose it is."""
 
 import contextlib
+import datetime
 import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from softshare_jax import paths
 from softshare_jax.errors import UserError
 from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.training import config as config_lib
+from softshare_jax.training import durable, sealed_json, versions
 
 
 class Workdir:
-    """Paths and small files of a workdir. Files appear whole or not at all."""
+    """Paths and small files of a workdir. Files appear whole or not at all, and on disk."""
 
     def __init__(self, root: str | os.PathLike):
         """Names the paths; nothing is read or made yet.
@@ -26,6 +29,7 @@ class Workdir:
         self.root = paths.local(root)
         if (shown := paths.printable(str(self.root))) != str(self.root):
             raise UserError(f"{shown} is not UTF-8, as a workdir must be for its checkpoints: rename it")
+        self.lock_file = self.root / ".lock"
         self.config_file = self.root / "config.json"
         self.plan_file = self.root / "plan.json"
         self.metrics_file = self.root / "metrics.jsonl"
@@ -47,8 +51,8 @@ class Workdir:
             UserError: it cannot.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self.write(self.root / ".writable", "")
+            durable.make_folder(self.root)
+            (self.root / ".writable").write_bytes(b"")
             (self.root / ".writable").unlink()
         except OSError as error:
             raise UserError(f"workdir {self.root} cannot be written: {error.strerror}") from error
@@ -58,26 +62,41 @@ class Workdir:
         """Holds the workdir for one writer; the system lets go when the process ends.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it; the message says which, if it has signed.
         """
-        with open(self.root / ".lock", "w") as file:
+        with open(self.lock_file, "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"another process is writing to {self.root}") from None
+                raise UserError(f"another process is writing to {self.root}{self._holder()}") from None
             yield
+
+    def sign_lock(self) -> None:
+        """Says in the lock file who holds the workdir and since when, for those who come later."""
+        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
+        self.lock_file.write_text(json.dumps(holder))
+
+    def _holder(self) -> str:
+        """Returns who signed the lock, for a message; empty where that process is gone or has not signed."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            holder = json.loads(self.lock_file.read_text())
+            if holder["host"] == socket.gethostname():
+                os.kill(holder["pid"], 0)  # the signature of a killed process stays
+            return f": process {holder['pid']} on {holder['host']}, since {holder['since']}"
+        return ""
 
     def read_config(self) -> config_lib.Config:
         """Returns the run's config.
 
         Raises:
-            UserError: the folder is missing, holds no run, or the config is not one.
+            UserError: the folder is missing, holds no run, or the config is not one or of a newer version.
         """
         if not self.root.is_dir():
             raise UserError(f"workdir {self.root} does not exist")
         if not self.config_file.exists():
             raise UserError(f"workdir {self.root} holds no run: config.json is missing")
-        return config_lib.from_dict(self.read_json(self.config_file))
+        return config_lib.from_dict(versions.migrate(self.read_json(self.config_file), str(self.config_file)))
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.
@@ -95,7 +114,16 @@ class Workdir:
     def write_run(self, config: config_lib.Config, plan: Plan) -> None:
         """Writes config and plan."""
         self.write(self.plan_file, plan.to_json())
-        self.write(self.config_file, json.dumps(config.to_dict(), indent=1))
+        self.write(self.config_file, json.dumps(versions.stamped(config.to_dict()), indent=1))
+
+    def sync(self) -> None:
+        """Brings to the disk what a checkpoint needs beside itself.
+
+        Raises:
+            OSError: something is missing, or the disk reports an error.
+        """
+        for file in (self.config_file, self.plan_file, self.metrics_file):
+            durable.fsync_file(file)
 
     def read_json(self, file: pathlib.Path) -> Any:
         """Returns what a JSON file of the workdir holds.
@@ -105,21 +133,28 @@ class Workdir:
         """
         try:
             return json.loads(file.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file} is not JSON: {error}") from error
 
     def write(self, file: pathlib.Path, text: str) -> None:
         """Writes a text file: its old content or its new one is on disk, never a part."""
         # The report quotes paths of data, and those may be any bytes.
-        write_whole(file, text.encode(errors="backslashreplace"))
+        durable.write(file, text.encode(errors="backslashreplace"))
 
+    def write_sealed(self, file: pathlib.Path, values: Mapping[str, Any]) -> None:
+        """Writes a JSON file that carries its own checksum and the versions that wrote it."""
+        self.write(file, json.dumps(sealed_json.seal(versions.stamped(values)), indent=1))
 
-def write_whole(file: pathlib.Path, content: bytes) -> None:
-    """Writes a file: its old content or its new one is on disk, never a part, and nothing beside it."""
-    partial = file.with_name(file.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, file)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    def read_sealed(self, file: pathlib.Path) -> dict[str, Any]:
+        """Returns what was written by ``write_sealed``, or by an earlier version without a seal.
+
+        Raises:
+            UserError: it is not JSON, or its seal does not match.
+        """
+        values = self.read_json(file)
+        try:
+            if not isinstance(values, dict) or values.keys() & {sealed_json.SEAL, versions.VERSION}:
+                values = sealed_json.unseal(values)
+        except ValueError as error:
+            raise UserError(f"{file} is damaged or was changed: {error}") from error
+        return versions.migrate(values, str(file))

@@ -109,8 +109,8 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
 
 def restored(workdir, devices):
     experiment = Experiment(workdir.read_config(), devices=jax.devices()[:devices])
-    checkpoints = Checkpoints(workdir.checkpoints, "target/f1")
-    state = checkpoints.restore(experiment.shapes_at, workdir.damaged)
+    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    state = checkpoints.restore(workdir.damaged)
     checkpoints.close()
     assert not workdir.damaged.exists()
     return state

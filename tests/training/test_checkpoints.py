@@ -12,7 +12,7 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.loop import train
-from softshare_jax.training.save_barrier import SaveBarrier
+from softshare_jax.training.save_barrier import GAVE_UP, SaveBarrier
 from softshare_jax.training.workdir import Workdir
 from tests import tiny
 
@@ -26,7 +26,7 @@ def experiment():
 def saved(tmp_path_factory, experiment):
     """A folder with the states of steps 1 and 2, and their checksums."""
     root = tmp_path_factory.mktemp("saved") / "checkpoints"
-    checkpoints = Checkpoints(root, "target/f1")
+    checkpoints = Checkpoints(root, experiment)
     state, sums = experiment.init_state(), {}
     for step in (1, 2):
         change = lambda x, step=step: x + step if x.dtype == np.float32 else x  # noqa: E731
@@ -43,9 +43,9 @@ def root(tmp_path, saved):
 
 
 def restore(root, experiment):
-    checkpoints = Checkpoints(root, "target/f1")
+    checkpoints = Checkpoints(root, experiment)
     try:
-        return checkpoints.restore(experiment.shapes_at, root.parent / "damaged")
+        return checkpoints.restore(root.parent / "damaged")
     finally:
         checkpoints.close()
 
@@ -148,14 +148,14 @@ def test_the_same_step_damaged_twice_is_kept_twice(root, saved, experiment):
 
 def test_reading_for_other_commands_moves_nothing(root, saved, experiment, capfd):
     flip(root / "2")
-    checkpoints = Checkpoints(root, "target/f1")
-    step, variables = checkpoints.read_variables(experiment.shapes_at)
+    checkpoints = Checkpoints(root, experiment)
+    step, variables = checkpoints.read_variables()
     assert (step, checksum(variables)) == (1, saved[1][1][0])
     assert (root / "2").exists()
     with pytest.raises(RunError, match="can be read"):
-        checkpoints.read_variables(experiment.shapes_at, step=2)
+        checkpoints.read_variables(step=2)
     with pytest.raises(UserError, match="holds no step 7; it holds 2, 1"):
-        checkpoints.read_variables(experiment.shapes_at, step=7)
+        checkpoints.read_variables(step=7)
     checkpoints.close()
 
 
@@ -164,13 +164,14 @@ def test_nothing_saved(tmp_path, experiment):
 
 
 def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
-    checkpoints = Checkpoints(tmp_path / "checkpoints", "target/f1", keep=2)
+    assert experiment.config.keep_checkpoints == 2
+    checkpoints = Checkpoints(tmp_path / "checkpoints", experiment)
     state = experiment.init_state()
     for step, score in enumerate([0.1, 0.9, 0.5, None, 0.3, 0.2], start=1):
         checkpoints.save(state.replace(step=step), None if score is None else {"target/f1": score})
         checkpoints.wait()
     checkpoints.close()
-    assert Checkpoints(tmp_path / "checkpoints", "target/f1").steps() == [6, 5, 2]
+    assert Checkpoints(tmp_path / "checkpoints", experiment).steps() == [6, 5, 2]
 
 
 def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
@@ -183,8 +184,8 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
 
 def final_checksum(workdir):
     experiment = Experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, "target/f1")
-    step, variables = checkpoints.read_variables(experiment.shapes_at)
+    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    step, variables = checkpoints.read_variables()
     checkpoints.close()
     assert step == 16
     return checksum(variables)
@@ -192,20 +193,14 @@ def final_checksum(workdir):
 
 @pytest.mark.parametrize(
     ("mine", "other", "raises"),
-    [
-        ("async_write_complete.4", "async_write_complete.4", False),
-        # The other one failed: it is at the end of the save, and this one must not wait for it.
-        ("async_write_complete.4", "ThreadSaveMultiHostValueHolder:set_value_start", True),
-        # This one failed, and says why itself.
-        ("ThreadSaveMultiHostValueHolder:set_value_start", "async_write_complete.4", False),
-    ],
+    [("written.4", "written.4", False), ("written.4", GAVE_UP, True), ("written.4", "committed", True)],
 )
 def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     barrier, asked = SaveBarrier("save"), []
 
-    def exchange(said, timeout_ms):
-        asked.append(timeout_ms)
+    def exchange(said, timeout_ms=0):
+        asked.append(said)
         return [said, other]
 
     monkeypatch.setattr(barrier, "_exchange", exchange)
@@ -213,8 +208,11 @@ def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, ot
         for _ in range(2):
             with pytest.raises(RunError, match="another process of the job could not save"):
                 barrier(key=mine, timeout_ms=9)
+        # Once they have parted nobody is asked any more.
+        barrier.give_up()
+        assert asked == [mine]
     else:
         barrier(key=mine, timeout_ms=9)
-    # Once they have parted nobody is asked any more, and the end is open to all.
-    barrier(key="ThreadSaveMultiHostValueHolder:set_value_end", timeout_ms=9)
-    assert asked == [9] * (2 if mine == other else 1)
+        # This one fails: it says so in place of its next barrier, and says why itself.
+        barrier.give_up()
+        assert asked == [mine, GAVE_UP]

@@ -1,0 +1,109 @@
+"""A state that is not finite is never saved, and what was saved so by an earlier version is refused."""
+
+import dataclasses
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softshare_jax.analysis.evaluation import evaluate
+from softshare_jax.analysis.exporting import export_run
+from softshare_jax.analysis.folding import fold_run
+from softshare_jax.analysis.resizing import resize_run
+from softshare_jax.errors import RunError
+from softshare_jax.training import checkpoints as checkpoints_lib
+from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.finite import first_not_finite
+from softshare_jax.training.loop import train
+from softshare_jax.training.records import read_metrics
+from softshare_jax.training.workdir import Workdir
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_number_is_enough(dtype, value):
+    tree = {"a": [jnp.zeros((3, 2), dtype)], "step": jnp.int32(2**31 - 1), "none": jnp.zeros((0,), dtype)}
+    assert first_not_finite(tree) is None
+    assert first_not_finite({**tree, "b": jnp.zeros((3, 2), dtype).at[2, 1].set(value)}) == "b"
+
+
+@pytest.mark.parametrize("part", ["variables", "opt_state"])
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path, tiny_config, part):
+    experiment = Experiment(tiny_config)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", experiment)
+    state = experiment.init_state()
+    broken = jax.tree.map(lambda x: x * jnp.nan if x.dtype == jnp.float32 else x, getattr(state, part))
+    broken = state.replace(step=2, **{part: broken})
+    with pytest.raises(
+        RunError, match="is not finite at step 2, which is not saved: none is saved; if it happens"
+    ):
+        checkpoints.save(broken, None)
+    checkpoints.save(state.replace(step=1), None)
+    with pytest.raises(
+        RunError, match="the same command goes on from checkpoint 1, which is finite; if it happens"
+    ):
+        checkpoints.save(broken, {"target/f1": 1.0})
+    checkpoints.close()
+    assert checkpoints.steps() == [1]
+
+
+def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path, trained, capfd):
+    # The loss is of the weights before the update, and is finite.
+    workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
+    config = dataclasses.replace(workdir.read_config(), duration="17 steps")
+    steps = Experiment.train_steps.func
+
+    def break_weights(experiment):
+        take = steps(experiment)
+
+        def broken(state, *arguments):
+            state, metrics = take(state, *arguments)
+            return state.replace(variables=jax.tree.map(lambda x: x / 0, state.variables)), metrics
+
+        return broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "train_steps", property(break_weights))
+        with pytest.raises(
+            RunError, match="not finite at step 17, which is not saved: the same command goes on"
+        ):
+            train(config, workdir)
+    assert not (workdir.checkpoints / "17").exists()
+    assert np.isfinite(read_metrics(workdir.metrics_file)[-1]["train/loss"])
+    # And so it does.
+    capfd.readouterr()
+    train(config, workdir)
+    assert "going on from step 16" in capfd.readouterr().out
+    assert (workdir.checkpoints / "17").is_dir()
+
+
+def test_weights_that_are_not_finite_are_not_used(tmp_path, trained, monkeypatch):
+    workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
+    experiment = Experiment(workdir.read_config(), workdir.read_plan())
+    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    state = checkpoints.restore(workdir.damaged)
+    templates = jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), state.variables["templates"])
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints_lib, "first_not_finite", lambda tree: None)
+        checkpoints.save(state.replace(step=17, variables={**state.variables, "templates": templates}), None)
+        checkpoints.close()
+    output = tmp_path / "output"
+    for command in (
+        lambda: fold_run(workdir, Workdir(output), threshold=0.5),
+        lambda: resize_run(workdir, Workdir(output), templates=2),
+        lambda: export_run(workdir, output),
+        lambda: evaluate(None, workdir),
+    ):
+        with pytest.raises(
+            RunError, match=r"17 are not finite \(templates/blocks\): .* the steps there are 17, 16"
+        ):
+            command()
+    with pytest.raises(
+        RunError, match=r"checkpoints/17 is not finite \(variables/templates/blocks\): move it to"
+    ):
+        train(dataclasses.replace(experiment.config, duration="18 steps"), workdir)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert fold_run(workdir, Workdir(output), threshold=0.5, step=16)["step"] == 16
