@@ -14,6 +14,7 @@ import numpy as np
 from softshare_jax import sharing
 from softshare_jax.reporting.matrices import draw_evolution
 from softshare_jax.reporting.picture import draw
+from softshare_jax.training import randomness
 
 FIGURES = pathlib.Path(__file__).parents[1] / "docs" / "figures"
 ALPHA = jnp.array([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [1, 0], [0, 1]])
@@ -24,7 +25,7 @@ def main() -> None:
     """Draws both measures before and after the change."""
     members = tuple(sharing.Member(f"layer_{i}") for i in range(len(ALPHA)))
     plan = sharing.Plan((sharing.Group("body", members, 2, (16, 16)),))
-    templates = jax.random.normal(jax.random.key(0), (2, 16, 16))
+    templates = jax.random.normal(randomness.key(0), (2, 16, 16))
     moved = jnp.tensordot(jnp.linalg.inv(BASIS), templates, 1)
     written = {
         "as trained": {"templates": {"body": templates}, "coefficients": {"body": ALPHA}},

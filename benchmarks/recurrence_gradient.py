@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from softshare_jax import sharing
+from softshare_jax.training import randomness
 
 LAYERS, STARTS, STEPS = 10, 30, 2000
 PLAN = sharing.Plan((sharing.Group("g", tuple(sharing.Member(str(i)) for i in range(LAYERS)), LAYERS, (1,)),))
@@ -47,7 +48,7 @@ def least_similarity(penalty, key: jax.Array) -> jax.Array:
 
 def main() -> None:
     """Prints how many starts end as one layer."""
-    keys = jax.random.split(jax.random.key(0), STARTS)
+    keys = jax.random.split(randomness.key(0), STARTS)
     for name, penalty in (("exact", exact), ("smoothed", smoothed)):
         least = jax.jit(jax.vmap(lambda key, penalty=penalty: least_similarity(penalty, key)))(keys)
         print(f"{name:8} gradient: {int(jnp.sum(least > 0.99))} of {STARTS} starts end as one layer")

@@ -21,6 +21,7 @@ from flax import nnx
 
 from benchmarks.runs import machine
 from softshare_jax import sharing
+from softshare_jax.training import randomness
 
 LAYERS, WIDTH, HEADS = 6, 32, 4
 VOCABULARY, LENGTH, SEGMENT, NOISE = 8, 24, (3, 4), 0.1
@@ -107,7 +108,7 @@ class Network(NamedTuple):
 
 def linen(seed: int, shared: bool) -> Network:
     """Returns the linen network in ``SoftShare``; unshared under the empty plan."""
-    model, key, tokens = LinenTransformer(), jax.random.key(seed), jnp.zeros((1, LENGTH), jnp.int32)
+    model, key, tokens = LinenTransformer(), randomness.key(seed), jnp.zeros((1, LENGTH), jnp.int32)
     plan = RULE(jax.eval_shape(model.init, key, tokens)["params"]) if shared else sharing.Plan()
     network = sharing.SoftShare(model, plan)
     return Network(
@@ -130,7 +131,7 @@ def of_nnx(seed: int, shared: bool) -> Network:
         nnx.update(model, sharing.materialize(plan, variables))
         return model(tokens)
 
-    return Network(sharing.initialize(plan, params, jax.random.key(seed)), logits, plain_logits)
+    return Network(sharing.initialize(plan, params, randomness.key(seed)), logits, plain_logits)
 
 
 def repetitions(key: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
@@ -161,7 +162,7 @@ def train(network: Network, seed: int, steps: int) -> dict[str, Any]:
 
     @jax.jit
     def step(variables, state, number):
-        batch = repetitions(jax.random.fold_in(jax.random.key(seed), number), BATCH)
+        batch = repetitions(jax.random.fold_in(randomness.key(seed), number), BATCH)
         gradients = jax.grad(lambda v: mean_loss(network.logits, v, *batch))(variables)
         updates, state = optimizer.update(gradients, state, variables)
         return optax.apply_updates(variables, updates), state
@@ -187,7 +188,7 @@ def main() -> None:
     flags.add_argument("--steps", type=int, default=500)
     arguments = flags.parse_args()
 
-    held_out = repetitions(jax.random.key(2**31), HELD_OUT)
+    held_out = repetitions(randomness.key(2**31), HELD_OUT)
     print(machine())
     print(f"{arguments.steps} steps; loss by chance {math.log(VOCABULARY):.3f}, at least {least_loss():.3f}")
     print(

@@ -14,14 +14,22 @@ The first run fetches the official archive (170 MB) into ``--config.data_dir``.
 
 import ml_collections
 
+from softshare_jax.errors import UserError, unknown
+
+EXTRAS = ("-dropout", "-cutout")
+
 
 def get_config(variant: str = "swrn-28-10-2") -> ml_collections.ConfigDict:
     """Returns the complete config of a variant."""
     model = variant
     extras = set()
-    while model.endswith(("-dropout", "-cutout")):
+    while model.endswith(EXTRAS):
         model, _, extra = model.rpartition("-")
         extras.add(extra)
+    _, dash, end = model.rpartition("-")
+    # Names of networks end in numbers, or in a letter or two.
+    if dash and end.isalpha() and len(end) > 2:
+        raise UserError(f"variant {variant!r}: {unknown('ending', dash + end, EXTRAS)}")
     config = ml_collections.ConfigDict()
 
     # Every random number of a run is a function of this, a name and the step.

@@ -9,6 +9,8 @@ configs/quickstart.py is the same task in minutes.
 
 import ml_collections
 
+from softshare_jax.errors import UserError, unknown
+
 VARIANTS = {
     "cnn": {"model": "cnn-20-32", "recurrence": 0.0},
     "scnn": {"model": "scnn-20-32", "recurrence": 0.0},
@@ -19,7 +21,7 @@ VARIANTS = {
 def get_config(variant: str = "scnn-r") -> ml_collections.ConfigDict:
     """Returns the complete config of a variant."""
     if variant not in VARIANTS:
-        raise ValueError(f"shortest_paths has no variant {variant!r}, it has {', '.join(VARIANTS)}")
+        raise UserError(unknown("variant", variant, VARIANTS))
     config = ml_collections.ConfigDict()
 
     # Every random number of a run is a function of this, a name and the step.

@@ -14,15 +14,23 @@ A PyTorch checkpoint of the paper's authors becomes a run:
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
+import pathlib
 import sys
 from typing import Any
 
 from absl import flags
 
-from softshare_jax import cli, config_flag, paths
+from softshare_jax import cli, config_flag
 from softshare_jax.errors import UserError
 
 FLAGS = flags.FLAGS
+# Of the workdir that a PyTorch checkpoint becomes, where no --config is given.
+CONFIG = "configs/cifar10.py"
 SOURCES = ("dense", "shared", "torch")
 
 flags.DEFINE_string("dense", None, "Workdir of an unshared run, which is not changed.")
@@ -38,8 +46,9 @@ flags.DEFINE_string("model", None, "Network that --torch holds, such as swrn-28-
 flags.DEFINE_string(
     "output",
     None,
-    "Workdir to make. With --config it trains on by that, from step 0 where it comes of a run; without, it "
-    "goes on as its source would, or of --torch by the paper's recipe for CIFAR.",
+    "Workdir to make. With --config, or fields of its source's by --config.FIELD, it trains on by that, from "
+    "step 0 where it comes of a run; without, it goes on as its source would, or of --torch as "
+    f"{CONFIG} says.",
 )
 
 
@@ -51,52 +60,47 @@ def main() -> None:
     """
     if config_flag.wants_help(__doc__, __name__):
         return
-    # Without a config, fields are set in that of the recipe, which depends on what the checkpoint holds.
-    fields, rest = ([], sys.argv) if _given("config") else config_flag.split_fields(sys.argv)
-    values = config_flag.parse(rest)
+    default = [f"--config={CONFIG}"] if _given("torch") and not _given("config") else []
+    values = config_flag.parse([sys.argv[0], *default, *sys.argv[1:]], _source_values)
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
         raise UserError("name one of --dense, --shared and --torch (see --help)")
     if not FLAGS.output:
         raise UserError("--output is missing (see --help)")
     if FLAGS.torch:
-        _convert_torch(values, fields)
-    elif fields:
-        raise UserError(f"{fields[0]} sets a field of a config, and --config is missing (see --help)")
+        _convert_torch(values or {})
     else:
         _convert_run(sources[0], FLAGS.dense or FLAGS.shared, values)
 
 
-def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
+def _convert_torch(values: dict[str, Any]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
     _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
-    from softshare_jax.analysis.recipes import recipe
+    from softshare_jax import devices
     from softshare_jax.analysis.torch_conversion import convert_torch
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.workdir import Workdir
 
-    def config(classes: int) -> config_lib.Config:
-        if values is not None:
-            return config_lib.from_dict({**values, "model": FLAGS.model})
-        recipes_own = recipe(FLAGS.model, classes).to_dict()
-        return config_lib.from_dict(config_flag.set_fields(recipes_own, fields))
-
+    devices.check()
+    config = config_lib.from_dict({**values, "model": FLAGS.model})
     output = Workdir(FLAGS.output)
-    made, step, passed_over = convert_torch(paths.local(FLAGS.torch), config, output)
-    rest = f" (passed over: {', '.join(passed_over[:3])})" if passed_over else ""
-    print(f"{output.root} holds {made.model} at step {step}{rest}: evaluate, fold or train it on", flush=True)
+    step = convert_torch(pathlib.Path(FLAGS.torch), config, output)
+    print(f"{output.root} holds {config.model} at step {step}: evaluate, fold or train it on", flush=True)
 
 
 def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
     _refuse(f"--{source}", "model")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
+    from softshare_jax import devices
     from softshare_jax.analysis.resizing import describe, resize_run
     from softshare_jax.training import config as config_lib
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     workdir, output = Workdir(folder), Workdir(FLAGS.output)
+    workdir.read_config()  # it says more where there is no run
     shares = bool(workdir.read_plan().groups)
     if shares is (source == "dense"):
         other = "shares already: use --shared" if shares else "shares nothing: use --dense"
@@ -111,6 +115,16 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
         batch_norm_batches=FLAGS.batch_norm_batches,
     )
     print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained on", flush=True)
+
+
+def _source_values() -> dict[str, Any]:
+    """Returns the config of the run that is converted."""
+    from softshare_jax.training.workdir import Workdir
+
+    source = FLAGS.dense or FLAGS.shared
+    if not source:
+        raise UserError("--config.FIELD sets a field of --config or of --dense or --shared: name one of them")
+    return Workdir(source).read_config().to_dict()
 
 
 def _given(name: str) -> bool:

@@ -4,35 +4,29 @@ python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import dataclasses
 import json
 import os
 import sys
 
-from softshare_jax import cli
-
-# Without these libtpu asks the cloud's metadata server what machine it is on, and complains at length; and
-# it locks chips, of which a compile has none.
-LIBTPU = {
-    "JAX_PLATFORMS": "cpu",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_MIN_LOG_LEVEL": "3",
-    "TPU_STDERR_LOG_LEVEL": "3",
-    "TPU_LOG_DIR": "disabled",
-}
+from softshare_jax import cli, environment
 
 
 def main() -> None:
     """Reads the arguments and prints the description."""
     arguments = _parse(sys.argv[1:])
     if arguments.topology:
-        os.environ.update(LIBTPU)
+        os.environ.update(environment.LIBTPU, JAX_PLATFORMS="cpu")
+    from softshare_jax import devices
     from softshare_jax.analysis import description, recipes, topology
 
+    devices.check()
     described = description.describe(arguments.name, arguments.num_classes)
     lines = [description.as_table(described)]
     if arguments.topology:

@@ -3,6 +3,11 @@
 python -m softshare_jax.export --workdir=runs/quickstart --output=runs/quickstart-exported
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import sys
 
@@ -12,9 +17,11 @@ from softshare_jax import cli, paths
 def main() -> None:
     """Reads the arguments, exports, and prints what was written and how near it is to the run."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.analysis.exporting import as_lines, export_run
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     output = paths.local(arguments.output)
     description = export_run(Workdir(arguments.workdir), output, arguments.step)
     print(f"{as_lines(description)}\n{output} can be run by softshare_jax.loader", flush=True)

@@ -3,6 +3,11 @@
 python -m softshare_jax.fold --workdir=runs/quickstart --output=runs/quickstart-folded
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import sys
 
@@ -12,10 +17,12 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, folds, and prints the certificate."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.analysis.certificate import describe
     from softshare_jax.analysis.folding import fold_run
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     output = Workdir(arguments.output)
     certificate = fold_run(
         Workdir(arguments.workdir),

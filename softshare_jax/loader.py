@@ -3,8 +3,14 @@
 python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.npy
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -17,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from softshare_jax import cli, paths
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, cannot_write
 
 FORMAT = "softshare_jax export 1"
 DESCRIPTION = "export.json"
@@ -157,6 +163,9 @@ def main() -> None:
         )
         raise UserError(f"--output {output} {reason}")
     images = _read_images(arguments.images)
+    from softshare_jax import devices  # it imports jax, which mistakes need not wait for
+
+    devices.check()
     model, size, logits = load(arguments.exported), arguments.batch_size, []
     said = time.monotonic()
     for start in range(0, max(len(images), 1), size):
@@ -164,11 +173,21 @@ def main() -> None:
         if time.monotonic() - said > 10:
             said = time.monotonic()
             print(f"{start + len(logits[-1])} of {len(images)} images", flush=True)
-    partial = output.with_name(output.name + ".partial")
-    with open(partial, "wb") as stream:
-        np.save(stream, np.concatenate(logits))
-    os.replace(partial, output)
+    _write(output, np.concatenate(logits))
     print(f"wrote the logits of {len(images)} images to {output}", flush=True)
+
+
+def _write(output: pathlib.Path, logits: np.ndarray) -> None:
+    """Writes an array as a file that appears whole or not at all."""
+    content = io.BytesIO()
+    np.save(content, logits)
+    partial = output.with_name(output.name + ".partial")
+    try:
+        partial.write_bytes(content.getbuffer())
+        os.replace(partial, output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise cannot_write(f"--output {output}", error) from error
 
 
 def _read_images(file: str) -> np.ndarray:

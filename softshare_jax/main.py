@@ -3,8 +3,14 @@
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import os
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -17,12 +23,24 @@ flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate th
 flags.DEFINE_string(
     "coordinator_address", None, "Of several processes: HOST:PORT of process 0, where jax cannot detect it."
 )
-flags.DEFINE_integer("num_processes", None, "How many there are, where jax cannot detect it.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "How many there are, where jax cannot detect it; 1 runs alone, whatever jax detects.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("process_id", None, "Which one this is, where jax cannot detect it.", lower_bound=0)
 flags.DEFINE_integer(
     "heartbeat_timeout_seconds",
     60,
     "A process silent for so long is dead, and all others end.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "join_timeout_seconds",
+    None,
+    "How long a process waits for the others of its job at the start (default: 60 where Slurm or Open MPI "
+    "starts them all at once, 300 elsewhere).",
     lower_bound=1,
 )
 
@@ -35,20 +53,23 @@ def main() -> None:
     """
     if config_flag.wants_help(__doc__, __name__):
         return
-    values = config_flag.parse(sys.argv)
-    if not FLAGS.workdir:
-        raise UserError("--workdir=DIR is missing (see --help)")
+    values = config_flag.parse(sys.argv, _stored_values)
+    _check_workdir()
     # Here, so that --help and a mistyped flag answer before jax is imported.
     from softshare_jax.analysis.evaluation import evaluate
     from softshare_jax.training import config as config_lib
-    from softshare_jax.training import processes
+    from softshare_jax.training import joining, processes
     from softshare_jax.training.loop import train
     from softshare_jax.training.workdir import Workdir
 
     config = None if values is None else config_lib.from_dict(values)
     workdir = Workdir(FLAGS.workdir)
-    processes.join(
-        FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id, FLAGS.heartbeat_timeout_seconds
+    joining.join(
+        FLAGS.coordinator_address,
+        FLAGS.num_processes,
+        FLAGS.process_id,
+        FLAGS.heartbeat_timeout_seconds,
+        FLAGS.join_timeout_seconds,
     )
     if not processes.is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
@@ -57,6 +78,19 @@ def main() -> None:
             train(config, workdir)
         else:
             evaluate(config, workdir)
+
+
+def _stored_values() -> dict[str, Any]:
+    """Returns the config of the run in the workdir."""
+    _check_workdir()
+    from softshare_jax.training.workdir import Workdir
+
+    return Workdir(FLAGS.workdir).read_config().to_dict()
+
+
+def _check_workdir() -> None:
+    if not FLAGS.workdir:
+        raise UserError("--workdir=DIR is missing (see --help)")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,11 @@
 python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 --workdir=runs/swrn-28-10-2
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import shlex
 import sys
@@ -13,9 +18,11 @@ from softshare_jax import cli, paths
 def main() -> None:
     """Reads the arguments, writes the page, and prints where it is."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.reporting.poster import write_poster
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     command = shlex.join(["python", "-m", "softshare_jax.poster", *sys.argv[1:]])
     write_poster(paths.local(arguments.output), [Workdir(workdir) for workdir in arguments.workdir], command)
     print(f"the tables are {arguments.output}", flush=True)

@@ -3,6 +3,11 @@
 python -m softshare_jax.report --workdir=runs/quickstart --workdir=runs/quickstart-folded
 """
 
+from softshare_jax import ending
+
+if __name__ == "__main__":
+    ending.start()  # so that Ctrl-C is one line while the rest is imported
+
 import argparse
 import sys
 
@@ -12,9 +17,11 @@ from softshare_jax import cli
 def main() -> None:
     """Reads the arguments, writes the report, and prints where it is."""
     arguments = _parse(sys.argv[1:])
+    from softshare_jax import devices
     from softshare_jax.reporting.write import write_report
     from softshare_jax.training.workdir import Workdir
 
+    devices.check()
     file = write_report([Workdir(workdir) for workdir in arguments.workdir])
     print(f"the report is {file}", flush=True)
 

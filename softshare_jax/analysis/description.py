@@ -10,6 +10,7 @@ from flax import linen as nn
 from softshare_jax import sharing
 from softshare_jax.analysis.parameters import Parameters, count
 from softshare_jax.models import zoo
+from softshare_jax.training import randomness
 
 
 class _Traced(NamedTuple):
@@ -76,10 +77,10 @@ def _trace(name: str, num_classes: int) -> _Traced:
     named = zoo.named(name)
     network = named.build(zoo.Options(num_classes=num_classes))
     image = jax.ShapeDtypeStruct((1, *named.input_shape), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    plain = jax.eval_shape(network.init, key, image)
+    rng = jax.eval_shape(lambda: randomness.key(0))
+    plain = jax.eval_shape(network.init, rng, image)
     plan = named.rule(plain["params"])
-    shared = jax.eval_shape(functools.partial(sharing.initialize, plan), plain["params"], key)
+    shared = jax.eval_shape(functools.partial(sharing.initialize, plan), plain["params"], rng)
     return _Traced(network, plan, image, plain, {**plain, **shared})
 
 

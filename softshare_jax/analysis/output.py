@@ -3,16 +3,21 @@
 import contextlib
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from softshare_jax.errors import UserError
+from softshare_jax import ending
+from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.training import durable
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
+
+# How often a folder is removed that comes back.
+REMOVALS = 10
 
 
 def check_unused(root: pathlib.Path) -> None:
@@ -41,15 +46,25 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         partial.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"--output {root} cannot be written: {error.strerror}") from error
+        raise cannot_write(f"--output {root}", error) from error
     try:
-        yield partial
-        durable.fsync_tree(partial)
+        with ending.unfinished(partial):
+            yield partial
+            durable.fsync_tree(partial)
         if root.exists():
             root.rmdir()
         durable.rename(partial, root)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Removes a folder, into which threads of a save that failed may still be writing."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.errors import RunError
+
+# An example is drawn at most so often for each pixel of its window. Its points are neighbors, which always
+# have a path, with a probability of about 4 / pixels: e^-400 of the examples need more draws.
+DRAWS_PER_PIXEL = 100
+
 
 class Grid(NamedTuple):
     """One example, or a batch of them on leading axes.
@@ -38,8 +44,9 @@ def distances(source: jax.Array, free: jax.Array, target: jax.Array) -> jax.Arra
     """
 
     def spreading(carry):
-        reached, frontier, _, _ = carry
-        return jnp.any(frontier) & ~jnp.any(reached & target)
+        reached, frontier, _, step = carry
+        # Every step reaches a pixel at least.
+        return jnp.any(frontier) & ~jnp.any(reached & target) & (step < free.size)
 
     def spread(carry):
         reached, frontier, steps, step = carry
@@ -84,9 +91,11 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
         window: pixels per side of the window, odd and 3 or more.
 
     Returns:
-        A grid of ``[side, side]`` arrays.
+        A grid of ``[side, side]`` arrays. Its path is empty if no draw of very many had one, as happens with
+        keys that do not change from draw to draw.
     """
     radius = window // 2
+    draws = DRAWS_PER_PIXEL * jnp.minimum(window, 2 * side) ** 2
 
     def attempt(number: jax.Array) -> Grid:
         first, second, blocked = jax.random.split(jax.random.fold_in(key, number), 3)
@@ -99,7 +108,7 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
         return Grid(a | b, obstacles, path)
 
     def unreachable(carry):
-        return ~jnp.any(carry[1].path)
+        return ~jnp.any(carry[1].path) & (carry[0] < draws)
 
     def again(carry):
         return carry[0] + 1, attempt(carry[0])
@@ -121,8 +130,18 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
     Returns:
         ``images`` ``[N, side, side, 2]`` uint8, points and obstacles, and ``labels``
         ``[N, side, side]`` uint8, the path pixels.
+
+    Raises:
+        RunError: some examples have no path after very many draws.
     """
-    return _generate(key, number, side, jnp.float32(density), jnp.int32(window))
+    data = _generate(key, number, side, jnp.float32(density), jnp.int32(window))
+    empty = number - int(jnp.sum(jnp.any(data["labels"], axis=(1, 2))))
+    if empty:
+        raise RunError(
+            f"{empty} of {number} grids have no path after {DRAWS_PER_PIXEL} draws a pixel of their window: "
+            f"the random numbers of {jax.random.key_impl(key)} keys are the same in each draw"
+        )
+    return data
 
 
 def _generate_grids(key, number, side, density, window):

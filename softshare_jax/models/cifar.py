@@ -12,12 +12,7 @@ PATTERN = (
     r"|(?P<resnext>resnext)-(?P<resnext_depth>\d+)-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
     r"|(?P<densenet>densenet(?P<bc>-bc)?)-(?P<densenet_depth>\d+)(?:-(?P<growth>[1-9]\d*))?"
 )
-NAMES = (
-    "wrn-DEPTH-WIDTH, such as wrn-28-10",
-    "resnext-DEPTH-GROUPSxCHANNELSd, such as resnext-29-8x64d",
-    "densenet-DEPTH-GROWTH and densenet-bc-DEPTH-GROWTH, such as densenet-bc-190-40",
-    "each of these with an s before it: swrn-28-10, one template per layer, or swrn-28-10-2",
-)
+EXAMPLES = ("wrn-28-10", "wrn-40-4", "resnext-29-8x64d", "densenet-100-24", "densenet-bc-190-40")
 
 
 def from_name(match: re.Match[str], sharing: Sharing) -> Network:

@@ -11,11 +11,7 @@ from softshare_jax.models.initializers import he_normal
 from softshare_jax.models.network import Network, Options, Sharing
 
 PATTERN = r"cnn-([1-9]\d*)-([1-9]\d*)"
-NAMES = (
-    "cnn-DEPTH-CHANNELS, such as cnn-20-32",
-    "scnn-DEPTH-CHANNELS, such as scnn-20-32: one template per layer",
-    "scnn-DEPTH-CHANNELS-TEMPLATES, such as scnn-20-32-4",
-)
+EXAMPLES = ("cnn-20-32",)
 
 
 class ConvBlock(nn.Module):

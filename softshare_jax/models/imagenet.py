@@ -39,13 +39,7 @@ PATTERN = (
     rf"|(?P<resnext>resnext)-(?P<resnext_depth>{_BOTTLENECK})-(?P<groups>[1-9]\d*)x(?P<channels>[1-9]\d*)d"
     rf"|(?P<densenet>densenet)-(?P<densenet_depth>{'|'.join(map(str, DENSENETS))})"
 )
-NAMES = (
-    "resnet-DEPTH, such as resnet-50",
-    "wrn-DEPTH-WIDTH for ImageNet, such as wrn-50-2",
-    "resnext-DEPTH-GROUPSxCHANNELSd, such as resnext-50-32x4d",
-    "densenet-DEPTH, such as densenet-264",
-    "each of these with an s before it: swrn-50-2, one template per layer, or swrn-50-2-2",
-)
+EXAMPLES = ("resnet-50", "resnet-101", "wrn-50-2", "resnext-50-32x4d", "densenet-121", "densenet-264")
 
 
 def from_name(match: re.Match[str], sharing: Sharing) -> Network:

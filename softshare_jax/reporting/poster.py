@@ -10,7 +10,7 @@ import jinja2
 
 from softshare_jax.analysis.description import parameters
 from softshare_jax.analysis.recipes import recipe
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
@@ -22,6 +22,8 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"
 SETTINGS = {published.AUGMENTED: "+", published.DROPOUT: "+, dropout", published.CUTOUT: "+, cutout"}
 ERRORS = {"cifar10": "CIFAR-10 error", "cifar100": "CIFAR-100 error", "imagenet2012": "top-1 / top-5 error"}
+# How the page begins, by which an earlier one is known.
+TITLE = b"# The tables of the poster\n"
 # Runs by the row and the data set that they are of.
 Runs = Mapping[tuple[Published, str], Sequence[comparison.Result]]
 
@@ -38,18 +40,22 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
     """Writes the page.
 
     Args:
-        output: Markdown file, which is replaced if it is there.
+        output: Markdown file; an earlier page of this kind is replaced.
         workdirs: runs of networks of the poster, finished or not; named twice counts once.
         command: what the page says that it was written by.
 
     Raises:
-        UserError: the file cannot be written, or a run is missing, of no row, not measured or there already.
+        UserError: the file is something else or cannot be written, or a run is missing, of no row, not
+            measured or there already.
+        RunError: there is no space for the file.
     """
     if output.is_dir() or not output.parent.is_dir():
         reason = (
             "is a folder: name a file" if output.is_dir() else "cannot be written: there is no such folder"
         )
         raise UserError(f"--output {output} {reason}")
+    if output.exists() and not output.read_bytes().startswith(TITLE):
+        raise UserError(f"--output {output} holds something else: name a new file")
     runs: dict[tuple[Published, str], list[comparison.Result]] = {}
     for workdir in {workdir.root: workdir for workdir in workdirs}.values():
         result = _read(workdir)
@@ -58,7 +64,7 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
     try:
         durable.write(output, page.encode(errors="backslashreplace"))
     except OSError as error:
-        raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
+        raise cannot_write(f"--output {output}", error) from error
 
 
 def render(runs: Runs, command: str) -> str:

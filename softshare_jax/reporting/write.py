@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 import softshare_jax
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.comparison import compare
 from softshare_jax.reporting.page import render
@@ -19,18 +19,22 @@ def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
     The figure that compares the runs lies with those of the first.
 
     Args:
-        workdirs: of any state, from empty to trained; named twice counts once.
+        workdirs: runs of any state, from begun to trained; named twice counts once.
 
     Returns:
         The report.
 
     Raises:
-        UserError: a workdir is missing or cannot be written.
+        UserError: a workdir is missing, holds no run, or cannot be written.
+        RunError: there is no space for what is written.
     """
     workdirs = list({workdir.root: workdir for workdir in workdirs}.values())
     for workdir in workdirs:
         if not workdir.root.is_dir():
             raise UserError(f"workdir {workdir.root} does not exist")
+        if not workdir.holds_run():
+            raise UserError(f"workdir {workdir.root} holds no run to report on")
+    for workdir in workdirs:
         # Now rather than after all has been computed.
         workdir.create()
     names = [workdir.root.name for workdir in workdirs]
@@ -48,7 +52,7 @@ def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
         _write_figures(first, compared)
         first.write(first.report_file, page)
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
+        raise cannot_write(error.filename or f"the report in {first.root}", error) from error
     return first.report_file
 
 

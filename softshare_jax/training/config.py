@@ -1,13 +1,14 @@
 """The config: its fields and their types, and what is wrong with one, in one line."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from softshare_jax import sharing
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, unknown
 
 # A resumed run may change these: they say how long it runs, where its data lie and what it writes,
 # not what it computes.
@@ -24,6 +25,17 @@ CHANGEABLE = (
     "shard_state",
     "data.threads",
 )
+# Random keys are made of 32 bits.
+SEEDS = 2**32
+# Fields that are chosen from a list.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dtype": ("float32", "bfloat16"),
+    "gradient_dtype": ("float32", "bfloat16"),
+    "scan_blocks": ("auto", "yes", "no"),
+    "sharing.coefficients": tuple(sharing.INITIALIZERS),
+    "optimizer.name": ("sgd", "adam", "adamw"),
+    "optimizer.schedule": ("constant", "cosine", "steps"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +195,18 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return config
 
 
+def from_stored(values: Any) -> Config:
+    """Builds the config of a run from what its ``config.json`` holds.
+
+    Raises:
+        UserError: as for ``from_dict``.
+    """
+    if isinstance(values, dict) and isinstance(values.get("seed"), int):
+        # Earlier versions took any seed, of which all their random numbers were those of the last 32 bits.
+        values = {**values, "seed": values["seed"] % SEEDS}
+    return from_dict(values)
+
+
 def first_difference(old: Config, new: Config) -> str | None:
     """Returns the first field in which a run cannot be resumed, with both values, or ``None``."""
     before, after = old.flatten(), new.flatten()
@@ -206,8 +230,7 @@ def _build(cls: type, values: Any, prefix: str):
     expected = typing.get_type_hints(cls)
     for name in values:
         if name not in expected:
-            fields = ", ".join(expected)
-            raise UserError(f"config.{prefix}{name} is not a field; the fields there are {fields}")
+            raise UserError(unknown("config field", prefix + name, [prefix + field for field in expected]))
     for field in dataclasses.fields(cls):
         if field.name not in values and field.default is dataclasses.MISSING:
             raise UserError(f"config.{prefix}{field.name} is missing")
@@ -225,6 +248,8 @@ def _convert(kind: Any, value: Any, field: str):
         raise UserError(f"config.{field} is a tuple, not {value!r}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"config.{field} is a finite number, not {value}")
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise UserError(f"config.{field} is of type {kind.__name__}, not {value!r}")
     return value
@@ -241,30 +266,24 @@ def _kind_of_data(value: Any, field: str) -> type:
 
 def _mistakes(config: Config) -> Iterator[str]:
     """Yields what is out of range, and how it has to be."""
-    if config.dtype not in ("float32", "bfloat16"):
-        yield "dtype is 'float32' or 'bfloat16'"
-    if config.gradient_dtype not in ("float32", "bfloat16"):
-        yield "gradient_dtype is 'float32' or 'bfloat16'"
+    flat = config.flatten()
+    for field, names in CHOICES.items():
+        if flat[field] not in names:
+            yield f"{field} is one of {', '.join(names)}, not {flat[field]!r}"
+    if not 0 <= config.seed < SEEDS:
+        yield f"seed is from 0 to 2^32 - 1 = {SEEDS - 1}, not {config.seed}"
     if not 0 <= config.dropout < 1:
         yield "dropout is a rate from 0 to below 1"
     if config.auxiliary < 0:
         yield "auxiliary is a weight of 0 or more"
     if not 0 <= config.drop_path < 1:
         yield "drop_path is a probability from 0 to below 1"
-    if config.scan_blocks not in ("auto", "yes", "no"):
-        yield "scan_blocks is 'auto', 'yes' or 'no'"
-    if config.sharing.coefficients not in sharing.INITIALIZERS:
-        yield f"sharing.coefficients is one of {', '.join(sharing.INITIALIZERS)}"
     if config.sharing.recurrence < 0:
         yield "sharing.recurrence is 0 or more"
     yield from config.data.mistakes()
     optimizer = config.optimizer
-    if optimizer.name not in ("sgd", "adam", "adamw"):
-        yield "optimizer.name is 'sgd', 'adam' or 'adamw'"
     if not optimizer.learning_rate > 0:
         yield "optimizer.learning_rate is above 0"
-    if optimizer.schedule not in ("constant", "cosine", "steps"):
-        yield "optimizer.schedule is 'constant', 'cosine' or 'steps'"
     if bool(optimizer.milestones) != (optimizer.schedule == "steps"):
         yield "optimizer.milestones belong to the schedule 'steps', and are empty for the others"
     if any(not 0 < m < 1 for m in optimizer.milestones) or list(optimizer.milestones) != sorted(

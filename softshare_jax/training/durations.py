@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from softshare_jax.errors import UserError
 
+# Steps are counted in 32 bits on the device.
+MOST_STEPS = 2**31 - 1
+
 
 def to_steps(duration: str, steps_per_epoch: int, field: str) -> int:
     """Returns a duration such as ``'200 epochs'`` or ``'1000 steps'`` in steps, at least 1.
@@ -20,9 +23,10 @@ def to_steps(duration: str, steps_per_epoch: int, field: str) -> int:
     match = re.fullmatch(r"(\d+|\d*\.\d+) (step|epoch)s?", duration.strip())
     if match is None or float(match[1]) == 0 or (match[2] == "step" and "." in match[1]):
         raise UserError(f"{field} is a duration such as '1000 steps' or '20 epochs', not {duration!r}")
-    if match[2] == "step":
-        return int(match[1])
-    return max(1, round(float(match[1]) * steps_per_epoch))
+    steps = float(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
+    if steps > MOST_STEPS:
+        raise UserError(f"{field} is at most {MOST_STEPS} steps, not {duration!r}")
+    return max(1, round(steps))
 
 
 def is_due(step: int, every: int, last: int) -> bool:

@@ -14,11 +14,11 @@ from softshare_jax import sharing
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
-from softshare_jax.training.config import Config
+from softshare_jax.training.config import Cifar, Config, ImageNet
 from softshare_jax.training.durations import to_steps
 from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.optimizer import at_step, make_optimizer
-from softshare_jax.training.randomness import stream
+from softshare_jax.training.randomness import key, stream
 from softshare_jax.training.steps import (
     AVERAGE,
     TrainState,
@@ -27,6 +27,9 @@ from softshare_jax.training.steps import (
     trainable,
 )
 from softshare_jax.training.tasks import ResidentTask, StreamedTask, Task, make_task
+
+# Networks for small images take images of up to so many pixels a side.
+SMALL = 64
 
 
 class Experiment:
@@ -62,6 +65,8 @@ class Experiment:
         """
         self.config, self.target = config, target
         self.task: Task = target.task if target else make_task(config)
+        if plan is None:
+            _check_images(config)
         self.network = _build(config, self.task.classes)
         self.mesh: Mesh = target.mesh if target else mesh_lib.data_mesh(config.batch_size, devices)
         try:
@@ -267,8 +272,8 @@ class Experiment:
         return jax.jit(take_over, out_shardings=self._shardings)
 
     def _init_state(self) -> TrainState:
-        key = stream(self.config.seed, "init")
-        return self.fresh_state(0, dict(self.model.init({"params": key}, self._example())))
+        rngs = {"params": stream(self.config.seed, "init")}
+        return self.fresh_state(0, dict(self.model.init(rngs, self._example())))
 
     @functools.cached_property
     def _order(self):
@@ -280,10 +285,31 @@ class Experiment:
         return jax.jit(permutation, out_shardings=mesh_lib.replicated(self.mesh))
 
     def _plain_shapes(self):
-        return jax.eval_shape(lambda: self.network.init(jax.random.key(0), self._example()))
+        return jax.eval_shape(lambda: self.network.init(key(0), self._example()))
 
     def _example(self) -> jax.Array:
         return jnp.zeros((1, *self.task.input_shape))
+
+
+def _check_images(config: Config) -> None:
+    """Makes sure that the network of a new run is made for the images of its data set.
+
+    Earlier versions trained any network on any images, and such runs go on.
+    """
+    side, _, _ = zoo.named(config.model).input_shape
+    if isinstance(config.data, Cifar):
+        small, wrong = True, side > SMALL
+    elif isinstance(config.data, ImageNet):
+        # Smaller ones than those of ImageNet's networks are a choice.
+        small, wrong = False, side <= SMALL < config.data.image_size
+    else:
+        return
+    if wrong:
+        others = "wrn-28-10" if small else "wrn-50-2"
+        raise UserError(
+            f"{config.model} is a network for images of {side}x{side} pixels, which {config.data.name} does "
+            f"not have: take one such as {others} (docs/networks.md)"
+        )
 
 
 def _build(config: Config, classes: int | None, axis_name: str | None = None) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 
 import jax
 
@@ -28,8 +29,8 @@ MOST_GROUPS = 12
 def train(config: config_lib.Config | None, workdir: Workdir) -> None:
     """Trains a run to its end, or resumes it where its last whole checkpoint is.
 
-    On SIGTERM or Ctrl-C it saves, says how to go on, and returns. Of several processes all call this, and the
-    first one alone writes, but for checkpoints.
+    On SIGTERM, and after the first step on Ctrl-C, it saves, says how to go on, and returns. Of several
+    processes all call this, and the first one alone writes, but for checkpoints.
 
     Args:
         config: what to train; ``None`` for the config of the workdir.
@@ -62,7 +63,7 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
 
 def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
     """Returns the experiment of a new or existing run, having written nothing into an existing one."""
-    plan = None
+    stored = plan = None
     if workdir.config_file.exists() or config is None:
         stored, plan = workdir.read_config(), workdir.read_plan()
         difference = config and config_lib.first_difference(stored, config)
@@ -74,7 +75,17 @@ def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
         config = config or stored
     elif workdir.checkpoints.exists():
         raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
+    elif strangers := workdir.strangers():
+        raise UserError(
+            f"workdir {workdir.root} holds no run but {strangers[0]!r}: name a new or empty folder"
+        )
     experiment = Experiment(config, plan)
+    step = max(workdir.saved_steps(), default=0)
+    if stored and config.duration != stored.duration and step > experiment.total_steps:
+        raise UserError(
+            f"workdir {workdir.root} is at step {step} already, beyond config.duration = "
+            f"{config.duration!r}: give more than {step} steps"
+        )
     experiment.task.prepare()
     return experiment
 
@@ -141,6 +152,7 @@ class _Run:
             count = min(next_due(step, boundaries, self.total) - step, experiment.steps_per_dispatch)
             profile.before(step)
             state, metrics = experiment.train_steps(state, metrics, data, order, count)
+            self.stop.answer(signal.SIGINT)  # from here on there is something to save
             step += count
             profile.after(step, state)
             if experiment.at(step) is not experiment:

@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from softshare_jax import paths
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.training import config as config_lib
 from softshare_jax.training import durable, sealed_json, versions
+
+# Of files that a run may begin beside: what a shell or a scheduler writes of its output, and files that
+# ``write_whole`` did not finish.
+OUTPUT_SUFFIXES = (".log", ".out", ".err", ".partial")
 
 
 class Workdir:
@@ -44,6 +48,36 @@ class Workdir:
         self.tensorboard = self.root / "tensorboard"
         self.profile = self.root / "profile"
 
+    def holds_run(self) -> bool:
+        """Returns whether this is the folder of a run, of which much may be missing."""
+        if any(path.exists() for path in (self.plan_file, self.metrics_file, self.checkpoints)):
+            return True
+        # Other programs write a config.json, too.
+        try:
+            values = json.loads(self.config_file.read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(values, dict) and "sharing" in values
+
+    def strangers(self) -> list[str]:
+        """Returns the names of what lies in the folder and is not of a run, sorted.
+
+        Hidden files, the output of a command that writes here, and what a start that was cut off leaves
+        behind are none.
+        """
+        own = {self.plan_file.name, "lost+found"}
+        names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
+        return sorted(
+            name
+            for name in names
+            if name not in own and not name.startswith(".") and not name.endswith(OUTPUT_SUFFIXES)
+        )
+
+    def saved_steps(self) -> list[int]:
+        """Returns the steps that there are checkpoints of, whole or damaged."""
+        found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return [int(path.name) for path in found if path.name.isdecimal()]
+
     def create(self) -> None:
         """Makes the folder and shows that it can be written.
 
@@ -55,7 +89,7 @@ class Workdir:
             (self.root / ".writable").write_bytes(b"")
             (self.root / ".writable").unlink()
         except OSError as error:
-            raise UserError(f"workdir {self.root} cannot be written: {error.strerror}") from error
+            raise cannot_write(f"workdir {self.root}", error) from error
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -96,7 +130,8 @@ class Workdir:
             raise UserError(f"workdir {self.root} does not exist")
         if not self.config_file.exists():
             raise UserError(f"workdir {self.root} holds no run: config.json is missing")
-        return config_lib.from_dict(versions.migrate(self.read_json(self.config_file), str(self.config_file)))
+        values = versions.migrate(self.read_json(self.config_file), str(self.config_file))
+        return config_lib.from_stored(values)
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.

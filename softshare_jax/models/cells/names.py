@@ -10,11 +10,7 @@ from softshare_jax.models.initializers import uniform_fan_in
 from softshare_jax.models.network import Network, Options, Sharing
 
 PATTERN = rf"({'|'.join(GENOTYPES)})(?:-(\d+)x([1-9]\d*))?"
-NAMES = (
-    f"{', '.join(GENOTYPES)}: searched cells in their published size",
-    "with -CELLSxCHANNELS after it another size, such as nasnet-a-20x96",
-    "with an s before it and -TEMPLATES after it shared, such as sdarts-2",
-)
+EXAMPLES = tuple(GENOTYPES)
 FEWEST = 5
 
 
