@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -86,8 +87,8 @@ class Workdir:
         """
         try:
             durable.make_folder(self.root)
-            (self.root / ".writable").write_bytes(b"")
-            (self.root / ".writable").unlink()
+            with tempfile.NamedTemporaryFile(dir=self.root, prefix=".writable."):
+                pass
         except OSError as error:
             raise cannot_write(f"workdir {self.root}", error) from error
 
