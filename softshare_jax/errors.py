@@ -2,7 +2,6 @@
 
 import difflib
 import errno
-import re
 from collections.abc import Iterable
 
 # A name is chosen from so few that an error lists them all.
