@@ -1,5 +1,6 @@
 """Config files: Python that returns a ConfigDict, loaded with one line for whatever is wrong in them."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import inspect
@@ -69,13 +70,19 @@ def open_fields(config: ConfigDict, prefix: str = "") -> dict[str, FieldReferenc
 
 
 def _execute(file: pathlib.Path) -> types.ModuleType:
-    """Runs a file as a module, whatever its suffix."""
+    """Runs a file as a module, whatever its suffix. It can import what lies beside it, as a script can."""
     loader = importlib.machinery.SourceFileLoader(MODULE, str(file))
     spec = importlib.util.spec_from_loader(MODULE, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module  # dataclasses look for the module that they are defined in
-    loader.exec_module(module)
+    beside = str(file.parent.absolute())
+    sys.path.append(beside)
+    try:
+        loader.exec_module(module)
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(beside)
     return module
 
 

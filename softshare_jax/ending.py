@@ -1,5 +1,8 @@
 """How a command ends before its time: one line, an exit code, and nothing after that."""
 
+import softshare_jax.search_path  # noqa: F401 (before all others, which are then not found in the current folder)
+
+# isort: split
 import contextlib
 import os
 import signal

@@ -47,6 +47,8 @@ def prepare() -> None:
     # Orbax drops them when it cannot open files.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
+    # Orbax drops them when it cannot open files.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     for name in NOT_READ:
         os.environ.pop(name, None)
     quiet_libtpu(os.environ, has_tpu())

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from softshare_jax import cli, paths
 from softshare_jax.errors import UserError, cannot_write
+from softshare_jax.training import durable
 
 FORMAT = "softshare_jax export 1"
 DESCRIPTION = "export.json"
@@ -181,12 +182,13 @@ def _write(output: pathlib.Path, logits: np.ndarray) -> None:
     """Writes an array as a file that appears whole or not at all."""
     content = io.BytesIO()
     np.save(content, logits)
-    partial = output.with_name(output.name + ".partial")
     try:
-        partial.write_bytes(content.getbuffer())
-        os.replace(partial, output)
+        durable.write_new(output, content.getvalue())
+    except FileExistsError as error:
+        raise UserError(
+            f"--output {output} was made by another command meanwhile: name a new file"
+        ) from error
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise cannot_write(f"--output {output}", error) from error
 
 

@@ -11,7 +11,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from softshare_jax import cli
+from softshare_jax import cli, paths
 
 
 def main() -> None:
@@ -22,7 +22,8 @@ def main() -> None:
     from softshare_jax.training.workdir import Workdir
 
     devices.check()
-    file = write_report([Workdir(workdir) for workdir in arguments.workdir])
+    data_dir = str(paths.local(arguments.data_dir)) if arguments.data_dir else ""
+    file = write_report([Workdir(workdir) for workdir in arguments.workdir], data_dir)
     print(f"the report is {file}", flush=True)
 
 
@@ -33,6 +34,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         required=True,
         action="append",
         help="folder of a run; may be given several times, the report is written into the first",
+    )
+    parser.add_argument(
+        "--data_dir",
+        default="",
+        help="folder of data sets, for the test examples (default: ~/tensorflow_datasets; the folder that a "
+        "run was trained with is not read)",
     )
     return parser.parse_args(argv)
 

@@ -199,7 +199,7 @@ def reported(tmp_path_factory, data_dir):
         checkpoint=True,
         similarity=range(5),
     )  # fmt: skip
-    write_report([workdir])
+    write_report([workdir], str(data_dir))
     return workdir
 
 
@@ -253,13 +253,16 @@ def test_without_data_there_is_a_report_that_says_so(tmp_path):
     broken = tmp_path / "data" / "cifar10" / "3.0.2"
     broken.mkdir(parents=True)
     (broken / "dataset_info.json").write_text("{")
-    settings = config("wrn-10-1", data_dir=str(tmp_path / "data"))
+    settings = config("wrn-10-1", data_dir="/elsewhere")
     workdir = fabricate(tmp_path / "run", settings, [record(4, eval__accuracy=0.5)], checkpoint=True)
-    write_report([workdir])
+    write_report([workdir], str(tmp_path / "data"))
     page = read_page(workdir)
     assert page.headings == ["run", "What is missing", "Learning curves", "Parameters"]
     assert "No test examples:" in page.text
-    assert "cannot be read" in page.text
+    assert f"{broken} cannot be read" in page.text
+    # What the run was trained with is not even looked at.
+    assert "/elsewhere" not in page.text
+    assert "A report reads no data but those of its own --data_dir=DIR." in page.text
 
 
 def test_examples_that_are_most_confidently_wrong():

@@ -1,6 +1,8 @@
 """Folders that commands make from other runs or weights."""
 
 import contextlib
+import errno
+import os
 import pathlib
 import shutil
 import time
@@ -35,28 +37,43 @@ def check_unused(root: pathlib.Path) -> None:
 def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a folder to fill, which becomes ``root`` when all is well and vanishes otherwise.
 
+    The folder lies beside ``root`` under a name of its own, so commands with one output do not disturb each
+    other. The first one to finish has the output, and the others fail.
+
     Args:
         root: must not exist, or be an empty folder.
 
     Raises:
-        UserError: it is in use or cannot be written.
+        UserError: it is in use, at the start or at the end, or cannot be written.
+        RunError: there is no space for it.
     """
     check_unused(root)
-    partial = root.with_name(root.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    target = pathlib.Path(os.path.realpath(root))  # only a folder itself can be replaced, not a link to it
+    unfinished = durable.partial(target)
     try:
-        partial.mkdir(parents=True)
+        durable.make_folder(target.parent)
+        unfinished.mkdir()
     except OSError as error:
         raise cannot_write(f"--output {root}", error) from error
     try:
-        with ending.unfinished(partial):
-            yield partial
-            durable.fsync_tree(partial)
-        if root.exists():
-            root.rmdir()
-        durable.rename(partial, root)
+        with ending.unfinished(unfinished):
+            yield unfinished
+            durable.fsync_tree(unfinished)
+            _publish(unfinished, target, root)
     finally:
-        _remove(partial)
+        _remove(unfinished)
+
+
+def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path) -> None:
+    """Gives a folder the name of the output, which the system refuses over anything but an empty folder."""
+    try:
+        durable.rename(unfinished, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise UserError(
+                f"--output {root} was made by another command meanwhile: name a new folder"
+            ) from error
+        raise cannot_write(f"--output {root}", error) from error
 
 
 def _remove(folder: pathlib.Path) -> None:

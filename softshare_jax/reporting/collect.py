@@ -53,8 +53,12 @@ class Run:
     missing: tuple[str, ...] = ()
 
 
-def collect(workdir: Workdir) -> Run:
+def collect(workdir: Workdir, data_dir: str = "") -> Run:
     """Reads all that a workdir holds; it changes nothing there.
+
+    Args:
+        workdir: of the run. The folder of data that its config names is not read.
+        data_dir: folder of data sets to read instead; that of TFDS where it is empty.
 
     Raises:
         UserError: there is no such folder.
@@ -68,10 +72,12 @@ def collect(workdir: Workdir) -> Run:
     plan = _attempt(workdir.read_plan, "plan", missing)
     experiment = None
     if config is not None:
-        experiment = _attempt(lambda: Experiment(config, plan), "network", missing)
+        # A workdir that was sent decides nothing about which other files are read.
+        with_data = dataclasses.replace(config, data_dir=data_dir)
+        experiment = _attempt(lambda: Experiment(with_data, plan), "network", missing)
     step, variables = None, None
     if experiment is not None and plan is not None:
-        trained = _attempt(lambda: _checkpoint(workdir, missing), "checkpoint", missing)
+        trained = _attempt(lambda: _checkpoint(workdir, with_data, missing), "checkpoint", missing)
         if trained is not None:
             experiment, step, variables = trained
             # Of the step: a run that is still being annealed has more templates than it will have.
@@ -117,12 +123,12 @@ def _attempt(read: Callable[[], T], what: str, missing: list[str]) -> T | None:
     return None
 
 
-def _checkpoint(workdir: Workdir, missing: list[str]) -> Trained:
+def _checkpoint(workdir: Workdir, config: Config, missing: list[str]) -> Trained:
     """Reads the newest whole checkpoint and notes those that were passed over."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            return load(workdir)
+            return load(workdir, config=config)
     finally:
         missing += [line[:1].upper() + line[1:] + "." for line in said.getvalue().splitlines()]
 

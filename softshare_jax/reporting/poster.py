@@ -54,17 +54,31 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
             "is a folder: name a file" if output.is_dir() else "cannot be written: there is no such folder"
         )
         raise UserError(f"--output {output} {reason}")
-    if output.exists() and not output.read_bytes().startswith(TITLE):
-        raise UserError(f"--output {output} holds something else: name a new file")
+    write = durable.write if _is_poster(output) else durable.write_new
     runs: dict[tuple[Published, str], list[comparison.Result]] = {}
     for workdir in {workdir.root: workdir for workdir in workdirs}.values():
         result = _read(workdir)
         runs.setdefault((_row_of(result), result.data), []).append(result)
     page = render(runs, command)
     try:
-        durable.write(output, page.encode(errors="backslashreplace"))
+        write(output, page.encode(errors="backslashreplace"))
+    except FileExistsError as error:
+        raise UserError(f"--output {output} was made by another command meanwhile: run this again") from error
     except OSError as error:
         raise cannot_write(f"--output {output}", error) from error
+
+
+def _is_poster(output: pathlib.Path) -> bool:
+    """Returns whether an earlier page is there to be replaced; otherwise nothing is.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if not output.exists():
+        return False
+    if not output.read_bytes().startswith(TITLE):
+        raise UserError(f"--output {output} holds something else: name a new file")
+    return True
 
 
 def render(runs: Runs, command: str) -> str:

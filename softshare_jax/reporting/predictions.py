@@ -44,7 +44,9 @@ def draw_predictions(run: Run) -> Predictions:
         logits = experiment.evaluator.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
         return show(experiment.task, data["images"], data["labels"], logits)
     except UserError as error:
-        return Predictions(missing=(f"No test examples: {error}.",))
+        named = run.config is not None and run.config.data_dir
+        hint = " A report reads no data but those of its own --data_dir=DIR." if named else ""
+        return Predictions(missing=(f"No test examples: {error}.{hint}",))
 
 
 def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:

@@ -3,6 +3,8 @@
 import pathlib
 from collections.abc import Sequence
 
+import matplotlib
+
 import softshare_jax
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting.collect import collect
@@ -14,13 +16,15 @@ from softshare_jax.training import durable
 from softshare_jax.training.workdir import Workdir
 
 
-def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
+def write_report(workdirs: Sequence[Workdir], data_dir: str = "") -> pathlib.Path:
     """Writes ``report.html`` into the first workdir and each run's figures into its own ``figures``.
 
     The figure that compares the runs lies with those of the first.
 
     Args:
         workdirs: runs of any state, from begun to trained; named twice counts once.
+        data_dir: folder of data sets, for the test examples; that of TFDS where it is empty. The folders that
+            the runs were trained with are not read.
 
     Returns:
         The report.
@@ -39,12 +43,18 @@ def write_report(workdirs: Sequence[Workdir]) -> pathlib.Path:
         # Now rather than after all has been computed.
         workdir.create()
     names = [workdir.root.name for workdir in workdirs]
-    sections = [
-        make_section(collect(workdir), name if names.count(name) == 1 else str(workdir.root), len(workdirs))
-        for workdir, name in zip(workdirs, names, strict=True)
-    ]
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not those of a matplotlibrc in the current folder, which could be anybody's
+        sections = [
+            make_section(
+                collect(workdir, data_dir),
+                name if names.count(name) == 1 else str(workdir.root),
+                len(workdirs),
+            )
+            for workdir, name in zip(workdirs, names, strict=True)
+        ]
+        comparison = compare([section.result for section in sections if section.result is not None])
     first = workdirs[0]
-    comparison = compare([section.result for section in sections if section.result is not None])
     compared = [comparison.picture] if comparison and comparison.picture else []
     page = render(sections, comparison, softshare_jax.__version__)
     try:

@@ -2,6 +2,9 @@
 
 A file is on disk when its data and its entry in the folder are flushed. Closing a file flushes neither of
 them, and a rename only changes entries. Every function here returns when what it did is on disk.
+
+What is not finished lies beside its target, as ``.NAME.0123456789ab.partial``. Nobody else has that name, so
+it takes nothing away, and what a killed process left of it can be deleted.
 """
 
 import contextlib
@@ -9,9 +12,19 @@ import errno
 import os
 import pathlib
 import uuid
+from collections.abc import Iterator
 
 # What a file system answers that cannot flush a folder.
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
+# What a file system answers that has no hard links.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+# Names of files have at most 255 bytes. So many characters of one are kept in the name of its partial.
+KEPT_CHARACTERS = 40
+
+
+def partial(path: pathlib.Path) -> pathlib.Path:
+    """Returns the path for what becomes a file or folder when it is finished; each call another one."""
+    return path.with_name(f".{path.name[:KEPT_CHARACTERS]}.{uuid.uuid4().hex[:12]}.partial")
 
 
 def write(file: pathlib.Path, content: bytes) -> None:
@@ -26,17 +39,46 @@ def write(file: pathlib.Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:12]}.partial")
+    with _finished(file, content) as finished:
+        rename(finished, file)
+
+
+def write_new(file: pathlib.Path, content: bytes) -> None:
+    """Makes a file that does not exist: it appears with all of its content. Of several writers one succeeds.
+
+    Args:
+        file: to make; its folder exists.
+        content: of the file.
+
+    Raises:
+        FileExistsError: there is something of that name; it is not changed.
+        OSError: it cannot be written; nothing is left behind.
+    """
+    with _finished(file, content) as finished:
+        try:
+            os.link(finished, file)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            # The empty file holds the name until the whole one replaces it.
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL))
+            os.replace(finished, file)
+        fsync_folder(file.parent)
+
+
+@contextlib.contextmanager
+def _finished(file: pathlib.Path, content: bytes) -> Iterator[pathlib.Path]:
+    """Yields a file beside another that is on disk, and removes what is left of it."""
+    unfinished = partial(file)
     try:
-        with open(partial, "xb") as stream:
+        with open(unfinished, "xb") as stream:
             stream.write(content)
             stream.flush()
             _flush(stream.fileno(), file)
-        rename(partial, file)
-    except BaseException:
+        yield unfinished
+    finally:
         with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
+            unfinished.unlink()
 
 
 def rename(source: pathlib.Path, target: pathlib.Path) -> None:

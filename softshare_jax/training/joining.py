@@ -16,6 +16,7 @@ from softshare_jax import devices, ending
 from softshare_jax.ending import FAREWELL_SECONDS
 from softshare_jax.errors import RunError, UserError, one_line
 from softshare_jax.training import cluster
+from softshare_jax.training.listening import bind_address
 
 # Slurm and Open MPI start all processes at once; elsewhere machines may come up one by one.
 AT_ONCE_SECONDS, ONE_BY_ONE_SECONDS = 60, 300
@@ -75,6 +76,7 @@ def _initialize(given: Given, job: cluster.Job | None, heartbeat: int, patience:
                 address,
                 job.processes if job else number,
                 index,
+                coordinator_bind_address=_bind_address(address),
                 # Its own end is a crash.
                 initialization_timeout=seconds + 2 * FAREWELL_SECONDS,
                 heartbeat_timeout_seconds=heartbeat,
@@ -98,6 +100,13 @@ def _initialize(given: Given, job: cluster.Job | None, heartbeat: int, patience:
         raise RunError(
             f"the processes {source}cannot join ({one_line(error, 120)}); {cluster.ALONE}"
         ) from error
+
+
+def _bind_address(address: str | None) -> str | None:
+    """Returns where process 0 listens; ``None`` leaves it to jax, which also reads a variable."""
+    if address is None or "JAX_COORDINATOR_BIND_ADDRESS" in os.environ:
+        return None
+    return bind_address(address)
 
 
 def _check_port(port: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -86,8 +87,8 @@ class Workdir:
         """
         try:
             durable.make_folder(self.root)
-            (self.root / ".writable").write_bytes(b"")
-            (self.root / ".writable").unlink()
+            with tempfile.NamedTemporaryFile(dir=self.root, prefix=".writable."):
+                pass
         except OSError as error:
             raise cannot_write(f"workdir {self.root}", error) from error
 
@@ -130,9 +131,8 @@ class Workdir:
             raise UserError(f"workdir {self.root} does not exist")
         if not self.config_file.exists():
             raise UserError(f"workdir {self.root} holds no run: config.json is missing")
-        return config_lib.from_stored(
-            versions.migrate(self.read_json(self.config_file), str(self.config_file))
-        )
+        values = versions.migrate(self.read_json(self.config_file), str(self.config_file))
+        return config_lib.from_stored(values)
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.

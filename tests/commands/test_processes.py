@@ -1,8 +1,10 @@
 """One run in two processes of two devices each, through the real entry point."""
 
+import pathlib
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import jax
 import numpy as np
 
 from softshare_jax.analysis.trained import load
+from softshare_jax.training import listening
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.records import read_metrics
@@ -49,6 +52,26 @@ def start_two(workdir, *flags):
     ]
 
 
+def port_of(process):
+    """The port of the coordinator, as a process was told."""
+    (address,) = (one for one in process.args if one.startswith("--coordinator_address="))
+    return int(address.rpartition(":")[2])
+
+
+def listeners(port):
+    """The addresses of this machine at which somebody listens on a port."""
+    found = []
+    for version, file in ((socket.AF_INET, "/proc/net/tcp"), (socket.AF_INET6, "/proc/net/tcp6")):
+        for line in pathlib.Path(file).read_text().splitlines()[1:] if pathlib.Path(file).exists() else ():
+            address, hexadecimal = line.split()[1].split(":")
+            if (int(hexadecimal, 16), line.split()[3]) == (port, "0A"):
+                # Words of four bytes, each as this machine orders them.
+                words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+                packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+                found.append(socket.inet_ntop(version, packed))
+    return found
+
+
 def end(processes, seconds=120):
     """Waits for both; output and errors of each."""
     return [process.communicate(timeout=seconds) for process in processes]
@@ -72,6 +95,7 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     workdir = Workdir(tmp_path / "run")
     processes = start_two(workdir.root)
     begun = wait_for(processes[0], 50)
+    assert listeners(port_of(processes[0])) == ["127.0.0.1"]
     assert "4 cpu device(s) in 2 process(es)" in begun
     processes[1].send_signal(signal.SIGTERM)
     (out, err), (other_out, other_err) = end(processes)
@@ -133,3 +157,21 @@ def test_mistakes_in_the_flags(tmp_path):
     (line,) = result.stderr.splitlines()
     assert "--coordinator_address, --num_processes and --process_id" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_the_coordinator_listens_where_the_others_find_it(monkeypatch):
+    for address, expected in (
+        ("127.0.0.1:8476", "127.0.0.1:8476"),
+        ("localhost:8476", "127.0.0.1:8476"),
+        ("0.0.0.0:8476", "0.0.0.0:8476"),
+        ("192.0.2.1:8476", None),  # of no machine: reached by translation
+        ("no-such-host.invalid:8476", None),
+    ):
+        assert listening.bind_address(address) == expected
+    # A machine whose own name is a loopback address, which is another machine for the others.
+    own = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 8476))
+    real = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 8476))  # one that can be bound anywhere
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [own])
+    assert listening.bind_address("node-0:8476") is None
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [own, real])
+    assert listening.bind_address("node-0:8476") == "0.0.0.0:8476"
