@@ -34,7 +34,8 @@ import runpy, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        ours = name.startswith("softshare_jax.") and name.split(".")[1] not in ("loader", "cli", "errors")
+        allowed = ("loader", "cli", "errors", "paths")
+        ours = name.startswith("softshare_jax.") and name.split(".")[1] not in allowed
         if ours or name.split(".")[0] in ("flax", "optax", "orbax", "clu", "tensorflow_datasets"):
             raise ImportError(f"{name} must not be needed")
 
