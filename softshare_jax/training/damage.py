@@ -9,7 +9,7 @@ from softshare_jax.errors import RunError
 # The operating system's errors that speak of the files themselves.
 OF_FILES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 # How tensorstore quotes them, and what it calls memory that is used up.
-QUOTED = re.compile(r"OS error (\d+)")
+QUOTED = re.compile(r"os_error_code='(\d+)'")
 EXHAUSTED = "RESOURCE_EXHAUSTED"
 LONGEST = 100
 
@@ -32,10 +32,11 @@ def of_the_machine(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """Returns what an error says in at most a line: Orbax writes pages."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if quoted := QUOTED.search(str(error)):
-        return os.strerror(int(quoted[1]))
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+        if quoted := QUOTED.search(str(one)):
+            return os.strerror(int(quoted[1]))
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
