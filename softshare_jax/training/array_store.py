@@ -49,7 +49,7 @@ class Writer:
         self._checkpointer.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and gives threads back."""
+        """Waits, and ends the threads."""
         self._checkpointer.close()
 
 

@@ -34,9 +34,9 @@ ATTEMPTS = 20
 class Checkpoints:
     """The checkpoints of a workdir: the last few and the best.
 
-    Each step is a folder with the items ``variables`` and ``optimizer``, arrays, and ``seal``, which covers
-    all that decides something. Saving is asynchronous. A step gets its name when everything that a run needs
-    to go on from it is on disk; only then are older steps deleted.
+    The folder of a step holds the arrays ``variables`` and ``optimizer``, and ``seal``. Saving is
+    asynchronous. A step gets its name when everything that a run needs to resume from it is on disk. Older
+    steps are deleted after that.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Checkpoints:
         Args:
             root: absolute path of the ``checkpoints`` folder.
             experiment: of the run, made from its config and plan.
-            before_commit: brings to the disk what else belongs to a step; called in a thread.
+            before_commit: flushes what a step needs outside of this folder; called in a thread.
         """
         self._folders, self._experiment, self._before_commit = StepFolders(root), experiment, before_commit
         self._score_name = f"target/{experiment.task.score}"
@@ -109,7 +109,7 @@ class Checkpoints:
                 saved.result()
 
     def close(self) -> None:
-        """Waits, and gives threads back."""
+        """Waits, and ends the threads."""
         try:
             self.wait()
         finally:
@@ -118,7 +118,7 @@ class Checkpoints:
                 self._writer.close()
 
     def way_on(self) -> str:
-        """Returns how to go on with a run whose numbers are no longer finite; such a state is never saved."""
+        """Returns how to go on with a run that is no longer finite; none of its states was saved."""
         self.wait()
         steps = self._agreed_steps()
         last = (
@@ -133,7 +133,7 @@ class Checkpoints:
     def restore(self, set_aside: pathlib.Path) -> TrainState | None:
         """Restores the newest state that is whole, or ``None`` where there are no checkpoints.
 
-        To be called by the holder of the workdir's lock: it deletes what killed processes left.
+        The caller holds the lock of the workdir: leftovers of killed processes are deleted.
 
         Args:
             set_aside: folder that damaged steps are moved to.
@@ -161,7 +161,7 @@ class Checkpoints:
                     f"move it to {set_aside} to go on from the one before"
                 )
             if change := versions.change_of_bits(seal.versions):
-                print(f"checkpoint {step} is of {change}: from here on the run's bits differ", flush=True)
+                print(f"checkpoint {step} {change}: the bits of the run differ from here on", flush=True)
             return state
         if holds_steps(set_aside):
             raise RunError(
@@ -173,7 +173,7 @@ class Checkpoints:
     def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Reads the network of a step, for commands that train nothing and change nothing.
 
-        The run may go on meanwhile: where it has deleted a step, those that it has now are read.
+        The run may be in progress. If it deletes a step that is being read, its present steps are read.
 
         Args:
             step: which; ``None`` for the newest that is whole.

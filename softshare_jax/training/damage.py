@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint that cannot be read: the checkpoint, or the machine."""
+"""Tells damaged checkpoints from faults of the machine."""
 
 import errno
 import os
@@ -6,36 +6,37 @@ import re
 
 from softshare_jax.errors import RunError
 
-# The operating system's errors that speak of the files themselves.
+# Errors of the operating system that say that a file is missing or is a folder.
 OF_FILES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-# How tensorstore quotes them, and what it calls memory that is used up.
-QUOTED = re.compile(r"OS error (\d+)")
+# How tensorstore quotes such errors, and how it and XLA report exhausted memory.
+QUOTED = re.compile(r"os_error_code='(\d+)'")
 EXHAUSTED = "RESOURCE_EXHAUSTED"
 LONGEST = 100
 
 
 class Damaged(Exception):
-    """A checkpoint whose format or checksum is wrong; it says what."""
+    """The format or a checksum of a checkpoint is wrong; the message says what."""
 
 
 class Vanished(RunError):
-    """A checkpoint that was deleted while it was read."""
+    """A checkpoint was deleted while it was read."""
 
 
 def of_the_machine(error: BaseException) -> bool:
-    """Says whether reading failed for a reason that is not the checkpoint: the disk, memory, a limit.
+    """Returns whether reading failed because of the disk, the memory or a limit, and not the checkpoint.
 
-    Libraries wrap errors in others, so what an error was raised from counts as well.
+    Libraries wrap errors in others, so the causes of an error are examined too.
     """
     return any(_is_of_the_machine(one) for one in _chain(error))
 
 
 def first_line(error: BaseException) -> str:
-    """Returns what an error says in at most a line: Orbax writes pages."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if quoted := QUOTED.search(str(error)):
-        return os.strerror(int(quoted[1]))
+    """Returns the message of an error in one short line, because Orbax writes pages."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+        if quoted := QUOTED.search(str(one)):
+            return os.strerror(int(quoted[1]))
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
@@ -48,7 +49,7 @@ def _is_of_the_machine(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Returns an error, what it was raised from, and the members of groups."""
+    """Returns an error, its causes, and the members of exception groups."""
     found: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left:

@@ -1,4 +1,4 @@
-"""The seal of a checkpoint: all that decides something, and checksums of it."""
+"""The seal of a checkpoint: everything that a resumed run depends on, and a checksum of it."""
 
 import dataclasses
 import hashlib
@@ -14,16 +14,16 @@ from softshare_jax.training import durable, sealed_json, versions
 from softshare_jax.training.damage import Damaged, first_line
 
 FORMAT = 1
-# Its file in the folder of a step. The metrics file is what earlier versions kept the score in.
+# Its file in the folder of a step, and the file in which earlier versions kept the scores.
 FILE = pathlib.PurePath("seal", "metadata")
 EARLIER_METRICS = pathlib.PurePath("metrics", "metrics")
 
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """What a checkpoint says of itself.
+    """What a checkpoint says about itself.
 
-    Seals of earlier versions hold ``arrays`` alone; ``step`` is then ``None``, and the others are empty.
+    Seals of earlier versions hold only ``arrays``; ``step`` is then ``None``, and the others are empty.
 
     Attributes:
         arrays: checksum of each item, such as ``{"variables": ...}``, over the restored arrays.
@@ -47,15 +47,15 @@ class Seal:
         return self.config.get(versions.VERSION, {})
 
     def check_run(self, folder: pathlib.Path, config: config_lib.Config, plan: Plan) -> None:
-        """Compares what the seal says with the folder's name, the config and the plan.
+        """Compares the seal with the name of the folder, the config and the plan.
 
         Args:
             folder: of the step.
-            config: that the run is to go on with.
-            plan: likewise.
+            config: of the run, from ``config.json``.
+            plan: of the run, from ``plan.json``.
 
         Raises:
-            UserError: the folder was renamed, or config or plan are not those of the checkpoint.
+            UserError: the folder was renamed, or the config or the plan is not that of the checkpoint.
         """
         if self.step is None:
             return
@@ -76,10 +76,10 @@ class Seal:
             )
 
     def wrong_file(self, folder: pathlib.Path) -> str | None:
-        """Returns the first file of a step that is not what the seal says, and how; ``None`` if all are.
+        """Returns what is wrong with the first file of a step that does not match, or ``None``.
 
         Raises:
-            OSError: a file is there and cannot be read.
+            OSError: a file exists and cannot be read.
         """
         for name, (size, digest) in self.files.items():
             try:
@@ -117,8 +117,9 @@ def read(folder: pathlib.Path) -> Seal:
     """Reads the seal of a step.
 
     Raises:
-        Damaged: it is missing, or not what was written.
-        OSError: it is there and cannot be read.
+        Damaged: it is missing, or its content does not match its checksum.
+        OSError: it exists and cannot be read.
+        UserError: a newer version wrote it.
     """
     try:
         values = json.loads((folder / FILE).read_bytes())
@@ -145,7 +146,7 @@ def score(folder: pathlib.Path, name: str) -> float | None:
     """Returns a score of a step, or ``None`` where it has none or its seal is damaged.
 
     Raises:
-        OSError: the seal is there and cannot be read.
+        OSError: the seal exists and cannot be read.
     """
     try:
         seal = read(folder)

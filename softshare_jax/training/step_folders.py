@@ -16,7 +16,7 @@ STEP = re.compile(r"0|[1-9][0-9]*")
 ASIDE = re.compile(rf"({STEP.pattern})(-[0-9]+)?")
 # A step that is not committed yet, and one that is being deleted.
 SAVING, DELETING = ".saving", ".deleting"
-# What a killed process leaves of these, and of a save by an earlier version.
+# What a killed process leaves of these, and of a save by earlier versions.
 LEFTOVER = re.compile(rf"[0-9]+({SAVING}|{DELETING}|\.orbax-checkpoint-tmp).*")
 
 
@@ -41,11 +41,11 @@ class StepFolders:
         return self.root / f"{step}{SAVING}"
 
     def commit(self, step: int) -> None:
-        """Gives a step that is complete and on disk its name."""
+        """Renames a step, whose files are complete and on disk, to its final name."""
         durable.rename(self.saving(step), self.of(step))
 
     def delete(self, step: int) -> None:
-        """Deletes a step, unless somebody reads it."""
+        """Deletes a step, unless a process is reading it."""
         with contextlib.ExitStack() as held:
             with contextlib.suppress(OSError):
                 file = held.enter_context(open(self.of(step) / seal.FILE, "rb"))
@@ -66,7 +66,7 @@ class StepFolders:
             yield self.of(step)
 
     def discard_leftovers(self) -> None:
-        """Deletes what killed processes left. Nobody may be saving."""
+        """Deletes the leftovers of killed processes; no other process may be saving."""
         for path in self.root.iterdir() if self.root.exists() else ():
             if LEFTOVER.fullmatch(path.name):
                 shutil.rmtree(path)
@@ -81,5 +81,5 @@ class StepFolders:
 
 
 def holds_steps(set_aside: pathlib.Path) -> bool:
-    """Says whether steps were moved into a folder by ``move_aside``."""
+    """Returns whether a folder holds steps that ``move_aside`` moved there."""
     return set_aside.is_dir() and any(ASIDE.fullmatch(path.name) for path in set_aside.iterdir())

@@ -1,4 +1,4 @@
-"""Reads a step of a run, and says what it means when that fails."""
+"""Reads a step of a run, and tells why it cannot be read."""
 
 import pathlib
 from collections.abc import Mapping
@@ -51,15 +51,15 @@ def _read_item(folder: pathlib.Path, seal: Seal, item: str, shapes: Any) -> Any:
 
 
 def _verdict(folder: pathlib.Path, seal: Seal, item: str, shapes: Any, error: Exception) -> Exception:
-    """Returns what an error of reading means: damage, where that can be shown, or anything else.
+    """Returns ``Damaged`` where damage can be shown, and another error where it cannot.
 
     Raises:
-        OSError: the files cannot be read either.
+        OSError: the files cannot be compared with the seal.
     """
     if seal.files:
         wrong = seal.wrong_file(folder)
         return Damaged(wrong) if wrong else _unreadable(folder, error)
-    # Seals of earlier versions do not know their files.
+    # Seals of earlier versions do not list the files.
     if of_the_machine(error):
         return _unreadable(folder, error)
     if difference := _other_shape(folder, item, shapes):

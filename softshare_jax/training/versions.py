@@ -16,7 +16,7 @@ RENAMED: tuple[Mapping[str, str], ...] = ({},)
 
 
 def stamp() -> dict[str, Any]:
-    """Returns what a file says of its writer: its schema and the versions of package, jax and Python."""
+    """Returns the schema of the files written here, and the versions of this package, jax and Python."""
     return {
         "schema": len(RENAMED),
         "softshare_jax": softshare_jax.__version__,
@@ -31,10 +31,10 @@ def stamped(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def migrate(values: Any, source: str) -> Any:
-    """Returns the content of a file of any schema as one of the present schema, without its version.
+    """Returns the content of a file of any schema in the present schema, without its stamp.
 
     Args:
-        values: as read from the file; what is not an object is returned as it is.
+        values: as read from the file; anything but an object is returned unchanged.
         source: of the values, for the message.
 
     Raises:
@@ -46,11 +46,11 @@ def migrate(values: Any, source: str) -> Any:
     version = values.pop(VERSION, {"schema": 0})
     schema = version.get("schema") if isinstance(version, Mapping) else None
     if type(schema) is not int or schema < 0:
-        raise UserError(f"{source} has no schema that is a number of 0 or more: {version!r}")
+        raise UserError(f"{source}: its schema is not a number of 0 or more: {version!r}")
     if schema > len(RENAMED):
         raise UserError(
             f"{source} has schema {schema}, written by softshare_jax {version.get('softshare_jax')}; "
-            f"softshare_jax {softshare_jax.__version__} reads schemas up to {len(RENAMED)}: use that version"
+            f"softshare_jax {softshare_jax.__version__} reads up to {len(RENAMED)}: install that version"
         )
     for names in RENAMED[schema:]:
         for old, new in names.items():
@@ -59,16 +59,19 @@ def migrate(values: Any, source: str) -> Any:
 
 
 def change_of_bits(saved: Mapping[str, Any]) -> str | None:
-    """Returns why a run computes other bits from here on, or ``None``.
+    """Returns what a checkpoint was saved with, where a run that resumes from it computes other bits.
 
     Args:
-        saved: the stamp of the checkpoint; empty for checkpoints of versions that wrote none.
+        saved: the stamp of the checkpoint; empty for checkpoints of earlier versions.
+
+    Returns:
+        The end of a sentence about the checkpoint; ``None`` if jax and Python are the same or not known.
     """
     there = (saved.get("jax"), _minor(saved.get("python")))
     here = (jax.__version__, _minor(platform.python_version()))
     if None in there or there == here:
         return None
-    return f"jax {there[0]} on Python {there[1]} there, jax {here[0]} on Python {here[1]} here"
+    return f"was saved with jax {there[0]} on Python {there[1]}, this is jax {here[0]} on Python {here[1]}"
 
 
 def _minor(version: Any) -> str | None:

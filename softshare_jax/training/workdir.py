@@ -97,7 +97,7 @@ class Workdir:
         """Holds the workdir for one writer; the system lets go when the process ends.
 
         Raises:
-            UserError: another process holds it; the message says which, if it has signed.
+            UserError: another process holds it. The message says which, if that process has signed.
         """
         with open(self.lock_file, "ab") as file:
             try:
@@ -107,13 +107,13 @@ class Workdir:
             yield
 
     def sign_lock(self) -> None:
-        """Says in the lock file who holds the workdir and since when, for those who come later."""
+        """Writes into the lock file which process holds the workdir and since when."""
         now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
         self.lock_file.write_text(json.dumps(holder))
 
     def _holder(self) -> str:
-        """Returns who signed the lock, for a message; empty where that process is gone or has not signed."""
+        """Returns the process that signed the lock, for a message; empty if it is gone or has not signed."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             holder = json.loads(self.lock_file.read_text())
             if holder["host"] == socket.gethostname():
@@ -153,7 +153,7 @@ class Workdir:
         self.write(self.config_file, json.dumps(versions.stamped(config.to_dict()), indent=1))
 
     def sync(self) -> None:
-        """Brings to the disk what a checkpoint needs beside itself.
+        """Flushes the files that a resumed run needs besides its checkpoint.
 
         Raises:
             OSError: something is missing, or the disk reports an error.

@@ -54,7 +54,9 @@ OF_THE_MACHINE = {
     "the disk": OSError(errno.EIO, "Input/output error"),
     "too many files": OSError(errno.EMFILE, "Too many open files"),
     "no memory": MemoryError(),
-    "the disk, as tensorstore has it": ValueError('Error reading "d/1": [OS error 5: Input/output error]'),
+    "the disk, as tensorstore has it": ValueError(
+        """Error reading "d/1": Input/output error [os_error_code='5']"""
+    ),
     "memory, as XLA has it": RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 64 bytes"),
 }
 
@@ -127,7 +129,7 @@ def test_another_plan_on_an_old_checkpoint_moves_nothing(old):
 
 def test_damage_is_told_from_the_machine():
     assert not of_the_machine(FileNotFoundError(errno.ENOENT, "No such file or directory"))
-    assert not of_the_machine(ValueError("[OS error 2: No such file or directory]"))
+    assert not of_the_machine(ValueError("No such file or directory [os_error_code='2']"))
     assert not of_the_machine(ValueError("DATA_LOSS: CRC-32C checksum verification failed"))
     assert of_the_machine(ExceptionGroup("both", [ValueError("x"), OSError(errno.EIO, "Input/output error")]))
 

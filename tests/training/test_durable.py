@@ -141,7 +141,7 @@ def test_a_run_whose_folder_is_deleted_says_so(tmp_path, monkeypatch):
         ("rename", OSError(errno.ENOSPC, "No space left on device"), OSError, "No space left"),
         (
             "fsync_tree",
-            ValueError('Error writing "d/1": [OS error 28: No space left on device]'),
+            ValueError("""Error writing "d/1": No space left on device [os_error_code='28']"""),
             RunError,
             "^checkpoint 2 cannot be saved: No space left on device$",
         ),
