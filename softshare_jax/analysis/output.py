@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +14,6 @@ from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.workdir import Workdir
-
-# How often a folder is removed that comes back.
-REMOVALS = 10
 
 
 def check_unused(root: pathlib.Path) -> None:
@@ -54,16 +50,7 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
             root.rmdir()
         os.replace(partial, root)
     finally:
-        _remove(partial)
-
-
-def _remove(folder: pathlib.Path) -> None:
-    """Removes a folder, into which threads of a save that failed may still be writing."""
-    for _ in range(REMOVALS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
