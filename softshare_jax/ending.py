@@ -59,12 +59,13 @@ def start() -> None:
 
 @contextlib.contextmanager
 def unfinished(folder: str | os.PathLike) -> Iterator[None]:
-    """Removes a folder if the process ends inside of the block."""
+    """Removes a folder when the process ends inside of the block, or because it failed.
+
+    Then threads that outlive the block may still be writing into it.
+    """
     _unfinished.add(os.fspath(folder))
-    try:
-        yield
-    finally:
-        _unfinished.discard(os.fspath(folder))
+    yield
+    _unfinished.discard(os.fspath(folder))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import errno
 import os
 import pathlib
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +17,6 @@ from softshare_jax.training.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.workdir import Workdir
-
-# How often a folder is removed that comes back.
-REMOVALS = 10
 
 
 def check_unused(root: pathlib.Path) -> None:
@@ -61,7 +57,7 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
             durable.fsync_tree(unfinished)
             _publish(unfinished, target, root)
     finally:
-        _remove(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path) -> None:
@@ -74,15 +70,6 @@ def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path)
                 f"--output {root} was made by another command meanwhile: name a new folder"
             ) from error
         raise cannot_write(f"--output {root}", error) from error
-
-
-def _remove(folder: pathlib.Path) -> None:
-    """Removes a folder, into which threads of a save that failed may still be writing."""
-    for _ in range(REMOVALS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
