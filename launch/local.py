@@ -4,7 +4,8 @@
 
 What stands after ``--`` goes to ``python -m softshare_jax.main``. Where a process ends badly the others are
 ended too, within ``--grace`` seconds, and with ``--restarts`` the job then starts again and goes on from its
-last checkpoint. SIGTERM and Ctrl-C reach all processes, which save and stop.
+last checkpoint. SIGTERM and Ctrl-C reach all processes, which save and stop; the job is not started again.
+The exit code is that of the process which ended badly first: 143 after SIGTERM, 130 after Ctrl-C.
 """
 
 import argparse
@@ -24,16 +25,21 @@ def main() -> int:
     """Runs the job until it is done, or restarts are used up; returns its exit code."""
     arguments = _parse(sys.argv[1:])
     for restarts_left in range(arguments.restarts, -1, -1):
-        code = Job(arguments.processes, arguments.devices, arguments.command).run(arguments.grace)
+        job = Job(arguments.processes, arguments.devices, arguments.command)
+        code = job.run(arguments.grace)
         # 2 is a mistake in what was asked for, which a restart does not mend.
-        if code in (0, 2) or not restarts_left:
+        if code in (0, 2) or job.stopping or not restarts_left:
             return code
         print(f"launch: the job ended with code {code}; starting it again", flush=True)
     return code
 
 
 class Job:
-    """The processes of one start of a job."""
+    """The processes of one start of a job.
+
+    Attributes:
+        stopping: whether the launcher was asked to stop it.
+    """
 
     def __init__(self, processes: int, devices: int, command: Sequence[str]):
         """Starts them all.
@@ -43,7 +49,7 @@ class Job:
             devices: fake CPU devices of each; 0 for the devices that there are.
             command: arguments of ``softshare_jax.main``.
         """
-        self._stopping = False
+        self.stopping = False
         # Before any process is there to be missed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -111,6 +117,7 @@ class Job:
     def _stop(self, number: int, frame: object) -> None:
         """Passes a signal on."""
         del frame
+        self.stopping = True
         for process in getattr(self, "_processes", ()):
             process.send_signal(number)
 

@@ -49,8 +49,8 @@ for ((attempt = 0; attempt <= restarts; attempt++)); do
     echo "== start $((attempt + 1)) of at most $((restarts + 1)) =="
     code=0
     on_all_workers "$train" || code=$?
-    # 2 is a mistake in what was asked for.
-    if ((code == 0 || code == 2)); then
+    # 2 is a mistake in what was asked for, and 130 is Ctrl-C. After SIGTERM (143) it goes on.
+    if ((code == 0 || code == 2 || code == 130)); then
         exit "$code"
     fi
     echo "the job ended with code $code; it goes on from its last checkpoint" >&2

@@ -46,7 +46,7 @@ def run(command: Callable[[], None]) -> NoReturn:
         try:
             _run(command)
         except (UserError, RunError) as error:
-            ending.end(f"error: {error}", error.exit_code)
+            ending.end(f"error: {_printable(error)}", error.exit_code)
         except BrokenPipeError:
             # Nobody reads on, as in `... | head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,6 +66,12 @@ def _run(command: Callable[[], None]) -> None:
         # Here and not when Python ends, which would say no more than that it failed.
         if sys.stdout is not None:
             sys.stdout.flush()
+
+
+def _printable(error: Exception) -> str:
+    """Returns a message as one line; it may quote a file that breaks lines or drives a terminal."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:

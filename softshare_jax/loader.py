@@ -11,19 +11,20 @@ if __name__ == "__main__":
 import argparse
 import hashlib
 import io
-import json
 import os
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import ml_dtypes  # noqa: F401 (numpy then knows bfloat16)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from softshare_jax import cli, paths
-from softshare_jax.errors import UserError, cannot_write
+from softshare_jax import cli, json_text, paths
+from softshare_jax.errors import UserError, cannot_write, one_line
 from softshare_jax.training import durable
 
 FORMAT = "softshare_jax export 1"
@@ -64,13 +65,20 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
     description = describe(folder)
     file = folder / MODEL
     _verify(file, description)
+    versions = description.get("versions")
+    writer = str(versions.get("jax")) if isinstance(versions, dict) else ""
+    newer = _release(writer) > _release(jax.__version__)
     try:
         exported = export.deserialize(bytearray(file.read_bytes()))
         (expected,) = exported.in_avals
+        compiled = jax.jit(exported.call)
+        if newer:
+            # Else it would fail when it is called first, at length. It takes a moment, so only here.
+            compiled.lower(jax.ShapeDtypeStruct((1, *expected.shape[1:]), expected.dtype))
     except Exception as error:  # what jax raises for a file that it cannot read is not documented
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{file} cannot be read by jax {jax.__version__}: {said[:120]}") from error
-    compiled = jax.jit(exported.call)
+        advice = f"; jax {writer} wrote it: use that version, or export again with this one" if newer else ""
+        said = one_line(error, limit=120)
+        raise UserError(f"{file} cannot be read by jax {jax.__version__} ({said}){advice}") from error
 
     def model(images):
         there = len(images.shape) == len(expected.shape) and images.shape[0]
@@ -100,12 +108,24 @@ def read(file: str | os.PathLike) -> Weights:
                 node = variables
                 for parent in parents:
                     node = node.setdefault(parent, {})
-                node[leaf] = arrays.get_tensor(name)
+                    if not isinstance(node, dict):
+                        break
+                if not isinstance(node, dict) or leaf in node:
+                    raise UserError(f"{file}: {name!r} and another name claim the same place in the tree")
+                node[leaf] = _tensor(arrays, name, file)
             return Weights(variables, arrays.metadata() or {})
     except FileNotFoundError:
         raise UserError(f"{file} does not exist") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} cannot be read as safetensors: {error}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as safetensors: {one_line(error)}") from error
+
+
+def _tensor(arrays: Any, name: str, file: pathlib.Path) -> np.ndarray:
+    try:
+        return arrays.get_tensor(name)
+    except Exception as error:  # what it raises for a dtype that numpy has not is not documented
+        dtype = arrays.get_slice(name).get_dtype()
+        raise UserError(f"{file}: {name!r} is of dtype {dtype}, which numpy cannot read") from error
 
 
 def describe(folder: str | os.PathLike) -> dict[str, Any]:
@@ -116,7 +136,7 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
     """
     file = paths.local(folder) / DESCRIPTION
     try:
-        description = json.loads(file.read_text())
+        description = json_text.parse(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): name a folder of an export") from error
     except ValueError as error:
@@ -124,6 +144,11 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{file} does not describe an export that this version can read ({FORMAT!r})")
     return description
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Returns a version such as ``'0.10.2'`` as numbers, by which the newer one is larger."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def sha256(file: pathlib.Path) -> str:

@@ -1,6 +1,9 @@
 """Trains or evaluates one run.
 
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
+
+Exit codes: 0 at the end of the run; 143 after SIGTERM and 130 after Ctrl-C, which save a checkpoint first
+(the same command goes on from there); 2 for a mistake in what was asked for; 1 for any other fault.
 """
 
 from softshare_jax import ending
@@ -75,7 +78,10 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
     with processes.lost_peers():
         if FLAGS.mode == "train":
-            train(config, workdir)
+            stopped_by = train(config, workdir)
+            if stopped_by is not None:
+                # As a shell counts it, so that `main && fold` folds no part of a run.
+                sys.exit(128 + stopped_by)
         else:
             evaluate(config, workdir)
 

@@ -63,6 +63,10 @@ def test_the_jobset_is_a_jobset_of_valid_jobs():
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert set(jobset["spec"]) <= {"failurePolicy", "network", "replicatedJobs", "successPolicy", "suspend"}
     assert jobset["spec"]["failurePolicy"]["maxRestarts"] > 0
+    # A run that was stopped, or whose pod was evicted, starts again without limit; it is not complete.
+    (rule,) = jobset["spec"]["failurePolicy"]["rules"]
+    assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
     (job,) = jobset["spec"]["replicatedJobs"]
     assert set(job) == {"name", "replicas", "template"}
     kubernetes_validate.validate(
@@ -75,6 +79,11 @@ def test_the_jobset_is_a_jobset_of_valid_jobs():
     assert (spec["completionMode"], spec["completions"]) == ("Indexed", spec["parallelism"])
     assert spec["backoffLimit"] == 0
     (container,) = spec["template"]["spec"]["containers"]
+    evicted, stopped = spec["podFailurePolicy"]["rules"]
+    assert evicted["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert stopped["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [143]}
+    assert {rule["action"] for rule in (evicted, stopped)} == {"FailJob"}
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
     chips = int(container["resources"]["limits"]["google.com/tpu"])
     across, down = spec["template"]["spec"]["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x")
     assert chips * spec["parallelism"] == int(across) * int(down)
@@ -136,9 +145,33 @@ def test_a_slurm_job_finds_itself(tmp_path, fakes):
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("code", "state", "requeued"),
+    [(143, "RUNNING", True), (143, "COMPLETING", False), (1, "RUNNING", False), (0, "RUNNING", False)],
+)
+def test_a_slurm_job_that_was_stopped_goes_back_into_the_queue(tmp_path, fakes, code, state, requeued):
+    log = tmp_path / "log"
+    fakes("srun", f"exit {code}")
+    fakes("squeue", f'[[ "$*" == *--jobs=7* ]] && echo {state}')
+    env = fakes("scontrol", f'echo "$@" >> {log}')
+    env |= {"SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(tiny.REPO)}
+    result = run(LAUNCH / "slurm.sbatch", "--workdir=run", env=env)
+    assert result.returncode == code
+    assert (log.read_text() if log.exists() else "") == ("requeue 7\n" if requeued else "")
+
+
+@pytest.mark.parametrize(("code", "starts"), [(143, 2), (130, 1), (2, 1), (0, 1)])
+def test_exit_codes_of_a_tpu_job(tmp_path, fakes, code, starts):
+    log = tmp_path / "log"
+    env = fakes("gcloud", f"[[ $* != *exec* ]] || {{ echo start >> {log}; exit {code}; }}")
+    arguments = ("--name=slice", "--zone=here", "--restarts=1", "--", "--config=a.py")
+    result = run(LAUNCH / "tpu_slice.sh", *arguments, env={**env, "RESTART_SECONDS": "0"})
+    assert (result.returncode, log.read_text().count("start")) == (code, starts)
+
+
 def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
     workdir = tmp_path / "run"
-    command = [sys.executable, LAUNCH / "local.py", "--devices=2", "--restarts=1", "--grace=3", "--"]
+    command = [sys.executable, LAUNCH / "local.py", "--devices=2", "--restarts=2", "--grace=3", "--"]
     # The first start has steps enough to be killed in; the launcher does not know that it will be.
     job = subprocess.Popen(
         [*map(str, command), *FLAGS, f"--workdir={workdir}", "--config.duration=100000 steps"],
@@ -162,8 +195,10 @@ def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
     assert int(re.findall(r"going on from step (\d+)", said)[0]) >= committed
     job.send_signal(signal.SIGTERM)
     rest, _ = job.communicate(timeout=120)
-    assert job.returncode == 0, rest
+    # With a restart left, which is for jobs that fail.
+    assert job.returncode == 143, rest
     assert "run the same command again to go on" in rest
+    assert "starting it again" not in rest
 
 
 def wait_for(job, text):

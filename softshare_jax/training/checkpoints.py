@@ -72,8 +72,8 @@ class Checkpoints:
             scores: of this step, if it was evaluated: a candidate for the best.
 
         Raises:
-            RunError: the state is not finite, the folder holds this step or a later one, or the save before
-                this one failed.
+            RunError: the state is not finite, the folder holds this step or a later one or is gone with its
+                workdir, or the save before this one failed.
             OSError: the save before this one failed.
         """
         self.wait()
@@ -89,6 +89,9 @@ class Checkpoints:
         )
         with together():
             if is_first():
+                if not (workdir := self._folders.root.parent).is_dir():
+                    # Or a folder without config.json would be made, in which no run can begin.
+                    raise RunError(f"step {step} is not saved: {workdir} was moved or deleted meanwhile")
                 if max(self.steps(), default=-1) >= step:
                     raise RunError(f"step {step} is not saved: {self._folders.root} has it or a later one")
                 durable.make_folder(self._folders.root)

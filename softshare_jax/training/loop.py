@@ -26,7 +26,7 @@ PROFILE_AFTER = 5
 MOST_GROUPS = 12
 
 
-def train(config: config_lib.Config | None, workdir: Workdir) -> None:
+def train(config: config_lib.Config | None, workdir: Workdir) -> int | None:
     """Trains a run to its end, or resumes it where its last whole checkpoint is.
 
     On SIGTERM, and after the first step on Ctrl-C, it saves, says how to go on, and returns. Of several
@@ -35,6 +35,9 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
     Args:
         config: what to train; ``None`` for the config of the workdir.
         workdir: a new folder, or that of a run with the same config.
+
+    Returns:
+        The number of the signal that stopped the run before its end; ``None`` where it is at its end.
 
     Raises:
         UserError: the workdir belongs to another config or cannot be written.
@@ -58,7 +61,8 @@ def train(config: config_lib.Config | None, workdir: Workdir) -> None:
                         raise UserError(f"another process has begun a run in {workdir.root}: start again")
                 workdir.sign_lock()
                 workdir.write_run(experiment.config, experiment.plan)
-        _Run(experiment, workdir, stop).run()
+        ended = _Run(experiment, workdir, stop).run()
+        return None if ended else stop.number
 
 
 def _open(config: config_lib.Config | None, workdir: Workdir) -> Experiment:
@@ -102,8 +106,8 @@ class _Run:
         self.checkpoint_every = experiment.steps_of("checkpoint_every", config.checkpoint_every)
         self.checkpoints = Checkpoints(workdir.checkpoints, experiment, workdir.sync)
 
-    def run(self) -> None:
-        """Takes all steps that are left."""
+    def run(self) -> bool:
+        """Takes all steps that are left, and returns whether that was possible: nobody asked it to stop."""
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.checkpoints.close)
             restored = self.checkpoints.restore(self.workdir.damaged)
@@ -116,7 +120,7 @@ class _Run:
                     f"{checksum(state.variables)}; to go on, give a longer --config.duration",
                     flush=True,
                 )
-                return
+                return True
             self._announce(step, restored is not None)
             self.records = Records(self.workdir, step) if is_first() else None
             if self.records:
@@ -136,6 +140,7 @@ class _Run:
                 f"checkpoints in {self.workdir.checkpoints}",
                 flush=True,
             )
+        return done >= self.total
 
     def _loop(self, state: TrainState, step: int, feed: Feed) -> TrainState:
         experiment = self.experiment

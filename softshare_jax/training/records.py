@@ -158,7 +158,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
 def _seconds(record: Mapping[str, Any]) -> float:
     """Returns the seconds that a run had taken when it wrote a record; 0 where it does not say."""
     seconds = record.get(SECONDS)
-    return float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else 0.0
+    try:
+        return float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else 0.0
+    except OverflowError:  # an integer of hundreds of digits
+        return 0.0
 
 
 def _write_lines(file: pathlib.Path, records: list[dict[str, Any]]) -> None:

@@ -9,10 +9,16 @@ from softshare_jax import ending
 
 
 class StopRequest:
-    """Set by the first signal that it answers; truthy from then on."""
+    """Set by the first signal that it answers; truthy from then on.
+
+    Attributes:
+        number: of that signal; SIGTERM as long as there was none, as for a process that stops because
+            another one of its job was asked to.
+    """
 
     def __init__(self):
         self._set = False
+        self.number: int = signal.SIGTERM
         self._before: dict[int, Any] = {}
 
     def __bool__(self) -> bool:
@@ -25,9 +31,9 @@ class StopRequest:
                 ending.spare_interrupts(1)
             self._before[number] = signal.signal(number, self.set)
 
-    def set(self, *_) -> None:
+    def set(self, number: int, *_) -> None:
         """Asks the run to stop, and lets a second signal end the process as it would have."""
-        self._set = True
+        self._set, self.number = True, number
         self.restore()
 
     def restore(self) -> None:

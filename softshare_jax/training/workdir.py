@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from softshare_jax import paths
+from softshare_jax import json_text, paths
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.training import config as config_lib
@@ -55,7 +55,7 @@ class Workdir:
             return True
         # Other programs write a config.json, too.
         try:
-            values = json.loads(self.config_file.read_text())
+            values = json_text.parse(self.config_file.read_bytes())
         except (OSError, ValueError):
             return False
         return isinstance(values, dict) and "sharing" in values
@@ -114,8 +114,8 @@ class Workdir:
 
     def _holder(self) -> str:
         """Returns the process that signed the lock, for a message; empty if it is gone or has not signed."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            holder = json.loads(self.lock_file.read_text())
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
+            holder = json_text.parse(self.lock_file.read_bytes())
             if holder["host"] == socket.gethostname():
                 os.kill(holder["pid"], 0)  # the signature of a killed process stays
             return f": process {holder['pid']} on {holder['host']}, since {holder['since']}"
@@ -132,7 +132,10 @@ class Workdir:
         if not self.config_file.exists():
             raise UserError(f"workdir {self.root} holds no run: config.json is missing")
         values = versions.migrate(self.read_json(self.config_file), str(self.config_file))
-        return config_lib.from_stored(values)
+        try:
+            return config_lib.from_stored(values)
+        except RecursionError:  # a message that shows a value of a thousand brackets
+            raise UserError(f"{self.config_file} is not a config: it is nested too deeply") from None
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.
@@ -141,10 +144,10 @@ class Workdir:
             UserError: it is missing or not a plan.
         """
         try:
-            return Plan.from_json(self.plan_file.read_text())
+            return Plan.from_json(self.plan_file.read_bytes().decode())
         except FileNotFoundError:
             raise UserError(f"workdir {self.root} is not complete: plan.json is missing") from None
-        except PlanError as error:
+        except (PlanError, UnicodeDecodeError) as error:
             raise UserError(f"{self.plan_file}: {error}") from error
 
     def write_run(self, config: config_lib.Config, plan: Plan) -> None:
@@ -168,8 +171,8 @@ class Workdir:
             UserError: it is not JSON.
         """
         try:
-            return json.loads(file.read_text())
-        except (ValueError, RecursionError) as error:
+            return json_text.parse(file.read_bytes())
+        except ValueError as error:
             raise UserError(f"{file} is not JSON: {error}") from error
 
     def write(self, file: pathlib.Path, text: str) -> None:
@@ -191,6 +194,6 @@ class Workdir:
         try:
             if not isinstance(values, dict) or values.keys() & {sealed_json.SEAL, versions.VERSION}:
                 values = sealed_json.unseal(values)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file} is damaged or was changed: {error}") from error
         return versions.migrate(values, str(file))

@@ -34,9 +34,8 @@ import runpy, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        needed = (
-            "cli devices ending environment errors faults loader paths search_path training training.durable"
-        ).split()
+        needed = "cli devices ending environment errors faults json_text loader paths search_path".split()
+        needed += ["training", "training.durable"]
         ours = name.startswith("softshare_jax.") and name.removeprefix("softshare_jax.") not in needed
         if ours or name.split(".")[0] in ("flax", "optax", "orbax", "clu", "tensorflow_datasets"):
             raise ImportError(f"{name} must not be needed")

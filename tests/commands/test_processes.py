@@ -68,7 +68,7 @@ def listeners(port):
                 # Words of four bytes, each as this machine orders them.
                 words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
                 packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-                found.append(socket.inet_ntop(version, packed))
+                found.append(socket.inet_ntop(version, packed).removeprefix("::ffff:"))
     return found
 
 
@@ -99,7 +99,8 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     assert "4 cpu device(s) in 2 process(es)" in begun
     processes[1].send_signal(signal.SIGTERM)
     (out, err), (other_out, other_err) = end(processes)
-    assert [process.returncode for process in processes] == [0, 0], (err, other_err)
+    # Both of them, although one alone got the signal.
+    assert [process.returncode for process in processes] == [143, 143], (err, other_err)
     # The library that carries a CPU's collectives greets on stdout, from threads that share lines.
     said = [line for line in other_out.splitlines() if not re.search("Gloo|peer ranks", line)]
     assert (err, said, other_err) == ("", [], "")

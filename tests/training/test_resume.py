@@ -103,7 +103,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
         assert line, process.stderr.read()
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    assert process.returncode == 128 + number, err
     assert err == ""
     last = out.splitlines()[-1]
     assert last.startswith("stopped at step ")
