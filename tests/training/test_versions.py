@@ -54,7 +54,7 @@ def test_a_renamed_field_is_read_by_its_old_name(workdir, monkeypatch, capfd):
     old["random_seed"] = old.pop("seed")
     old["data"]["obstacles"] = old["data"].pop("density")
     workdir.config_file.write_text(json.dumps(old))
-    with pytest.raises(UserError, match="random_seed is not a field"):
+    with pytest.raises(UserError, match="unknown config field 'random_seed'"):
         load(workdir)
     renamed = (*versions.RENAMED, {"random_seed": "seed", "data.obstacles": "data.density"})
     monkeypatch.setattr(versions, "RENAMED", renamed)
