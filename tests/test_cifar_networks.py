@@ -116,14 +116,14 @@ def test_a_convolution_in_parts_is_a_convolution():
     [
         ("resnext-28-8x64d", r"has 9n [+] 2 layers \(11, 20, .*\), not 28; for ImageNet it has 14"),
         ("densenet-99-24", "3n [+] 4 layers, not 99"),
-        ("densenet-bc-100-12-3", "there is no network"),
+        ("densenet-bc-100-12-3", "unknown network"),
         ("densenet-bc-99-12", "6n [+] 4 layers, not 99"),
         ("densenet-121-12", "121 layers is for ImageNet"),
         ("densenet-100", "121, 169, 201 or 264 layers for ImageNet, not 100; .* as in densenet-100-24"),
         ("darts-4x4", "5 or more, not 4"),
         ("sdarts-5x4", "groups of fewer than two layers"),
         ("sdarts-7", "6 layers share 1 to 6 templates, not 7"),
-        ("darts-2", "there is no network"),
+        ("darts-2", "unknown network"),
     ],
 )
 def test_names_that_are_none(name, message):

@@ -369,7 +369,7 @@ def test_networks_that_are_not_whole(tmp_path, twin):
     ("arguments", "message"),
     [
         (["--model=swrn-16-1-1"], "--torch holds swrn-16-1-2 with 10 classes"),
-        (["--model=resnet"], "there is no network 'resnet'"),
+        (["--model=resnet"], "unknown network 'resnet'"),
         ([], "--model is missing"),
         (["--model=swrn-16-1-2", "--config.nosuch=3"], "nosuch"),
         (["--model=swrn-16-1-2", "--config.batch_size=many"], "many"),

@@ -1,0 +1,285 @@
+"""The machine and the person: one line and the right exit code, whatever command meets it."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from softshare_jax import environment, faults
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.training import cluster
+from tests import tiny
+
+QUICKSTART = "--config=configs/quickstart.py"
+
+
+def check(result, message, code=2):
+    assert result.returncode == code, (result.stdout, result.stderr)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert len(line) < 300
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory, trained):
+    """Every command that computes, with arguments that are right."""
+    root = tmp_path_factory.mktemp("commands")
+    np.save(root / "images.npy", np.zeros((1, 8, 8, 2), np.uint8))
+    return {
+        "main": (QUICKSTART, *tiny.flags(), f"--workdir={root / 'run'}"),
+        "fold": (f"--workdir={trained.root}", f"--output={root / 'fold'}"),
+        "convert": (f"--shared={trained.root}", "--k=2", f"--output={root / 'convert'}"),
+        "export": (f"--workdir={trained.root}", f"--output={root / 'export'}"),
+        "report": (f"--workdir={trained.root}",),
+        "poster": (f"--output={root / 'poster.md'}",),
+        "describe": ("scnn-4-6",),
+        "loader": (str(root / "none"), f"--images={root / 'images.npy'}", f"--output={root / 'out.npy'}"),
+    }
+
+
+@pytest.mark.parametrize("command", ["main", "fold", "convert", "export"])
+def test_a_platform_that_is_not_there(commands, command):
+    result = tiny.run(command, *commands[command], env={"JAX_PLATFORMS": "cuda"})
+    check(result, "JAX_PLATFORMS=cuda names no device of this machine")
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory):
+    """A file system on which nothing more can be written."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system of its own needs root")
+    try:
+        (folder / "run").mkdir()
+        with contextlib.suppress(OSError), open(folder / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1 << 12))
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("command", ["main", "fold", "convert", "export", "poster"])
+def test_a_full_disk(commands, small_disk, command):
+    where = {"main": "--workdir"}.get(command, "--output")
+    arguments = [a for a in commands[command] if not a.startswith(f"{where}=")]
+    before = sorted(path.name for path in small_disk.iterdir())
+    result = tiny.run(command, *arguments, f"{where}={small_disk / 'run' / 'new'}")
+    check(result, "No space left on device", code=1)
+    assert sorted(path.name for path in small_disk.iterdir()) == before
+
+
+def test_faults_are_told_from_bugs():
+    disk = OSError(28, os.strerror(28), "/disk/file")
+    assert str(faults.explain(disk)) == "No space left on device: /disk/file"
+    text = "NOT_FOUND: Error writing \"/disk/a\": No space [os_error_code='28' source locations='...']"
+    assert str(faults.explain(ValueError(text))) == "No space left on device: /disk/a"
+    assert "out of memory" in str(faults.explain(MemoryError()))
+    assert isinstance(faults.explain(disk), RunError)
+    for bug in (ValueError("a shape is wrong"), KeyError("name"), RuntimeError("")):
+        assert faults.explain(bug) is None
+    with pytest.raises(KeyError) as caught:
+        _fail_to_clean_up(disk)
+    assert "No space" in str(faults.explain(caught.value))
+
+
+def _fail_to_clean_up(fault):
+    try:
+        raise fault
+    except OSError:
+        raise KeyError("while cleaning up") from None
+
+
+def test_ctrl_c_ends_a_command_with_a_line(tmp_path, commands):
+    process = tiny.start("report", *commands["report"])
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    if process.returncode:  # it may have been faster
+        assert process.returncode == 130
+        assert len(err.splitlines()) <= 1
+    process = tiny.start("fold", *commands["fold"])
+    time.sleep(0.3)  # while it imports
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in err
+
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+}
+
+
+def test_variables_of_jobs():
+    assert cluster.detect({}) is None
+    assert cluster.detect(dict(SLURM)).processes == 4
+    # A shell of a job of four: its own step is of one.
+    assert cluster.detect({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}).processes == 1
+    with pytest.raises(UserError, match=r"SLURM_NTASKS=many is no number: --num_processes=1 runs"):
+        cluster.detect({**SLURM, "SLURM_NTASKS": "many"})
+    with pytest.raises(UserError, match=r"process 5 \(SLURM_PROCID\) of 4"):
+        cluster.detect({**SLURM, "SLURM_PROCID": "5"})
+    with pytest.raises(UserError, match="OMPI_COMM_WORLD_SIZE is missing"):
+        cluster.detect({"OMPI_MCA_orte_hnp_uri": "0.0;tcp://10.0.0.1:1"})
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert cluster.detect(pod) is None
+    assert pod == {}
+
+
+def test_a_shell_of_a_job_and_one_process_of_it(tmp_path):
+    shell = {**SLURM, "SLURM_STEP_NUM_TASKS": "1"}
+    arguments = (QUICKSTART, *tiny.flags(duration="4 steps"), f"--workdir={tmp_path / 'run'}")
+    result = tiny.run("main", *arguments, env=shell)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 cpu device(s) in 1 process(es)" in result.stdout
+
+
+def test_a_terminal_that_cannot_print_everything(trained, tmp_path):
+    output = tmp_path / "folded"
+    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    result = tiny.run("fold", f"--workdir={trained.root}", f"--output={output}", "--threshold=0", env=plain)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"(1)\xd74" in result.stdout
+
+
+def test_libtpu_is_quiet_where_there_is_no_tpu():
+    environ: dict[str, str] = {}
+    environment.quiet_libtpu(environ, tpu=True)
+    assert "JAX_PLATFORMS" not in environ
+    environment.quiet_libtpu(environ, tpu=False)
+    quiet = dict(environ)
+    environment.quiet_libtpu(environ, tpu=False)
+    assert environ == quiet
+    given = {"TPU_MIN_LOG_LEVEL": "0"}
+    environment.quiet_libtpu(given, tpu=False)
+    assert given["TPU_MIN_LOG_LEVEL"] == "0"
+
+
+CONFIGS = {
+    "def get_config():\n    retrun 1\n": "config.py, line 2",
+    "import nosuchmodule\n": "line 1: ModuleNotFoundError: No module named 'nosuchmodule'",
+    "def get_config():\n    return 1 / 0\n": "line 2: ZeroDivisionError: division by zero",
+    "def get_config():\n    pass\n": "returns None; it has to return a ConfigDict",
+    "x = 1\n": "has no function get_config",
+    "import sys\nsys.exit('stop')\n": "line 2: SystemExit: stop",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS)
+def test_config_files_that_are_none(tmp_path, trained, text):
+    # In the workdir of a finished run, which must not go on as if no config were given.
+    workdir = shutil.copytree(trained.root, tmp_path / "run")
+    config = tmp_path / "config.py"
+    config.write_text(text)
+    result = tiny.run("main", f"--config={config}", f"--workdir={workdir}")
+    check(result, CONFIGS[text])
+    assert result.stdout == ""
+
+
+def test_fields_that_a_config_leaves_open(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        "import runpy\nfrom ml_collections import config_dict\n\n\ndef get_config():\n"
+        f"    config = runpy.run_path({str(tiny.REPO / 'configs/quickstart.py')!r})['get_config']()\n"
+        "    config.batch_size = config_dict.required_placeholder(int)\n    return config\n"
+    )
+    result = tiny.run("main", f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    check(result, "leaves config.batch_size open: set --config.batch_size=VALUE")
+    flags = [flag for flag in tiny.flags(duration="4 steps") if not flag.startswith("--config.model")]
+    result = tiny.run(
+        "main", f"--config={config}", *flags, "--config.model=scnn-4-6", f"--workdir={tmp_path / 'run'}"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("main", [QUICKSTART, "--config.nosuch.x=3"], "unknown config field 'nosuch.x'"),
+        ("main", [QUICKSTART, "--config.data.sdie=3"], "did you mean data.side"),
+        ("main", [QUICKSTART, "--config.data=3"], "config.data holds fields of its own"),
+        ("main", [QUICKSTART, "--confg.seed=3"], "unknown flag '--confg.seed'"),
+        ("main", [QUICKSTART, "--wrokdir=x"], "did you mean --workdir?"),
+        ("main", ["--config=configs/quikstart.py"], "did you mean configs/quickstart.py?"),
+        ("main", ["--config=configs/cifar10.py:wnr-28-10"], "did you mean wrn-28-10"),
+        ("main", ["--config=configs/cifar10.py:swrn-28-10-2-cutuot"], "cutout"),
+        ("main", ["--config=configs/cifar10.py:wrn-38-2"], "wrn-38-2"),
+        ("main", ["--config=configs/cifar10.py:resnet50"], "resnet-50"),
+        ("main", [QUICKSTART, "--mode=evalute"], "evaluate"),
+        ("main", [QUICKSTART, *tiny.flags(seed=2**32)], "seed"),
+        ("main", [QUICKSTART, *tiny.flags(seed=2**63)], "seed"),
+        ("main", [QUICKSTART, *tiny.flags(seed=-1)], "seed"),
+        ("describe", ["wnr-28-10"], "did you mean wrn-28-10"),
+        ("fold", ["--wokdir=a", "--output=b", "--workdir=c"], "--workdir"),
+        ("report", ["--workdir=docs"], "holds no run"),
+        ("poster", ["--output=/tmp/none.md", "--workdir=docs"], "holds no run"),
+    ],
+)
+def test_mistakes_get_a_short_line(tmp_path, command, arguments, message):
+    before = sorted(path.name for path in (tiny.REPO / "docs").iterdir())
+    extra = [f"--workdir={tmp_path / 'run'}"] if command == "main" and "--wrokdir=x" not in arguments else []
+    check(tiny.run(command, *arguments, *extra), message)
+    assert sorted(path.name for path in (tiny.REPO / "docs").iterdir()) == before
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_things(tmp_path, trained):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    (other / "report.html").write_text("mine")
+    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds no run but 'mine.txt'")
+    check(tiny.run("report", f"--workdir={other}"), "holds no run")
+    assert sorted(path.name for path in other.iterdir()) == ["mine.txt", "report.html"]
+    assert (other / "report.html").read_text() == "mine"
+
+
+def test_fields_of_the_stored_config(tmp_path, trained):
+    workdir = pathlib.Path(shutil.copytree(trained.root, tmp_path / "run"))
+    before = (workdir / "config.json").read_text()
+    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is at step 16 already")
+    check(tiny.run("main", f"--workdir={workdir}", "--config.seed=7"), "belongs to another config: seed")
+    assert (workdir / "config.json").read_text() == before
+    result = tiny.run("main", f"--workdir={workdir}", "--config.duration=18 steps")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "going on from step 16 of 18" in result.stdout
+    assert json.loads((workdir / "config.json").read_text())["duration"] == "18 steps"
+
+
+def test_another_kind_of_random_keys(tmp_path):
+    arguments = (QUICKSTART, *tiny.flags(duration="4 steps"))
+    ends = [
+        tiny.run("main", *arguments, f"--workdir={tmp_path / name}", env={"JAX_DEFAULT_PRNG_IMPL": name})
+        for name in ("rbg", "threefry2x32")
+    ]
+    assert [result.returncode for result in ends] == [0, 0], ends
+    first, second = (result.stdout.rpartition("parameter checksum ")[2][:16] for result in ends)
+    assert first == second
+
+
+def test_every_command_says_its_mistake_on_stderr_alone(tmp_path):
+    for command in ("main", "fold", "convert", "export", "report", "poster", "describe", "loader"):
+        result = subprocess.run(
+            [sys.executable, "-m", f"softshare_jax.{command}", "--nosuchflag=1"],
+            cwd=tiny.REPO,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        check(result, "nosuchflag" if command in ("main", "convert") else "")
+        assert result.stdout == ""
