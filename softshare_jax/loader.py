@@ -77,7 +77,7 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
             compiled.lower(jax.ShapeDtypeStruct((1, *expected.shape[1:]), expected.dtype))
     except Exception as error:  # what jax raises for a file that it cannot read is not documented
         advice = f"; jax {writer} wrote it: use that version, or export again with this one" if newer else ""
-        said = one_line(error, limit=120)
+        said = one_line(error, 120)
         raise UserError(f"{file} cannot be read by jax {jax.__version__} ({said}){advice}") from error
 
     def model(images):

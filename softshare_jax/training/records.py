@@ -19,6 +19,8 @@ from softshare_jax.training import durable
 from softshare_jax.training.workdir import Workdir
 
 SECONDS = "time/seconds"
+# Of the similarity matrices of a step, uncompressed: those of 12 groups of 1,000 layers take 48 MB.
+MOST_SIMILARITY_BYTES = 64 * 2**20
 History = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
@@ -137,6 +139,10 @@ def read_similarity(workdir: Workdir) -> History:
 
 
 def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(file) as archive:
+        # It may have been made to fill the memory of whoever reads it; no more than these sizes is read.
+        if sum(entry.file_size for entry in archive.infolist()) > MOST_SIMILARITY_BYTES:
+            raise ValueError(f"{file} holds more than {MOST_SIMILARITY_BYTES} bytes")
     found: dict[str, dict[str, np.ndarray]] = {}
     with np.load(file) as arrays:
         for name, matrix in arrays.items():

@@ -1,4 +1,4 @@
-"""JSON and safetensors that anybody may have written: read, or one line."""
+"""JSON, safetensors and similarity matrices that anybody may have written: read, or one line."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ import pytest
 from softshare_jax import cli, json_text, loader
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.reporting.collect import collect
-from softshare_jax.training.records import Records, read_metrics
+from softshare_jax.training.records import Records, read_metrics, read_similarity
 from softshare_jax.training.workdir import Workdir
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -95,6 +95,21 @@ def test_a_run_goes_on_after_records_whose_time_is_none(made, seconds):
     records.write_scalars(5, {"train/loss": 1.0})
     records.close()
     assert read_metrics(made.metrics_file)[-1]["time/seconds"] < 60
+
+
+def test_similarity_that_would_fill_the_memory_is_left_out(made):
+    """A tenth of a megabyte that becomes a hundred; a hundred of those would become ten thousand."""
+    made.similarity.mkdir()
+    whole = {"weights/layers": np.eye(4, dtype=np.float16)}
+    np.savez_compressed(made.similarity / "00000004.npz", **whole)
+    np.savez_compressed(
+        made.similarity / "00000008.npz", **{"weights/layers": np.zeros((7200, 7200), np.float16)}
+    )
+    assert (made.similarity / "00000008.npz").stat().st_size < 200_000
+    history = read_similarity(made)
+    assert list(history) == [4]
+    np.testing.assert_array_equal(history[4]["weights"]["layers"], np.eye(4))
+    assert any("similarity history" in sentence and "8" in sentence for sentence in collect(made).missing)
 
 
 @hostile
