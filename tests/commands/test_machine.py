@@ -74,7 +74,7 @@ def test_a_full_disk(commands, small_disk, command):
     where = {"main": "--workdir"}.get(command, "--output")
     arguments = [a for a in commands[command] if not a.startswith(f"{where}=")]
     before = sorted(path.name for path in small_disk.iterdir())
-    result = tiny.run(command, *arguments, f"{where}={small_disk / 'run' / 'new'}")
+    result = tiny.run(command, *arguments, f"{where}={small_disk / 'run' / command}")
     check(result, "No space left on device", code=1)
     assert sorted(path.name for path in small_disk.iterdir()) == before
 
