@@ -61,7 +61,7 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
         runs.setdefault((_row_of(result), result.data), []).append(result)
     page = render(runs, command)
     try:
-        write_whole(output, page.encode())
+        write_whole(output, page.encode(errors="backslashreplace"))
     except OSError as error:
         raise cannot_write(f"--output {output}", error) from error
 

@@ -21,7 +21,18 @@ class Workdir:
     """Paths and small files of a workdir. Files appear whole or not at all."""
 
     def __init__(self, root: str | os.PathLike):
+        """Names the folder, which need not exist.
+
+        Raises:
+            UserError: libraries cannot open it by that name.
+        """
         self.root = pathlib.Path(root).expanduser().absolute()
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"workdir {self.root} has a name that is not UTF-8: take another, or set PYTHONUTF8=1"
+            ) from None
         self.config_file = self.root / "config.json"
         self.plan_file = self.root / "plan.json"
         self.metrics_file = self.root / "metrics.jsonl"

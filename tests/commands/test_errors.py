@@ -30,9 +30,9 @@ def check(result, message, code=2):
         ([QUICKSTART, "--config.duration=forever"], "config.duration is a duration such as '1000 steps'"),
         ([QUICKSTART, "--config.model=scnn-4-8-0"], "1 to 4 templates, not 0"),
         ([QUICKSTART, "--config.model=scnn-1-8"], "groups of fewer than two layers"),
-        ([QUICKSTART, "--config.model=resnet"], "there is no network 'resnet'"),
+        ([QUICKSTART, "--config.model=resnet"], "unknown network 'resnet'; did you mean resnet-50"),
         ([QUICKSTART, "--config.model=cnn-4-8"], "cnn-4-8 has none"),
-        ([f"--config={VARIANTS}:rnn"], "shortest_paths has no variant 'rnn', it has cnn, scnn, scnn-r"),
+        ([f"--config={VARIANTS}:rnn"], "unknown variant 'rnn'; choose one of cnn, scnn, scnn-r"),
         (["--config=configs/none.py"], "configs/none.py"),
         ([QUICKSTART, "--mode=play"], "play"),
         ([QUICKSTART, "--steps=3"], "steps"),
@@ -130,7 +130,7 @@ def test_fold_needs_a_run(tmp_path):
 
 
 def test_describe_and_report():
-    check(tiny.run("describe", "wrn-1"), "there is no network 'wrn-1'")
+    check(tiny.run("describe", "wrn-1"), "unknown network 'wrn-1'; did you mean wrn-28-10")
     check(tiny.run("describe"), "required: name")
     check(tiny.run("report", "--workdir=/none"), "/none")
 
