@@ -130,7 +130,7 @@ def test_fold_needs_a_run(tmp_path):
 
 
 def test_describe_and_report():
-    check(tiny.run("describe", "wrn-1"), "unknown network 'wrn-1'; did you mean")
+    check(tiny.run("describe", "wrn-1"), "unknown network 'wrn-1'; did you mean wrn-28-10")
     check(tiny.run("describe"), "required: name")
     check(tiny.run("report", "--workdir=/none"), "/none")
 
