@@ -238,3 +238,11 @@ def test_folders_without_runs_and_runs_twice(tmp_path):
     with pytest.raises(UserError, match=r"two repeats .*one: the seed is the same, leave one of them out"):
         write_poster(output, [one, two], "")
     assert not output.exists()
+
+
+def test_a_file_of_something_else_is_not_replaced(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("# Mine\n")
+    with pytest.raises(UserError, match="holds something else: name a new file"):
+        write_poster(page, [], "")
+    assert page.read_text() == "# Mine\n"

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softshare_jax.data import shortest_paths
+from softshare_jax.errors import RunError
+from softshare_jax.training import randomness
 
 
 def graph(free):
@@ -94,3 +96,20 @@ def test_no_python_loop_over_examples():
         return len(str(traced(jax.random.key(0), number, 8, 0.1, 5)).splitlines())
 
     assert length(500) == length(400)
+
+
+def test_keys_that_do_not_change_end_with_a_message():
+    # Under vmap, all examples of such keys draw alike, again and again.
+    with pytest.raises(RunError, match="of 60 grids have no path after 100 draws a pixel of their window"):
+        shortest_paths.generate(jax.random.key(3, impl="rbg"), 60, 8, 0.1, 3)
+
+
+def test_the_random_numbers_of_a_run_do_not_depend_on_the_default_kind_of_keys():
+    expected = jax.random.key_data(randomness.stream(5, "order", 3))
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(jax.random.key_data(randomness.stream(5, "order", 3)), expected)
+
+
+def test_dense_grids_still_have_paths():
+    data = shortest_paths.generate(jax.random.key(3), 30, 9, 0.99, 101)
+    assert np.asarray(data["labels"]).any((1, 2)).all()

@@ -16,6 +16,7 @@ import pytest
 from softshare_jax import environment, faults
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training import cluster
+from softshare_jax.training.workdir import Workdir
 from tests import tiny
 
 QUICKSTART = "--config=configs/quickstart.py"
@@ -247,6 +248,35 @@ def test_a_folder_of_other_things(tmp_path, trained):
     check(tiny.run("report", f"--workdir={other}"), "holds no run")
     assert sorted(path.name for path in other.iterdir()) == ["mine.txt", "report.html"]
     assert (other / "report.html").read_text() == "mine"
+
+
+def test_what_a_run_may_begin_beside(tmp_path):
+    workdir = Workdir(tmp_path)
+    for name in (
+        ".lock",
+        ".nfs01",
+        "train.log",
+        "slurm-7.out",
+        "plan.json",
+        "config.json.partial",
+        "lost+found",
+    ):
+        (tmp_path / name).write_text("")
+    assert workdir.strangers() == []
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "src").mkdir()
+    assert workdir.strangers() == ["notes.txt", "src"]
+
+
+def test_output_that_nobody_can_store():
+    if not pathlib.Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "softshare_jax.describe", "cnn-4-8"]
+        result = subprocess.run(
+            command, cwd=tiny.REPO, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert (result.returncode, result.stderr) == (1, "error: No space left on device\n")
 
 
 def test_fields_of_the_stored_config(tmp_path, trained):

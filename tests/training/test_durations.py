@@ -29,6 +29,12 @@ def test_texts_that_are_no_duration(text):
         to_steps(text, 10, "log_every")
 
 
+@pytest.mark.parametrize("text", ["99999999999 steps", f"{10**400} steps", "999999999 epochs"])
+def test_durations_beyond_what_is_counted(text):
+    with pytest.raises(UserError, match="duration is at most 2147483647 steps"):
+        to_steps(text, 10, "duration")
+
+
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(1, 60), st.integers(1, 8))
 def test_walking_from_due_to_due_meets_every_due_step_and_the_last(everies, last, most):
     step, visited = 0, []

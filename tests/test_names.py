@@ -1,0 +1,51 @@
+"""Names that do not exist, and what is said of those that were meant."""
+
+import pytest
+
+from softshare_jax.errors import UserError, unknown
+from softshare_jax.models import zoo
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("wnr-28-10", "wrn-28-10"),
+        ("wnr-16-3", "wrn-16-3"),
+        ("swnr-28-10-2", "swrn-28-10-2"),
+        ("WRN-28-10", "wrn-28-10"),
+        ("wrn28-10", "wrn-28-10"),
+        ("resnet50", "resnet-50"),
+        ("densenet190-bc-40", "densenet-bc-190-40"),
+        ("sdrts-2", "sdarts-2"),
+        ("cnn-20", "cnn-20-32"),
+    ],
+)
+def test_networks(given, meant):
+    with pytest.raises(UserError) as caught:
+        zoo.named(given)
+    said = str(caught.value)
+    assert said.startswith(f"unknown network {given!r}; did you mean ")
+    assert meant in said.removesuffix("?").partition("did you mean ")[2].split(" or ")
+    assert len(said) < 150
+
+
+def test_a_network_like_none():
+    with pytest.raises(UserError, match="unknown network 'vgg16'; names are such as wrn-28-10") as caught:
+        zoo.named("vgg16")
+    assert len(str(caught.value)) < 200
+
+
+def test_every_example_exists():
+    for name in zoo.EXAMPLES:
+        assert zoo.named(name).name == name
+
+
+def test_few_names_are_listed_and_of_many_the_nearest():
+    assert (
+        unknown("mode", "trian", ["train", "evaluate"])
+        == "unknown mode 'trian'; choose one of train, evaluate"
+    )
+    many = [f"field_{letter}" for letter in "abcdefgh"]
+    assert unknown("field", "filed_b", many).startswith("unknown field 'filed_b'; did you mean field_b")
+    assert unknown("field", "x", many, "see --help") == "unknown field 'x'; see --help"
+    assert unknown("field", "x", many) == "unknown field 'x'"
