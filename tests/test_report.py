@@ -154,14 +154,19 @@ def test_page_of_one_run_is_small_and_has_no_summary(copy):
     assert not list(workdir.root.rglob("*.partial"))
 
 
-def test_empty_folder_has_a_report_that_says_so(tmp_path):
-    workdir = Workdir(tmp_path)
-    write_report([workdir])
-    page = read_page(workdir)
-    assert page.headings == [tmp_path.name, "What is missing"]
-    assert "This folder holds no run" in page.text
-    assert not page.images
-    assert not workdir.figures.exists()
+def test_folders_without_a_run_are_left_alone(copy, tmp_path):
+    run, other = copy("unshared"), Workdir(tmp_path / "other")
+    other.root.mkdir()
+    for content in (None, "report.html", "config.json"):
+        if content:
+            (other.root / content).write_text("{}")
+        before = sorted(path.name for path in other.root.iterdir())
+        for workdirs in ([other], [run, other]):
+            with pytest.raises(UserError, match=f"workdir {other.root} holds no run to report on"):
+                write_report(workdirs)
+        assert sorted(path.name for path in other.root.iterdir()) == before
+    assert (other.root / "report.html").read_text() == "{}"
+    assert not run.report_file.exists()
 
 
 def _damage_checkpoints(workdir: Workdir, steps: str = "*") -> None:
@@ -253,6 +258,7 @@ def test_one_damaged_checkpoint_is_passed_over(copy, capsys):
 def test_names_are_escaped(tmp_path):
     odd = Workdir(tmp_path / "<b>&amp;")
     odd.create()
+    odd.metrics_file.write_text('{"step": 1, "train/loss": 0.5}')
     write_report([odd])
     assert read_page(odd).headings[0] == "<b>&amp;"
 
@@ -264,13 +270,11 @@ def test_missing_folder_is_not_made(tmp_path):
 
 
 def test_folder_that_cannot_be_written(tmp_path):
-    # Root may write anywhere, so the way is blocked by folders where files would be.
-    (tmp_path / "one" / ".writable").mkdir(parents=True)
+    # Root may write anywhere, so the way is blocked by a folder where the file would be.
+    (tmp_path / "report.html").mkdir()
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5}')
     with pytest.raises(UserError, match="cannot be written"):
-        write_report([Workdir(tmp_path / "one")])
-    (tmp_path / "two" / "report.html").mkdir(parents=True)
-    with pytest.raises(UserError, match="cannot be written"):
-        write_report([Workdir(tmp_path / "two")])
+        write_report([Workdir(tmp_path)])
 
 
 def test_figures_folder_that_is_a_file(tmp_path):
@@ -286,11 +290,14 @@ def test_figures_folder_that_is_a_file(tmp_path):
     [
         (["--workdir=one"], 0, "the report is", ""),
         (["--workdir=none"], 2, "", "does not exist"),
+        (["--workdir=docs"], 2, "", "holds no run"),
         ([], 2, "", "--workdir"),
     ],
 )
 def test_command(tmp_path, monkeypatch, capsys, arguments, code, out, err):
-    (tmp_path / "one").mkdir()
+    for folder in ("one", "docs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "one" / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["report", *arguments])
     monkeypatch.setattr(os, "_exit", sys.exit)
