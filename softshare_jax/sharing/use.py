@@ -120,11 +120,13 @@ class _Walk:
         return [origin(value) for value in program.outvars]
 
     def _step(self, step: Any, inputs: list[_Origin]) -> list[_Origin]:
-        name = step.primitive.name
-        if name == "scan":
-            first = step.params["num_consts"] + step.params["num_carry"]
-            for path, axes in (origin.view for origin in inputs[first:] if origin.view):
-                self.scanned.setdefault(path, axes[0])
+        if step.primitive.name == "scan":
+            (body,) = _programs(step.params)
+            for origin, whole, part in zip(inputs, step.invars, body.invars, strict=True):
+                # What a loop runs over has one axis less inside of it.
+                if origin.view and len(part.aval.shape) < len(whole.aval.shape):
+                    path, axes = origin.view
+                    self.scanned.setdefault(path, axes[0])
         outputs: list[_Origin] | None = None
         for program in _programs(step.params):
             if len(program.invars) <= len(inputs):
