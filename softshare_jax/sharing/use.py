@@ -124,7 +124,7 @@ class _Walk:
             (body,) = _programs(step.params)
             for origin, whole, part in zip(inputs, step.invars, body.invars, strict=True):
                 # What a loop runs over has one axis less inside of it.
-                if origin.view and len(part.aval.shape) < len(whole.aval.shape):
+                if origin.view and _rank(part) < _rank(whole):
                     path, axes = origin.view
                     self.scanned.setdefault(path, axes[0])
         outputs: list[_Origin] | None = None
@@ -160,6 +160,11 @@ def _view(step: Any, inputs: list[_Origin]) -> tuple[Path, tuple[int, ...]] | No
     if step.primitive.name == "transpose":
         return path, tuple(axes[axis] for axis in step.params["permutation"])
     return None
+
+
+def _rank(value: Any) -> int:
+    """Returns the number of axes of a value of a program."""
+    return len(value.aval.shape)
 
 
 def _programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
