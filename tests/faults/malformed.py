@@ -7,8 +7,8 @@ in this process, and what they raise is judged as they judge it themselves.
 """
 
 import argparse
-import concurrent.futures
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
@@ -198,14 +198,10 @@ def run(cases: int, seed: int = 0, workers: int = 1) -> Iterator[Tried]:
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as maker:
-            maker.submit(make, root).result()
-        with concurrent.futures.ProcessPoolExecutor(
-            workers, mp_context=spawn, max_tasks_per_child=SHARE
-        ) as pool:
-            struck = [pool.submit(strike, root, seed + case) for case in range(cases)]
-            for future in concurrent.futures.as_completed(struck):
-                yield future.result()
+        with spawn.Pool(1) as maker:
+            maker.apply(make, (root,))
+        with spawn.Pool(workers, maxtasksperchild=SHARE) as pool:
+            yield from pool.imap_unordered(functools.partial(strike, root), range(seed, seed + cases))
 
 
 def main() -> None:
