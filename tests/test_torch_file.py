@@ -1,4 +1,4 @@
-"""Files of PyTorch, which tests/checkpoints/make.py made, read where it is not installed."""
+"""Files of PyTorch, which tests/checkpoints/make_checkpoint.py made, read where it is not installed."""
 
 import io
 import pathlib

@@ -1,4 +1,4 @@
-"""Makes an export of a tiny model by the jax at hand: python tests/exports/make.py FOLDER.
+"""Makes an export of a tiny model by the jax at hand: python tests/exports/make_export.py FOLDER.
 
 ``jax-0.12.0`` is of jax 0.12.0.1 on Python 3.12, and no version before 0.12 reads it.
 """
