@@ -111,7 +111,7 @@ def test_members_are_the_rows_of_a_stage_and_the_layers_of_a_dense_block():
         ("wrn-51-2", r"6n [+] 4 layers .*, not 51; for ImageNet it has 14, 26, .* or 200 layers"),
         ("resnet-50-2", "unknown network 'resnet-50-2'; did you mean"),
         ("wrn-50-2-2", "unknown network 'wrn-50-2-2'"),
-        ("resnext-50-32x4", "resnext-DEPTH-GROUPSxCHANNELSd, such as resnext-50-32x4d"),
+        ("resnext-50-32x4", "unknown network 'resnext-50-32x4'; did you mean resnext-50-32x4d"),
         ("swrn-50-2-6", "5 layers share 1 to 5 templates, not 6"),
         ("swrn-50-2-0", "5 layers share 1 to 5 templates, not 0"),
         ("sresnet-26", "groups of fewer than two layers"),

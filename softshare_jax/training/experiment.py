@@ -296,7 +296,10 @@ def _check_images(config: Config) -> None:
 
     Earlier versions trained any network on any images, and such runs go on.
     """
-    side, _, _ = zoo.named(config.model).input_shape
+    named = zoo.named(config.model)
+    if not named.classifies:
+        return  # which is said elsewhere
+    side, _, _ = named.input_shape
     if isinstance(config.data, Cifar):
         small, wrong = True, side > SMALL
     elif isinstance(config.data, ImageNet):

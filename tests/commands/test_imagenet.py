@@ -102,7 +102,7 @@ def test_fold_and_report(tmp_path, trained):
     assert certificate["loops"]["stage_1"] == "(1)×2"
 
     # The first test images are of the first class, and drawn under its name.
-    drawn = draw_predictions(collect(Workdir(folded)))
+    drawn = draw_predictions(collect(Workdir(folded), workdir.read_config().data_dir))
     assert not drawn.missing
     assert "of the first 9 test images" in drawn.text
     assert drawn.pictures[0].file == "examples-first.png"
@@ -121,7 +121,9 @@ def test_fold_and_report(tmp_path, trained):
 )
 def test_mistakes_in_the_config(field, value, message):
     values = runpy.run_path(str(tiny.REPO / "configs" / "imagenet.py"))["get_config"]("wrn-10-1")
-    values.update_from_flattened_dict({field: value})
+    # Its network is one for small images.
+    small = {} if field.startswith("data.") else {"data.image_size": 32}
+    values.update_from_flattened_dict({**small, field: value})
     with pytest.raises(UserError) as caught:
         Experiment(config_lib.from_dict(values.to_dict()))
     assert str(caught.value).startswith(message)
