@@ -2,7 +2,7 @@
 
     python make_checkpoint.py since-1.6.pt     PyTorch 2.13, Python 3.11
     python make_checkpoint.py until-1.5.pt     the same in the older format
-    python make_checkpoint.py python-2.pt      PyTorch 1.4, Python 2.7, as which the authors of the paper wrote
+    python make_checkpoint.py python-2.pt      PyTorch 1.4, Python 2.7, as which the authors wrote
 
 It runs in Python 2.7 as well. The content is that of a training script: tensors of several kinds, numbers of
 numpy, and an object of a class of the script's own.
