@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from tests import tiny
 from tests.faults.one_run import BOUND, checksum, command, newest_step, train
-from tests.faults.verdict import Tried, Verdict, as_table
+from tests.faults.verdict import Tried, Verdict, report
 
 SETTING = {
     "duration": "60 steps",
@@ -113,12 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    tried = []
-    for one in run(arguments.rounds):
-        tried.append(one)
-        print(one.line(), flush=True)
-    print(as_table(tried))
-    sys.exit(any(not one.verdict.good for one in tried))
+    report(run(arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from tests.faults.one_run import checksum, judge, newest_step, train
-from tests.faults.verdict import Tried, as_table
+from tests.faults.verdict import Tried, report
 
 SETTING = {"duration": "8 steps", "data__phase": "4 steps"}
 # Fails once, and for good from then on.
@@ -98,12 +98,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="the call to begin with")
     parser.add_argument("--no_limits", action="store_true", help="leave limits of files and memory out")
     arguments = parser.parse_args()
-    tried = []
-    for one in run(arguments.every, arguments.first, not arguments.no_limits):
-        tried.append(one)
-        print(one.line(), flush=True)
-    print(as_table(tried))
-    sys.exit(any(not one.verdict.good for one in tried))
+    report(run(arguments.every, arguments.first, not arguments.no_limits))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from tests import tiny
 from tests.faults.one_run import checksum, command, start_step, train
-from tests.faults.verdict import Tried, Verdict, as_table
+from tests.faults.verdict import Tried, Verdict, report
 
 SETTING = {
     "duration": "120 steps",
@@ -110,12 +110,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    tried = []
-    for one in run(arguments.cuts, arguments.seed):
-        tried.append(one)
-        print(one.line(), flush=True)
-    print(as_table(tried))
-    sys.exit(any(not one.verdict.good for one in tried))
+    report(run(arguments.cuts, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import enum
 import pathlib
+import sys
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 MARKS = "<!-- {} -->\n", "<!-- end of {} -->\n"
 
@@ -52,6 +53,16 @@ def as_table(tried: Iterable[Tried]) -> str:
         counts = [len(verdicts), *(verdicts.count(verdict) for verdict in Verdict)]
         lines.append(" | ".join([what, *map(str, counts)]))
     return "".join(f"| {line} |\n" for line in lines)
+
+
+def report(tried: Iterable[Tried]) -> NoReturn:
+    """Prints a line for each fault, then the table, and exits with 1 where one ended badly."""
+    done = []
+    for one in tried:
+        done.append(one)
+        print(one.line(), flush=True)
+    print(as_table(done))
+    sys.exit(any(not one.verdict.good for one in done))
 
 
 def replace_table(page: pathlib.Path, name: str, table: str) -> None:
