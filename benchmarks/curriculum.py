@@ -16,8 +16,8 @@ import sys
 import numpy as np
 from matplotlib.figure import Figure
 
-from softshare_jax.training.records import read_metrics, read_similarity
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.runs.records import read_metrics, read_similarity
+from softshare_jax.runs.workdir import Workdir
 
 REPO = pathlib.Path(__file__).parents[1]
 COLORS = {"cnn": "#777777", "scnn": "#1f77b4", "scnn-r": "#d1495b"}

@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.runs import experiment, machine, parser
 from softshare_jax import sharing
-from softshare_jax.analysis import exporting
-from softshare_jax.analysis.trained import Trained
+from softshare_jax.conversion import exporting
 from softshare_jax.loader import MODEL
+from softshare_jax.runs.load import Trained
 from softshare_jax.training.experiment import Experiment
 
 # Prints what loading, compiling and running take, in seconds.

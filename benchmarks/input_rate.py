@@ -18,7 +18,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from softshare_jax.training.config import ImageNet
+from softshare_jax.config.schema import ImageNet
 from softshare_jax.training.tasks import ImageNetTask
 
 # ImageNet's files have 110 kB on average.

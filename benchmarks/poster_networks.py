@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.runs import experiment, machine
 from softshare_jax import sharing
-from softshare_jax.analysis.parameters import count
 from softshare_jax.models import zoo
+from softshare_jax.sharing.parameters import count
 from softshare_jax.training.experiment import Experiment
 
 NETWORKS = (

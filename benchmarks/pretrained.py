@@ -13,16 +13,16 @@ import argparse
 import dataclasses
 import pathlib
 
-from softshare_jax.analysis.batch_norm import make_reestimation
-from softshare_jax.analysis.output import new_workdir, write_run
-from softshare_jax.analysis.parameters import count
-from softshare_jax.analysis.resizing import resize_run
-from softshare_jax.analysis.trained import Trained, load
-from softshare_jax.training.config import Config
+from softshare_jax.config.schema import Config
+from softshare_jax.conversion.batch_norm import make_reestimation
+from softshare_jax.conversion.output import new_workdir, write_run
+from softshare_jax.conversion.resizing import resize_run
+from softshare_jax.runs.load import Trained, load
+from softshare_jax.runs.loop import train
+from softshare_jax.runs.records import read_metrics
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.sharing.parameters import count
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.loop import train
-from softshare_jax.training.records import read_metrics
-from softshare_jax.training.workdir import Workdir
 
 BATCHES = 20
 

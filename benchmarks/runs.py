@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.experiment import Experiment
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"

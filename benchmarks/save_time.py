@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from benchmarks.runs import experiment, machine, parser
-from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.steps import TrainState

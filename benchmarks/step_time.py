@@ -12,7 +12,7 @@ import time
 import jax
 
 from benchmarks.runs import Run, Timed, experiment, interleave, machine, parser, ratio
-from softshare_jax.analysis.description import describe
+from softshare_jax.description.description import describe
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.steps import take_batch
 

@@ -14,7 +14,7 @@ A PyTorch checkpoint of the paper's authors becomes a run:
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -24,8 +24,9 @@ from typing import Any
 
 from absl import flags
 
-from softshare_jax import cli, config_flag, paths
+from softshare_jax import paths
 from softshare_jax.errors import UserError
+from softshare_jax.shell import cli, config_flag
 
 FLAGS = flags.FLAGS
 SOURCES = ("dense", "shared", "torch")
@@ -76,11 +77,11 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
     _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
-    from softshare_jax import devices
-    from softshare_jax.analysis.recipes import recipe
-    from softshare_jax.analysis.torch_conversion import convert_torch
-    from softshare_jax.training import config as config_lib
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.config import schema as config_lib
+    from softshare_jax.config.recipes import recipe
+    from softshare_jax.conversion.torch.conversion import convert_torch
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
 
@@ -100,10 +101,10 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
     _refuse(f"--{source}", "model")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
-    from softshare_jax import devices
-    from softshare_jax.analysis.resizing import describe, resize_run
-    from softshare_jax.training import config as config_lib
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.config import schema as config_lib
+    from softshare_jax.conversion.resizing import describe, resize_run
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
     workdir, output = Workdir(folder), Workdir(FLAGS.output)
@@ -126,7 +127,7 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
 
 def _source_values() -> dict[str, Any]:
     """Returns the config of the run that is converted."""
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.runs.workdir import Workdir
 
     source = FLAGS.dense or FLAGS.shared
     if not source:

@@ -4,7 +4,7 @@ python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 
-from softshare_jax import cli, environment
+from softshare_jax.shell import cli, environment
 
 
 def main() -> None:
@@ -23,8 +23,9 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     if arguments.topology:
         os.environ.update(environment.LIBTPU, JAX_PLATFORMS="cpu")
-    from softshare_jax import devices
-    from softshare_jax.analysis import description, recipes, topology
+    from softshare_jax.config import recipes
+    from softshare_jax.description import description, topology
+    from softshare_jax.shell import devices
 
     devices.check()
     described = description.describe(arguments.name, arguments.num_classes)

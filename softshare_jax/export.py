@@ -3,7 +3,7 @@
 python -m softshare_jax.export --workdir=runs/quickstart --output=runs/quickstart-exported
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -11,15 +11,16 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from softshare_jax import cli, paths
+from softshare_jax import paths
+from softshare_jax.shell import cli
 
 
 def main() -> None:
     """Reads the arguments, exports, and prints what was written and how near it is to the run."""
     arguments = _parse(sys.argv[1:])
-    from softshare_jax import devices
-    from softshare_jax.analysis.exporting import as_lines, export_run
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.conversion.exporting import as_lines, export_run
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
     output = paths.local(arguments.output)

@@ -3,7 +3,7 @@
 python -m softshare_jax.fold --workdir=runs/quickstart --output=runs/quickstart-folded
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -11,16 +11,16 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from softshare_jax import cli
+from softshare_jax.shell import cli
 
 
 def main() -> None:
     """Reads the arguments, folds, and prints the certificate."""
     arguments = _parse(sys.argv[1:])
-    from softshare_jax import devices
-    from softshare_jax.analysis.certificate import describe
-    from softshare_jax.analysis.folding import fold_run
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.conversion.certificate import describe
+    from softshare_jax.conversion.folding import fold_run
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
     output = Workdir(arguments.output)

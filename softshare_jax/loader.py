@@ -3,7 +3,7 @@
 python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.npy
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -23,9 +23,10 @@ import ml_dtypes  # noqa: F401 (numpy then knows bfloat16)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from softshare_jax import cli, json_text, paths
+from softshare_jax import json_text, paths
 from softshare_jax.errors import UserError, cannot_write, one_line
-from softshare_jax.training import durable
+from softshare_jax.shell import cli
+from softshare_jax.storage import durable
 
 FORMAT = "softshare_jax export 1"
 DESCRIPTION = "export.json"
@@ -189,7 +190,7 @@ def main() -> None:
         )
         raise UserError(f"--output {output} {reason}")
     images = _read_images(arguments.images)
-    from softshare_jax import devices  # it imports jax, which mistakes need not wait for
+    from softshare_jax.shell import devices  # it imports jax, which mistakes need not wait for
 
     devices.check()
     model, size, logits = load(arguments.exported), arguments.batch_size, []

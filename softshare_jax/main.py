@@ -6,7 +6,7 @@ Exit codes: 0 at the end of the run; 143 after SIGTERM and 130 after Ctrl-C, whi
 (the same command goes on from there); 2 for a mistake in what was asked for; 1 for any other fault.
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -17,8 +17,8 @@ from typing import Any
 
 from absl import flags
 
-from softshare_jax import cli, config_flag
 from softshare_jax.errors import UserError
+from softshare_jax.shell import cli, config_flag
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
@@ -59,11 +59,11 @@ def main() -> None:
     values = config_flag.parse(sys.argv, _stored_values)
     _check_workdir()
     # Here, so that --help and a mistyped flag answer before jax is imported.
-    from softshare_jax.analysis.evaluation import evaluate
-    from softshare_jax.training import config as config_lib
-    from softshare_jax.training import joining, processes
-    from softshare_jax.training.loop import train
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.config import schema as config_lib
+    from softshare_jax.job import joining, processes
+    from softshare_jax.runs.evaluation import evaluate
+    from softshare_jax.runs.loop import train
+    from softshare_jax.runs.workdir import Workdir
 
     config = None if values is None else config_lib.from_dict(values)
     workdir = Workdir(FLAGS.workdir)
@@ -89,7 +89,7 @@ def main() -> None:
 def _stored_values() -> dict[str, Any]:
     """Returns the config of the run in the workdir."""
     _check_workdir()
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.runs.workdir import Workdir
 
     return Workdir(FLAGS.workdir).read_config().to_dict()
 

@@ -3,7 +3,7 @@
 python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 --workdir=runs/swrn-28-10-2
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -12,15 +12,16 @@ import argparse
 import shlex
 import sys
 
-from softshare_jax import cli, paths
+from softshare_jax import paths
+from softshare_jax.shell import cli
 
 
 def main() -> None:
     """Reads the arguments, writes the page, and prints where it is."""
     arguments = _parse(sys.argv[1:])
-    from softshare_jax import devices
     from softshare_jax.reporting.poster import write_poster
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
     command = shlex.join(["python", "-m", "softshare_jax.poster", *sys.argv[1:]])

@@ -3,7 +3,7 @@
 python -m softshare_jax.report --workdir=runs/quickstart --workdir=runs/quickstart-folded
 """
 
-from softshare_jax import ending
+from softshare_jax.shell import ending
 
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
@@ -11,15 +11,16 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from softshare_jax import cli, paths
+from softshare_jax import paths
+from softshare_jax.shell import cli
 
 
 def main() -> None:
     """Reads the arguments, writes the report, and prints where it is."""
     arguments = _parse(sys.argv[1:])
-    from softshare_jax import devices
     from softshare_jax.reporting.write import write_report
-    from softshare_jax.training.workdir import Workdir
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
 
     devices.check()
     data_dir = str(paths.local(arguments.data_dir)) if arguments.data_dir else ""

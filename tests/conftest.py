@@ -18,9 +18,9 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from softshare_jax.training import config as config_lib  # noqa: E402
-from softshare_jax.training.loop import train  # noqa: E402
-from softshare_jax.training.workdir import Workdir  # noqa: E402
+from softshare_jax.config import schema as config_lib  # noqa: E402
+from softshare_jax.runs.loop import train  # noqa: E402
+from softshare_jax.runs.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.analysis.trained import Trained, load
+from softshare_jax.config.schema import Config
 from softshare_jax.errors import RunError, UserError
-from softshare_jax.training import records
-from softshare_jax.training.config import Config
+from softshare_jax.runs import records
+from softshare_jax.runs.load import Trained, load
+from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.workdir import Workdir
 
 T = TypeVar("T")
 History = dict[int, dict[str, dict[str, np.ndarray]]]

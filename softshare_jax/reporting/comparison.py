@@ -5,11 +5,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.reporting import comparison_plot, cost, scores
 from softshare_jax.reporting.collect import Run
 from softshare_jax.reporting.picture import Picture
 from softshare_jax.reporting.tables import ParameterTable
-from softshare_jax.training import config as config_lib
 
 # What makes no other network of a run; unlike the other changeable fields its duration does.
 NO_SETTING = {"seed", "model", "data.name", *config_lib.CHANGEABLE} - {"duration"}

@@ -1,7 +1,7 @@
 """What a run cost: time and devices."""
 
 from softshare_jax.reporting.collect import Run
-from softshare_jax.training.records import SECONDS
+from softshare_jax.runs.records import SECONDS
 
 
 def seconds(run: Run, step: int | None = None) -> float | None:

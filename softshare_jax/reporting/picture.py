@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from softshare_jax.reporting.theme import CSS_DPI, DARK, DPI, LIGHT, Theme
-from softshare_jax.training import durable
+from softshare_jax.storage import durable
 
 MIME_TYPES = {".png": "image/png", ".gif": "image/gif"}
 

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from softshare_jax.analysis.description import parameters
-from softshare_jax.analysis.recipes import recipe
+from softshare_jax.config.recipes import recipe
+from softshare_jax.description.description import parameters
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
-from softshare_jax.training import durable
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.storage import durable
 from softshare_jax.training.durations import to_steps
-from softshare_jax.training.workdir import Workdir
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from softshare_jax import sharing
-from softshare_jax.analysis.parameters import Parameters, count
 from softshare_jax.reporting import scores
 from softshare_jax.sharing.loops import Step
+from softshare_jax.sharing.parameters import Parameters, count
 from softshare_jax.training.experiment import Experiment
 
 PREVIEW_THRESHOLD = 0.9

@@ -12,8 +12,8 @@ from softshare_jax.reporting.comparison import compare
 from softshare_jax.reporting.page import render
 from softshare_jax.reporting.picture import Picture
 from softshare_jax.reporting.section import make_section
-from softshare_jax.training import durable
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.storage import durable
 
 
 def write_report(workdirs: Sequence[Workdir], data_dir: str = "") -> pathlib.Path:

@@ -11,10 +11,10 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding
 
 from softshare_jax import sharing
+from softshare_jax.config.schema import Cifar, Config, ImageNet
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.training import mesh as mesh_lib
-from softshare_jax.training.config import Cifar, Config, ImageNet
 from softshare_jax.training.durations import to_steps
 from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.optimizer import at_step, make_optimizer

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from softshare_jax import sharing
-from softshare_jax.training import config as config_lib
+from softshare_jax.config import schema as config_lib
 
 
 def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) -> optax.GradientTransformation:

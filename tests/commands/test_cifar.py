@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from softshare_jax import loader
-from softshare_jax.training.records import read_metrics, read_similarity
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.runs.records import read_metrics, read_similarity
+from softshare_jax.runs.workdir import Workdir
 from tests import cifar as fakes
 from tests import tiny
 

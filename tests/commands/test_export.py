@@ -17,13 +17,13 @@ from jax import export
 
 from softshare_jax import export as export_command
 from softshare_jax import loader, sharing
-from softshare_jax.analysis import exporting
-from softshare_jax.analysis.folding import fold_run
-from softshare_jax.analysis.output import new_workdir, write_run
-from softshare_jax.analysis.trained import Trained, load
+from softshare_jax.conversion import exporting
+from softshare_jax.conversion.folding import fold_run
+from softshare_jax.conversion.output import new_workdir, write_run
 from softshare_jax.errors import UserError
+from softshare_jax.runs.load import Trained, load
+from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.workdir import Workdir
 from tests import tiny
 from tests.commands.test_errors import check
 
@@ -34,8 +34,8 @@ import runpy, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        needed = "cli devices ending environment errors faults json_text loader paths search_path".split()
-        needed += ["training", "training.durable"]
+        needed = "errors json_text loader paths shell storage storage.durable".split()
+        needed += [f"shell.{name}" for name in "cli devices ending environment faults search_path".split()]
         ours = name.startswith("softshare_jax.") and name.removeprefix("softshare_jax.") not in needed
         if ours or name.split(".")[0] in ("flax", "optax", "orbax", "clu", "tensorflow_datasets"):
             raise ImportError(f"{name} must not be needed")

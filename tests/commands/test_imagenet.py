@@ -7,13 +7,13 @@ import runpy
 
 import pytest
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.errors import UserError
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.predictions import draw_predictions
-from softshare_jax.training import config as config_lib
+from softshare_jax.runs.records import read_metrics
+from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.records import read_metrics
-from softshare_jax.training.workdir import Workdir
 from tests import imagenet as fakes
 from tests import tiny
 

@@ -13,10 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from softshare_jax import environment, faults
 from softshare_jax.errors import RunError, UserError
-from softshare_jax.training import cluster
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.job import cluster
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import environment, faults
 from tests import tiny
 
 QUICKSTART = "--config=configs/quickstart.py"

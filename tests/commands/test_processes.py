@@ -11,12 +11,12 @@ import time
 import jax
 import numpy as np
 
-from softshare_jax.analysis.trained import load
-from softshare_jax.training import listening
-from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.job import listening
+from softshare_jax.runs.load import load
+from softshare_jax.runs.records import read_metrics
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.records import read_metrics
-from softshare_jax.training.workdir import Workdir
 from tests import COMPILE_FAST, tiny
 from tests.training.test_devices import check_same_losses, take_steps
 

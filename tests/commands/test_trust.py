@@ -10,9 +10,9 @@ import sysconfig
 
 import pytest
 
-from softshare_jax.analysis import exporting
+from softshare_jax.conversion import exporting
 from softshare_jax.reporting.collect import collect
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.runs.workdir import Workdir
 from tests import tiny
 
 # Modules of the standard library, of what is installed, and of what libraries try to import.

@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from softshare_jax import faults, loader
-from softshare_jax.analysis.evaluation import evaluate
-from softshare_jax.analysis.exporting import export_run
-from softshare_jax.analysis.folding import fold_run
+from softshare_jax import loader
+from softshare_jax.config import schema as config_lib
+from softshare_jax.conversion.exporting import export_run
+from softshare_jax.conversion.folding import fold_run
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.reporting.write import write_report
-from softshare_jax.training import config as config_lib
-from softshare_jax.training.loop import train
-from softshare_jax.training.workdir import Workdir
+from softshare_jax.runs.evaluation import evaluate
+from softshare_jax.runs.loop import train
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import faults
 from tests import tiny
 from tests.faults.verdict import Tried, Verdict, as_table
 

@@ -13,12 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from softshare_jax.analysis import torch_state  # noqa: E402
-from softshare_jax.analysis.torch_conversion import convert_torch  # noqa: E402
-from softshare_jax.analysis.trained import load  # noqa: E402
+from softshare_jax.config import schema as config_lib  # noqa: E402
+from softshare_jax.conversion.torch import state as torch_state  # noqa: E402
+from softshare_jax.conversion.torch.conversion import convert_torch  # noqa: E402
 from softshare_jax.errors import UserError  # noqa: E402
-from softshare_jax.training import config as config_lib  # noqa: E402
-from softshare_jax.training.workdir import Workdir  # noqa: E402
+from softshare_jax.runs.load import load  # noqa: E402
+from softshare_jax.runs.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
 from tests.parity import checkpoints  # noqa: E402
 from tests.parity.twin import Twin  # noqa: E402

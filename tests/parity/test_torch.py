@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from softshare_jax import sharing  # noqa: E402
-from softshare_jax.analysis.torch_checkpoint import to_variables  # noqa: E402
+from softshare_jax.config import schema as config_lib  # noqa: E402
+from softshare_jax.conversion.torch.checkpoint import to_variables  # noqa: E402
 from softshare_jax.models import zoo  # noqa: E402
-from softshare_jax.training import config as config_lib  # noqa: E402
 from softshare_jax.training.optimizer import make_optimizer  # noqa: E402
 from softshare_jax.training.steps import TrainState, make_train_step, trainable  # noqa: E402
 from softshare_jax.training.tasks import CifarTask  # noqa: E402

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.models.dropout import Dropout
-from softshare_jax.training import config as config_lib
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import Experiment
 from tests import tiny

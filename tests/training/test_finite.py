@@ -8,19 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softshare_jax.analysis.evaluation import evaluate
-from softshare_jax.analysis.exporting import export_run
-from softshare_jax.analysis.folding import fold_run
-from softshare_jax.analysis.output import new_workdir, write_run
-from softshare_jax.analysis.resizing import resize_run
+from softshare_jax.conversion.exporting import export_run
+from softshare_jax.conversion.folding import fold_run
+from softshare_jax.conversion.output import new_workdir, write_run
+from softshare_jax.conversion.resizing import resize_run
 from softshare_jax.errors import RunError
-from softshare_jax.training import checkpoints as checkpoints_lib
-from softshare_jax.training.checkpoints import Checkpoints
+from softshare_jax.runs.evaluation import evaluate
+from softshare_jax.runs.loop import train
+from softshare_jax.runs.records import read_metrics
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.storage import checkpoints as checkpoints_lib
+from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
-from softshare_jax.training.loop import train
-from softshare_jax.training.records import read_metrics
-from softshare_jax.training.workdir import Workdir
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])

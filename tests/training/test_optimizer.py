@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from softshare_jax.training import config as config_lib
+from softshare_jax.config import schema as config_lib
 from softshare_jax.training import optimizer as optimizer_lib
 
 WEIGHTS = {

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.data import augmentation, cifar
 from softshare_jax.errors import UserError
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import ClassMetrics
 from softshare_jax.training.tasks.losses import cross_entropy
 from softshare_jax.training.tasks.task import Batch, ResidentTask, Split

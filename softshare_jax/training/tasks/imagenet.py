@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.data import augmentation, imagenet, jpeg
 from softshare_jax.data.reading import HostBatch, read_batches
 from softshare_jax.data.source import Source
 from softshare_jax.errors import UserError
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import TopMetrics
 from softshare_jax.training.randomness import host_stream
 from softshare_jax.training.tasks.losses import cross_entropy

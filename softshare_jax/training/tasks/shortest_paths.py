@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from softshare_jax.config import schema as config_lib
 from softshare_jax.data import shortest_paths
-from softshare_jax.training import config as config_lib
 from softshare_jax.training.metrics import PathMetrics
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.tasks.task import Batch, ResidentTask, Split

@@ -1,1 +1,0 @@
-"""What the commands do with trained runs and named networks."""

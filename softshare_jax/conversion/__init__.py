@@ -1,0 +1,1 @@
+"""What makes a run, or an exported network, out of a run."""

@@ -1,0 +1,98 @@
+"""Folds a trained run from one workdir into another."""
+
+import shutil
+from typing import Any
+
+from softshare_jax import sharing
+from softshare_jax.conversion.batch_norm import make_reestimation
+from softshare_jax.conversion.certificate import certify
+from softshare_jax.conversion.output import check_unused, new_workdir, write_run
+from softshare_jax.errors import UserError
+from softshare_jax.runs.load import load, load_settled
+from softshare_jax.runs.records import similarity_files
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.training.experiment import Experiment
+
+
+def fold_run(
+    source: Workdir,
+    output: Workdir,
+    threshold: float | None = None,
+    max_drop: float | None = None,
+    measure: sharing.Measure = "weights",
+    step: int | None = None,
+    batch_norm_batches: int = 0,
+) -> dict[str, Any]:
+    """Folds the run in one workdir into another, which appears complete or not at all.
+
+    The folded workdir goes on from the same step with the records of its source, so that
+    ``main`` evaluates it or trains it further and ``report`` shows its history.
+
+    Args:
+        source: workdir of a trained run; it is not changed.
+        output: workdir to make; it must not exist, or be an empty folder.
+        threshold: similarity from which layers merge, 0 to 1; 0.9 where neither it nor
+            ``max_drop`` is given.
+        max_drop: in its place, the fall of the score that the fold may cost, in percentage points.
+        measure: ``'weights'`` or ``'coefficients'``.
+        step: of the checkpoint; ``None`` for the newest.
+        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
+            after the fold; 0 to keep them.
+
+    Returns:
+        The certificate, which is also in the output.
+
+    Raises:
+        UserError: an argument is out of range, the source holds no run or nothing shared, or
+            the output is in use.
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"--threshold is a similarity from 0 to 1, not {threshold}")
+    if max_drop is not None and not 0 <= max_drop <= 100:
+        raise UserError(f"--max_drop is in percentage points, from 0 to 100, not {max_drop}")
+    if batch_norm_batches < 0:
+        raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
+    before = load_settled(source, step)
+    if not before.experiment.plan.groups:
+        raise UserError(f"{before.experiment.config.model} shares nothing, so nothing can fold")
+    check_unused(output.root)
+    before.experiment.task.prepare()
+    plan, experiment = before.experiment.plan, before.experiment
+    renew = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None
+    if max_drop is None:
+        threshold = 0.9 if threshold is None else threshold
+        folded = sharing.fold(plan, before.variables, threshold, measure)
+    else:
+        phase, score = experiment.task.phases - 1, experiment.task.score
+        folded, threshold = sharing.fold_within(
+            plan,
+            before.variables,
+            lambda plain: experiment.evaluator.evaluate(renew(plain) if renew else plain, phase)[score],
+            max_drop / 100,
+            measure,
+        )
+    after, variables = Experiment(experiment.config, folded.plan), folded.variables
+    if renew:
+        variables = {**variables, "batch_stats": renew(after.to_plain(variables))["batch_stats"]}
+    with new_workdir(output) as workdir:
+        write_run(workdir, after, before.step, variables)
+        _copy_records(source, workdir)
+        # The certificate is about what was read back from disk, not about what was meant.
+        certificate = {
+            "source": str(source.root),
+            **certify(before, load(workdir), threshold, measure),
+            "batch_norm_batches": batch_norm_batches,
+        }
+        workdir.write_sealed(workdir.certificate_file, certificate)
+    return certificate
+
+
+def _copy_records(source: Workdir, output: Workdir) -> None:
+    """Copies what the source wrote down on its way."""
+    for file in (source.metrics_file, source.devices_file):
+        if file.exists():
+            shutil.copy(file, output.root / file.name)
+    # By name, because a run that goes on has other files there for a moment.
+    for file in similarity_files(source).values():
+        output.similarity.mkdir(exist_ok=True)
+        shutil.copy(file, output.similarity / file.name)

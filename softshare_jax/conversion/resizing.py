@@ -1,0 +1,141 @@
+"""Gives a trained run another number of templates, in a workdir of its own."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from softshare_jax import sharing
+from softshare_jax.config.schema import Config
+from softshare_jax.conversion import difference
+from softshare_jax.conversion.batch_norm import make_reestimation
+from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
+from softshare_jax.errors import UserError
+from softshare_jax.models import zoo
+from softshare_jax.runs.load import Trained, load, load_settled
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.training.experiment import Experiment
+
+
+def resize_run(
+    source: Workdir,
+    output: Workdir,
+    templates: int | None = None,
+    budget: int = 0,
+    config: Config | None = None,
+    step: int | None = None,
+    batch_norm_batches: int = 0,
+) -> dict[str, Any]:
+    """Makes a run with k templates a group of a trained one, which may be unshared.
+
+    With fewer templates than before, each group becomes the best k templates of its weights
+    (``sharing.resize``); an unshared run counts as one with a template per layer. With more, the network
+    computes what it did.
+
+    Args:
+        source: workdir of a trained run; it is not changed.
+        output: workdir to make; it must not exist, or be an empty folder.
+        templates: k of every group.
+        budget: where that is ``None``, the most parameters that the network may have in all; k is then
+            chosen for each group (``sharing.by_budget``).
+        config: how to train on, from step 0; ``None`` to go on with the source's own from its step.
+        step: of the checkpoint; ``None`` for the newest.
+        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
+            afterwards; 0 to keep them.
+
+    Returns:
+        What became of it, which is also the output's ``conversion.json``: what ``difference.measure``
+        returns, and for each group its templates and the relative error of its weights with 1 to L
+        templates.
+
+    Raises:
+        UserError: the source holds no trained run, its groups cannot have so many templates, the budget
+            is too small, the config is for another network, or the output is in use.
+    """
+    if batch_norm_batches < 0:
+        raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
+    check_unused(output.root)
+    before = load_settled(source, step)
+    experiment, model = before.experiment, before.experiment.config.model
+    plan, variables = _as_shared(before)
+    dense = sharing.to_dense(plan, variables)["params"]
+    try:
+        chosen = _within(plan, dense, budget) if templates is None else plan.with_templates(templates)
+    except sharing.PlanError as error:
+        raise UserError(f"{source.root} ({model}): {error}") from error
+    chosen, variables = sharing.resize(plan, variables, chosen.templates)
+
+    name = zoo.soft_shared(model, templates)
+    after = Experiment(dataclasses.replace(config or experiment.config, model=name), chosen)
+    check_shapes(variables, after.state_shapes().variables, str(source.root))
+    experiment.task.prepare()
+    if batch_norm_batches:
+        renewed = make_reestimation(experiment, batch_norm_batches)(after.to_plain(variables))
+        variables = {**variables, "batch_stats": renewed["batch_stats"]}
+    with new_workdir(output) as workdir:
+        write_run(workdir, after, 0 if config else before.step, variables)
+        conversion = {
+            "source": str(source.root),
+            "step": before.step,
+            "model": {"before": model, "after": name},
+            # Of what was read back from disk.
+            **difference.measure(before, load(workdir)),
+            "groups": [
+                {
+                    "name": group.name,
+                    "layers": group.layers,
+                    "templates": group.templates,
+                    "relative_error": errors,
+                }
+                for group, errors in zip(chosen.groups, _relative_errors(plan, dense), strict=True)
+            ],
+            "batch_norm_batches": batch_norm_batches,
+        }
+        workdir.write_sealed(workdir.conversion_file, conversion)
+    return conversion
+
+
+def describe(conversion: dict[str, Any]) -> str:
+    """Returns a conversion as the lines that ``convert`` prints."""
+    groups = conversion["groups"]
+    most = max(group["layers"] for group in groups)
+    width = max(len(group["name"]) for group in groups)
+    lines = [
+        f"{conversion['model']['before']} at step {conversion['step']} became {conversion['model']['after']}",
+        *difference.describe(conversion),
+        "  relative error of the weights with k templates, and in [] the k chosen",
+        f"    {'k':{width}}" + "".join(f"{k:>9}" for k in range(1, most + 1)),
+    ]
+    for group in groups:
+        errors = enumerate(group["relative_error"], start=1)
+        cells = (f"[{e:.3f}]" if k == group["templates"] else f"{e:.3f} " for k, e in errors)
+        lines.append(f"    {group['name']:{width}}" + "".join(f"{cell:>10}"[1:] for cell in cells))
+    if conversion["batch_norm_batches"]:
+        lines.append(f"  batch-norm statistics taken anew over {conversion['batch_norm_batches']} batches")
+    return "\n".join(lines)
+
+
+def _as_shared(trained: Trained) -> tuple[sharing.Plan, dict[str, Any]]:
+    """Returns a run as a soft-shared one; an unshared network is one with a template per layer."""
+    plan, variables = trained.experiment.plan, trained.variables
+    if plan.groups:
+        return plan, variables
+    plan = zoo.named(zoo.soft_shared(trained.experiment.config.model)).rule(variables["params"])
+    return plan, {**variables, **sharing.from_dense(plan, variables["params"])}
+
+
+def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:
+    """Returns the plan with the templates that the budget buys, never more than there are."""
+    chosen = sharing.by_budget(plan, budget)(params)
+    there = zip(chosen.groups, plan.groups, strict=True)
+    return plan.with_templates({new.name: min(new.templates, old.templates) for new, old in there})
+
+
+def _relative_errors(plan: sharing.Plan, params: Any) -> list[list[float]]:
+    """Returns for each group what its weights lose with 1 to L templates, as a fraction of their norm."""
+    errors = []
+    for values in jax.device_get(sharing.spectra(plan, params)).values():
+        whole = max(np.sum(np.float64(values) ** 2), np.finfo(np.float64).tiny)
+        errors.append(np.sqrt(sharing.truncation_errors(values) / whole).tolist())
+    return errors

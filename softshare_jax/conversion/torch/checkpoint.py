@@ -1,0 +1,126 @@
+"""The layout of the PyTorch checkpoints of the paper's authors.
+
+Such a file is a dictionary with ``'epoch'``, ``'optimizer'``, ``'recorder'``, an object of a class of their
+own, and ``'state_dict'``, whose names begin with ``module.``: ``bank_1.templates`` ``[k, out, in, 3, 3]``,
+``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``, ``classifier.weight``.
+The banks stand there again under everything that refers to them.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from softshare_jax.conversion.torch.state import Arrays
+from softshare_jax.errors import UserError, one_line
+
+
+class Shape(NamedTuple):
+    """What a wide ResNet is called by, and its classes. ``templates`` is ``None`` where it is unshared."""
+
+    depth: int
+    width: int
+    templates: int | None
+    classes: int
+
+    def __str__(self) -> str:
+        size = f"{self.depth}-{self.width}"
+        name = f"wrn-{size}" if self.templates is None else f"swrn-{size}-{self.templates}"
+        return f"{name} with {self.classes} classes"
+
+
+def shape_of(arrays: Arrays) -> Shape:
+    """Returns which network the arrays are of.
+
+    Raises:
+        UserError: they are of none of this family.
+    """
+    classifier, bank = arrays.get("classifier.weight"), arrays.get("bank_1.templates")
+    if classifier is None or classifier.ndim != 2 or (bank is not None and bank.ndim != 5):
+        raise UserError(
+            "--torch holds no wide ResNet of the paper's authors: that has classifier.weight "
+            "[classes, channels] and may have bank_1.templates [k, out, in, 3, 3], and this begins with "
+            f"{', '.join([*arrays][:4])}"
+        )
+    classes, channels = classifier.shape
+    blocks = len({m[1] for name in arrays if (m := re.match(r"stage_1\.(\d+)\.", name))})
+    return Shape(6 * blocks + 4, channels // 64, None if bank is None else len(bank), classes)
+
+
+def to_variables(arrays: Arrays) -> dict[str, Any]:
+    """Returns the arrays as variables of our network of the same name.
+
+    ``params``, ``batch_stats``, and of a soft-shared network ``templates`` and ``coefficients``.
+
+    Args:
+        arrays: as ``read`` returns them; each is used exactly once.
+
+    Raises:
+        UserError: an array is missing or is not part of such a network.
+    """
+    left = dict(arrays)
+
+    def take(name: str) -> np.ndarray:
+        try:
+            return left.pop(name)
+        except KeyError:
+            raise UserError(f"--torch holds no {name}") from None
+
+    def kernel(name: str) -> np.ndarray:
+        array = take(name)
+        if array.ndim < 4:
+            raise UserError(f"--torch has {array.shape} for {name}, which is no kernel [out, in, H, W]")
+        return np.moveaxis(array, (-2, -1, -3, -4), (-4, -3, -2, -1))
+
+    def norm(name: str) -> tuple[dict, dict]:
+        return (
+            {"scale": take(f"{name}.weight"), "bias": take(f"{name}.bias")},
+            {"mean": take(f"{name}.running_mean"), "var": take(f"{name}.running_var")},
+        )
+
+    def block(name: str) -> tuple[dict, dict]:
+        params, stats = {}, {}
+        for i in (1, 2):
+            params[f"norm{i}"], stats[f"norm{i}"] = norm(f"{name}.bn{i}")
+            if f"{name}.conv{i}.weight" in left:
+                params[f"conv{i}"] = {"kernel": kernel(f"{name}.conv{i}.weight")}
+        if f"{name}.convShortcut.weight" in left:
+            params["shortcut"] = {"kernel": kernel(f"{name}.convShortcut.weight")}
+        return params, stats
+
+    params: dict[str, Any] = {"stem": {"kernel": kernel("conv_3x3.weight")}}
+    stats: dict[str, Any] = {}
+    templates, coefficients = {}, {}
+    shape = shape_of(arrays)
+    further = range(1, (shape.depth - 4) // 6)
+    for stage in ("stage_1", "stage_2", "stage_3"):
+        first = block(f"{stage}.0")
+        params[stage], stats[stage] = {"block_0": first[0]}, {"block_0": first[1]}
+        rows = [block(f"{stage}.{i}") for i in further]
+        if rows:
+            params[stage]["blocks"], stats[stage]["blocks"] = (
+                _stack(list(trees), stage) for trees in zip(*rows, strict=True)
+            )
+        if shape.templates is not None and rows:
+            templates[stage] = kernel(f"bank_{stage[-1]}.templates")
+            alphas = [take(f"{stage}.{i}.conv{j}.coefficients").ravel() for i in further for j in (1, 2)]
+            coefficients[stage] = _stack(alphas, stage)
+    params["norm"], stats["norm"] = norm("lastact.0")
+    params["classifier"] = {"kernel": take("classifier.weight").T, "bias": take("classifier.bias")}
+    if left:
+        raise UserError(f"--torch holds {', '.join(sorted(left)[:3])}, which is not part of a wide ResNet")
+    variables = {"params": params, "batch_stats": stats}
+    return variables | ({"templates": templates, "coefficients": coefficients} if templates else {})
+
+
+def _stack(trees: list[Any], stage: str) -> Any:
+    """Stacks trees of arrays leaf by leaf.
+
+    Raises:
+        UserError: they are not alike.
+    """
+    try:
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    except ValueError as error:
+        raise UserError(f"--torch has blocks in {stage} that are not alike ({one_line(error)})") from error

@@ -1,0 +1,162 @@
+"""Unpickles what ``torch.save`` pickled, and executes nothing of it.
+
+A pickle names functions and classes and calls them. Here every name stands for something harmless: a few
+names for what a checkpoint needs, such as a tensor, and all others for ``Unknown``, which forgets what it is
+given.
+"""
+
+import pickle
+import pickletools
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from softshare_jax.conversion.torch.values import Dict, NumpyArray, NumpyType, Storage, Tensor, Unknown
+
+DTYPES = {
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": jnp.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+    "ComplexFloatStorage": np.complex64,
+    "ComplexDoubleStorage": np.complex128,
+    # Of tensors that are not read; files up to 1.5 hold them between those that are.
+    "UntypedStorage": np.uint8,
+    "QInt8Storage": np.int8,
+    "QUInt8Storage": np.uint8,
+    "QInt32Storage": np.int32,
+    "QUInt4x2Storage": np.uint8,
+    "QUInt2x4Storage": np.uint8,
+}
+
+
+class _Kind(NamedTuple):
+    """A class of storages: what their numbers are."""
+
+    dtype: np.dtype
+
+
+class _Call:
+    """A function that a pickle may call and cannot change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def __call__(self, *args):
+        """Calls it."""
+        return self._function(*args)
+
+    def __setstate__(self, state):
+        raise pickle.UnpicklingError("it would change a function")
+
+
+def load(stream: BinaryIO) -> tuple[Any, dict[str, Storage], tuple[str, ...]]:
+    """Reads one pickle, and leaves the stream after it.
+
+    Returns:
+        What it holds: numbers, texts, lists, tuples, dictionaries, ``Tensor``, ``NumpyArray``, and
+        ``Unknown`` for anything else; the storages by key; and the names of all that is unknown.
+
+    Raises:
+        pickle.UnpicklingError: it is damaged. Other damage raises whatever pickle and pickletools do.
+    """
+    start = stream.tell()
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        # The memo is an array: one such place, far out, would take all memory.
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > number:
+            raise pickle.UnpicklingError("it remembers more objects than it holds")
+    stream.seek(start)
+    unpickler = _Unpickler(stream)
+    return unpickler.load(), unpickler.storages, tuple(unpickler.unknown)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: BinaryIO):
+        # Texts of Python 2 are bytes, of which each is a character here.
+        super().__init__(stream, encoding="latin1")
+        self.storages: dict[str, Storage] = {}
+        self.unknown: dict[str, type[Unknown]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns what stands for a name; nothing is imported."""
+        path = f"{module}.{name}"
+        if path in _KNOWN:
+            return _KNOWN[path]
+        if module in ("torch", "torch.cuda", "torch.storage") and name in DTYPES:
+            return _Kind(np.dtype(DTYPES[name]))
+        if path not in self.unknown:
+            self.unknown[path] = type("Unknown", (Unknown,), {"path": path})
+        return self.unknown[path]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Returns a storage, or the class of a network, beside which old files hold its source."""
+        if not isinstance(pid, tuple) or len(pid) < 2:
+            raise pickle.UnpicklingError("it refers to an object that is not there")
+        kind, what, *more = pid
+        if kind != "storage" or not isinstance(what, _Kind):
+            return what if isinstance(what, type) else Unknown()
+        key, _, size, *view = more
+        if not isinstance(size, int) or size < 0 or any(view):
+            raise pickle.UnpicklingError(f"its storage {key} has no size of its own")
+        return self.storages.setdefault(str(key), Storage(str(key), what.dtype, size))
+
+
+def _tensor(storage: Any, offset: int, shape: Sequence[int], strides: Sequence[int], *more: Any) -> Any:
+    """``torch._utils._rebuild_tensor`` and its second version, whose third further argument is metadata."""
+    metadata = more[2:3]
+    if not isinstance(storage, Storage) or any(metadata):
+        return Unknown()
+    numbers = (offset, *shape, *strides)
+    if len(shape) != len(strides) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+        raise pickle.UnpicklingError("a tensor has a shape that is none")
+    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    if 0 not in shape and last >= storage.size:
+        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+    return Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _first(value: Any, *_: Any) -> Any:
+    """``torch._utils._rebuild_parameter``: the tensor alone."""
+    return value
+
+
+def _of_type(function: Any, _: Any, arguments: tuple, *__: Any) -> Any:
+    """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes."""
+    return function(*arguments)
+
+
+def _encode(text: str, *_: Any) -> bytes:
+    """``_codecs.encode``, by which protocol 2 writes bytes."""
+    return text.encode("latin1")
+
+
+def _scalar(dtype: NumpyType, data: bytes | str) -> Any:
+    """``numpy.core.multiarray.scalar``: a number of Python."""
+    return dtype.numbers(data)[0].item()
+
+
+_FUNCTIONS: dict[str, Callable] = {
+    "collections.OrderedDict": Dict,
+    "collections.defaultdict": Dict,
+    "_codecs.encode": _encode,
+    "numpy.dtype": NumpyType,
+    "torch.Size": tuple,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._tensor._rebuild_from_type_v2": _of_type,
+    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray._reconstruct": NumpyArray for core in ("core", "_core")},
+}
+_KNOWN = {path: _Call(function) for path, function in _FUNCTIONS.items()}

@@ -1,0 +1,1 @@
+"""What a network and its training step cost, before anything runs."""

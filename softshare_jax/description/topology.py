@@ -1,0 +1,148 @@
+"""A train step compiled for TPUs that are not there: memory, work, traffic and the time that these allow."""
+
+import dataclasses
+import importlib.util
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softshare_jax.config import schema as config_lib
+from softshare_jax.description.chips import CHIPS, roofline
+from softshare_jax.description.collectives import sent, summarize
+from softshare_jax.errors import UserError
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.mesh import replicated, split
+from softshare_jax.training.steps import trainable
+from softshare_jax.training.tasks import StreamedTask
+
+
+def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
+    """Compiles the train step of a config for a TPU topology, with no TPU.
+
+    Blocks are compiled one by one and a dispatch takes one step, so that every operation of a step stands
+    in the module once.
+
+    The command sets what libtpu reads from the environment, before jax is imported.
+
+    Args:
+        topology: such as ``v5e:4x4``.
+        config: of the run.
+
+    Returns:
+        Plain values: ``topology``, ``chips``, ``batch_size``, ``dtype``, ``compile_seconds``, of one chip
+        ``memory_bytes``, ``argument_bytes`` (state and data), ``temporary_bytes``, ``code_bytes``,
+        ``flops`` and ``hbm_bytes`` in a step (XLA's count of bytes accessed, in which what stays in memory on
+        the chip may be counted too); ``collectives``, as ``collectives.summarize`` returns them,
+        and ``roofline`` in seconds.
+
+    Raises:
+        UserError: there is no such topology, its chips cannot split the batch or have not memory enough,
+            or libtpu is missing.
+    """
+    devices = _devices(topology)
+    chip = CHIPS[topology.split(":")[0]]
+    config = dataclasses.replace(config, scan_blocks="no", steps_per_dispatch=1)
+    experiment = Experiment(config, devices=devices)
+    # On stderr, so that a command can print one JSON object.
+    print(f"compiling for {len(devices)} chips: some minutes", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    lowered = experiment.train_steps.lower(*abstract_arguments(experiment))
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1][:160].rstrip(". ")
+        raise UserError(
+            f"a chip of {topology} has not memory enough for {config.model} at batch size "
+            f"{config.batch_size} ({text}): take more chips or a smaller batch"
+        ) from error
+    seconds = time.monotonic() - start
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    weights = trainable(experiment.state_shapes().variables)
+    collectives = summarize(
+        sent(compiled.as_text(), len(devices)), [leaf.shape for leaf in jax.tree.leaves(weights)]
+    )
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    code, temporary = memory.generated_code_size_in_bytes, memory.temp_size_in_bytes
+    return {
+        "topology": topology,
+        "chips": len(devices),
+        "batch_size": config.batch_size,
+        "dtype": config.dtype,
+        "compile_seconds": round(seconds, 1),
+        "memory_bytes": held + temporary + code,
+        "available_bytes": int(chip.memory),
+        "argument_bytes": held,
+        "temporary_bytes": temporary,
+        "code_bytes": code,
+        "flops": int(cost["flops"]),
+        "hbm_bytes": int(cost["bytes accessed"]),
+        "collectives": collectives,
+        "roofline": roofline(chip, cost["flops"], cost["bytes accessed"], collectives, len(devices)),
+    }
+
+
+def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
+    """Returns shapes, dtypes and shardings of what ``train_steps`` takes, as a feed has it."""
+    config, task, mesh = experiment.config, experiment.task, experiment.mesh
+    # Batches of the host come split; a data set lies whole on every device, beside the epoch's order.
+    streamed = isinstance(task, StreamedTask)
+    number = config.batch_size if streamed else config.data.train_examples
+
+    def abstract(shape, dtype, sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+    examples = split(mesh) if streamed else replicated(mesh)
+    answers = ((), np.int32) if task.classes else (task.input_shape[:-1], np.uint8)
+    data = {
+        "images": abstract((number, *task.input_shape), np.uint8, examples),
+        "labels": abstract((number, *answers[0]), answers[1], examples),
+    }
+    order = None if streamed else abstract((number,), jnp.int32, replicated(mesh))
+    metrics = jax.tree.map(lambda x: abstract(x.shape, x.dtype, replicated(mesh)), task.metrics.empty())
+    return experiment.state_shapes(), metrics, data, order, 1
+
+
+def as_table(compiled: dict[str, Any]) -> str:
+    """Returns what ``compile_for`` found as aligned lines."""
+    limits = compiled["roofline"]
+    rate = compiled["batch_size"] / limits["step"]
+    lines = [
+        f"  {compiled['topology']}: {compiled['chips']} chips, global batch {compiled['batch_size']}, "
+        f"{compiled['dtype']}; compiled in {compiled['compile_seconds']:.0f} s",
+        f"  memory per chip     {compiled['memory_bytes'] / 1e9:>10.2f} GB of "
+        f"{compiled['available_bytes'] / 1e9:.0f}   (state and data {compiled['argument_bytes'] / 1e9:.2f}, "
+        f"temporary {compiled['temporary_bytes'] / 1e9:.2f}, code {compiled['code_bytes'] / 1e9:.2f})",
+        f"  FLOPs per chip      {compiled['flops'] / 1e9:>10.1f} G in a step",
+        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB a chip in a step, as XLA counts",
+    ]
+    for row in compiled["collectives"]:
+        lines.append(
+            f"  {row['kind']:18}  {row['bytes'] / 1e6:>10.3f} MB   {row['numbers']:>12,} numbers "
+            f"in {row['arrays']} arrays and {row['operations']} operations: {row['role']}"
+        )
+    lines.append(
+        f"  roofline            {limits['step'] * 1e3:>10.2f} ms a step, {rate:,.0f} images/s   "
+        f"(compute {limits['compute'] * 1e3:.2f}, memory {limits['memory'] * 1e3:.2f}, "
+        f"links {limits['links'] * 1e3:.2f} ms)"
+    )
+    return "\n".join(lines)
+
+
+def _devices(topology: str) -> list[jax.Device]:
+    chip = topology.split(":")[0]
+    if chip not in CHIPS:
+        raise UserError(f"--topology is a chip and its layout, such as v5e:4x4; chips are {', '.join(CHIPS)}")
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("--topology needs libtpu, which is not installed: pip install -e '.[topology]'")
+    from jax.experimental import topologies
+
+    try:
+        return list(topologies.get_topology_desc(topology, "tpu").devices)
+    except (jax.errors.JaxRuntimeError, ValueError, NotImplementedError) as error:
+        raise UserError(f"there is no topology {topology!r}: {' '.join(str(error).split())[:160]}") from error

@@ -1,0 +1,1 @@
+"""Runs: their folder, records, loop and evaluation."""

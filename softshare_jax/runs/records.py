@@ -1,0 +1,174 @@
+"""What a run writes down: metrics as JSON lines and for TensorBoard, and similarity matrices."""
+
+import contextlib
+import io
+import json
+import math
+import pathlib
+import re
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.storage import durable
+
+SECONDS = "time/seconds"
+# Of the similarity matrices of a step, uncompressed: those of 12 groups of 1,000 layers take 48 MB.
+MOST_SIMILARITY_BYTES = 64 * 2**20
+History = dict[int, dict[str, dict[str, np.ndarray]]]
+
+
+class Lines(NamedTuple):
+    """What a file of JSON lines holds.
+
+    Attributes:
+        records: in the order of the file.
+        skipped: how many lines are no records, not counting a last line that a killed process left torn.
+    """
+
+    records: list[dict[str, Any]]
+    skipped: int
+
+
+class Records:
+    """Writes the records of one run; a resumed run drops what came after its checkpoint."""
+
+    def __init__(self, workdir: Workdir, step: int):
+        """Opens the records to go on after ``step``, and notes on which devices.
+
+        Lines that are no records are left out, which is said once.
+        """
+        import tensorboardX  # it imports torch where there is one, seconds that mistakes need not wait for
+
+        self._workdir = workdir
+        self._start = time.monotonic()
+        found = read_lines(workdir.metrics_file)
+        if found.skipped:
+            print(f"{workdir.metrics_file}: {describe_skipped(found)}", flush=True)
+        kept = [record for record in found.records if record["step"] <= step]
+        _write_lines(workdir.metrics_file, kept)
+        self._seconds_before = _seconds(kept[-1]) if kept else 0.0
+        device = {"step": step, "device": jax.devices()[0].device_kind, "devices": jax.device_count()}
+        starts = read_lines(workdir.devices_file).records
+        _write_lines(workdir.devices_file, [*starts, {**device, "jax": jax.__version__}])
+        self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115 (closed by close)
+        self._tensorboard = tensorboardX.SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
+        for number, file in similarity_files(workdir).items():
+            if number > step:
+                file.unlink()
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Appends a line to ``metrics.jsonl`` and points to TensorBoard, with the time spent so far.
+
+        That time, in seconds, is all of the run's but what was lost where it was killed: compilation,
+        evaluation and earlier processes count.
+        """
+        scalars = {**scalars, SECONDS: round(self._seconds_before + time.monotonic() - self._start, 3)}
+        self._metrics.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._metrics.flush()
+        for name, value in scalars.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def write_similarity(self, step: int, matrices: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Writes the layer similarity matrices of a step: measure -> group -> ``[L, L]``."""
+        arrays = {
+            f"{measure}/{group}": np.asarray(matrix, np.float16)
+            for measure, groups in matrices.items()
+            for group, matrix in groups.items()
+        }
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        durable.make_folder(self._workdir.similarity)
+        durable.write(self._workdir.similarity / f"{step:08d}.npz", content.getvalue())
+
+    def close(self) -> None:
+        """Writes out what is buffered and closes the files."""
+        self._metrics.close()
+        self._tensorboard.close()
+
+
+def read_lines(file: pathlib.Path) -> Lines:
+    """Returns the records of ``metrics.jsonl`` or ``devices.jsonl``; none where there is no file.
+
+    A record is an object with a step, as a ``TrainState`` holds it.
+    """
+    if not file.exists():
+        return Lines([], 0)
+    *lines, torn = file.read_bytes().split(b"\n")
+    found = [_record(line) for line in (*lines, torn)]
+    if not torn or found[-1] is None:
+        del found[-1]
+    return Lines([record for record in found if record is not None], found.count(None))
+
+
+def describe_skipped(lines: Lines) -> str:
+    """Returns a sentence on the lines that are no records."""
+    return f"left out what is no record: {lines.skipped} of {len(lines.records) + lines.skipped} lines"
+
+
+def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the records of ``metrics.jsonl``; none where there is no file. Other lines are skipped."""
+    return read_lines(file).records
+
+
+def similarity_files(workdir: Workdir) -> dict[int, pathlib.Path]:
+    """Returns the files of recorded similarity matrices by step, in order."""
+    files = sorted(workdir.similarity.glob("*.npz"))
+    return {int(file.stem): file for file in files if re.fullmatch("[0-9]{8,}", file.stem)}
+
+
+def read_similarity(workdir: Workdir) -> History:
+    """Returns the recorded similarity matrices: step -> measure -> group -> ``[L, L]``.
+
+    Files that are damaged are left out.
+    """
+    history: History = {}
+    for step, file in similarity_files(workdir).items():
+        # What a damaged file raises is not documented.
+        with contextlib.suppress(
+            ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile
+        ):
+            history[step] = _matrices(file)
+    return history
+
+
+def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(file) as archive:
+        # It may have been made to fill the memory of whoever reads it; no more than these sizes is read.
+        if sum(entry.file_size for entry in archive.infolist()) > MOST_SIMILARITY_BYTES:
+            raise ValueError(f"{file} holds more than {MOST_SIMILARITY_BYTES} bytes")
+    found: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(file) as arrays:
+        for name, matrix in arrays.items():
+            measure, group = name.split("/", 1)
+            found.setdefault(measure, {})[group] = matrix.astype(np.float32)
+    return found
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Returns the record on a line, or ``None`` where it is none."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    step = record.get("step") if isinstance(record, dict) else None
+    return record if type(step) is int and 0 <= step < 2**31 else None
+
+
+def _seconds(record: Mapping[str, Any]) -> float:
+    """Returns the seconds that a run had taken when it wrote a record; 0 where it does not say."""
+    seconds = record.get(SECONDS)
+    try:
+        return float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else 0.0
+    except OverflowError:  # an integer of hundreds of digits
+        return 0.0
+
+
+def _write_lines(file: pathlib.Path, records: list[dict[str, Any]]) -> None:
+    durable.write(file, "".join(json.dumps(record) + "\n" for record in records).encode())

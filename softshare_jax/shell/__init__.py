@@ -1,0 +1,1 @@
+"""What stands between a command and the machine: flags, endings, faults, environment."""

@@ -1,0 +1,149 @@
+"""The flag --config, for the commands that take a config file, and how they parse their flags."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from softshare_jax.errors import UserError, one_line, unknown
+from softshare_jax.shell import config_file
+
+FLAGS = flags.FLAGS
+_FIELD = re.compile(r"--?(no)?config\.")
+flags.DEFINE_string(
+    "config",
+    None,
+    "Config file, as FILE or FILE:VARIANT. --config.FIELD=VALUE sets a field of it or, without --config, of "
+    "the config of the run that there is.",
+)
+
+
+def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Parses all flags and returns the values of the config, ``None`` where nothing is said of it.
+
+    Args:
+        argv: the command line, with the name of the program.
+        stored: returns the config that fields are set in where no file is named; by then the other flags
+            are parsed.
+
+    Raises:
+        UserError: a flag is unknown or has no such value, or the config cannot be loaded.
+    """
+    FLAGS.set_gnu_getopt(True)  # a flag after something that is none is a flag, too
+    FLAGS["config"].unparse()
+    for name in list(FLAGS):
+        if name.startswith("config."):
+            delattr(FLAGS, name)  # of an earlier call
+    try:
+        argv = [argv[0], *FLAGS.read_flags_from_files(list(argv[1:]))]
+        FLAGS(argv, known_only=True)
+        fields = _fields(argv)
+        config = None
+        if FLAGS.config is not None:
+            config = config_file.load(FLAGS.config)
+        elif fields:
+            config = ConfigDict(stored())
+        if config is not None:
+            _close(config, fields)
+            _check_fields(config, fields)
+            _define(config, argv)
+        extra = FLAGS(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(unknown("flag", f"--{error.flagname}", _names(), "see --help")) from error
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UserError(one_line(error).removeprefix("ERROR:: ")) from error
+    if extra:
+        raise UserError(f"{extra[0]!r} is not a flag (see --help)")
+    return None if config is None else config.to_dict()
+
+
+def split_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the arguments that set a field of a config, ``--config.FIELD=VALUE``, and the others."""
+    fields = [argument for argument in argv if _FIELD.match(argument)]
+    return fields, [argument for argument in argv if argument not in fields]
+
+
+def set_fields(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of a config with fields set by arguments, as ``split_fields`` returns them.
+
+    Raises:
+        UserError: there is no such field, or it takes no such value.
+    """
+    config, argv, alone = ConfigDict(values), ["", *arguments], flags.FlagValues()
+    try:
+        _check_fields(config, _fields(argv))
+        config_flags.DEFINE_config_dict("config", config, flag_values=alone, sys_argv=argv)
+        alone(argv)
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UserError(one_line(error)) from error
+    return config.to_dict()
+
+
+def wants_help(doc: str | None, module: str) -> bool:
+    """Prints the help of a command and returns true where it was asked for."""
+    if not {"-h", "--help"} & set(sys.argv):
+        return False
+    print(f"{doc}\n{FLAGS.module_help(sys.modules[module])}\n{FLAGS.module_help(sys.modules[__name__])}")
+    return True
+
+
+def _names() -> list[str]:
+    """Returns the flags that the commands define, not those that absl brings along."""
+    own = FLAGS.flags_by_module_dict()
+    return [
+        f"--{flag.name}"
+        for module, defined in own.items()
+        if module.startswith("softshare_jax") or module == sys.argv[0]
+        for flag in defined
+    ]
+
+
+def _fields(argv: Sequence[str]) -> list[str]:
+    """Returns the fields that a command line sets, such as ``'data.side'``."""
+    found = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in argv[1:])
+    return [match[1] for match in found if match]
+
+
+def _close(config: ConfigDict, fields: Sequence[str]) -> None:
+    """Makes sure that the command line sets what a config file leaves open."""
+    for field, reference in config_file.open_fields(config).items():
+        if field in fields:
+            reference.set(reference.get_type()())  # flags need a value that they replace
+    for field in config_file.open_fields(config):
+        raise UserError(f"{FLAGS.config} leaves config.{field} open: set --config.{field}=VALUE")
+
+
+def _check_fields(config: ConfigDict, fields: Sequence[str]) -> None:
+    """Makes sure that a config has the fields that the command line sets."""
+    groups, names = _names_of(config)
+    for field in fields:
+        if field in groups:
+            raise UserError(f"config.{field} holds fields of its own: set one of them")
+        if field not in names:
+            raise UserError(unknown("config field", field, names, "the config file has them all"))
+
+
+def _names_of(config: ConfigDict, prefix: str = "") -> tuple[list[str], list[str]]:
+    """Returns the full names of what holds fields, and of all fields."""
+    groups, names = [], []
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            inner = _names_of(value, f"{prefix}{name}.")
+            groups += [prefix + name, *inner[0]]
+            names += inner[1]
+        else:
+            names.append(prefix + name)
+    return groups, names
+
+
+def _define(config: ConfigDict, argv: Sequence[str]) -> None:
+    """Defines a flag for each field that the command line sets, which sets it in the config."""
+    fields = flags.FlagValues()
+    others = [argument for argument in argv if not re.match(r"--?config(=|$)", argument)]
+    config_flags.DEFINE_config_dict("config", config, flag_values=fields, sys_argv=others)
+    for name in fields:
+        if name != "config":
+            FLAGS[name] = fields[name]

@@ -1,0 +1,293 @@
+"""Checkpoints that are never restored wrong and that a power loss does not take."""
+
+import concurrent.futures
+import contextlib
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.job.processes import any_process, is_first, same_for_all, together
+from softshare_jax.job.save_barrier import SaveBarrier
+from softshare_jax.storage import array_store, durable, step_reader, versions
+from softshare_jax.storage import seal as seal_lib
+from softshare_jax.storage.damage import Damaged, Vanished, first_line
+from softshare_jax.storage.seal import Seal
+from softshare_jax.storage.step_folders import StepFolders, holds_steps
+from softshare_jax.training.checksum import checksum
+from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.finite import first_not_finite
+from softshare_jax.training.steps import TrainState
+
+T = TypeVar("T")
+
+# How often a reader looks again when the run has deleted what it was about to read.
+ATTEMPTS = 20
+
+
+class Checkpoints:
+    """The checkpoints of a workdir: the last few and the best.
+
+    The folder of a step holds the arrays ``variables`` and ``optimizer``, and ``seal``. Saving is
+    asynchronous. A step gets its name when everything that a run needs to resume from it is on disk. Older
+    steps are deleted after that.
+    """
+
+    def __init__(
+        self,
+        root: pathlib.Path,
+        experiment: Experiment,
+        before_commit: Callable[[], None] = lambda: None,
+    ):
+        """Opens the folder; it need not exist.
+
+        Args:
+            root: absolute path of the ``checkpoints`` folder.
+            experiment: of the run, made from its config and plan.
+            before_commit: flushes what a step needs outside of this folder; called in a thread.
+        """
+        self._folders, self._experiment, self._before_commit = StepFolders(root), experiment, before_commit
+        self._score_name = f"target/{experiment.task.score}"
+        self._scores: dict[int, float | None] = {}
+        self._barrier = SaveBarrier(f"save/{root}")
+        self._writer: array_store.Writer | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._saved: concurrent.futures.Future[None] | None = None
+
+    def steps(self) -> list[int]:
+        """Returns the steps on disk, the newest first."""
+        return self._folders.steps()
+
+    def save(self, state: TrainState, scores: Mapping[str, float] | None) -> None:
+        """Starts to save a state; ``wait`` returns when it is on disk.
+
+        Args:
+            state: it may be donated as soon as this returns.
+            scores: of this step, if it was evaluated: a candidate for the best.
+
+        Raises:
+            RunError: the state is not finite, the folder holds this step or a later one or is gone with its
+                workdir, or the save before this one failed.
+            OSError: the save before this one failed.
+        """
+        self.wait()
+        step, items = int(state.step), {"variables": state.variables, "optimizer": state.opt_state}
+        if leaf := first_not_finite(items):
+            raise RunError(f"{leaf} is not finite at step {step}, which is not saved: {self.way_on()}")
+        seal = Seal(
+            arrays={name: checksum(tree) for name, tree in items.items()},
+            step=step,
+            scores=dict(scores or {}),
+            config=versions.stamped(self._experiment.config.to_dict()),
+            plan=json.loads(self._experiment.plan.to_json()),
+        )
+        with together():
+            if is_first():
+                if not (workdir := self._folders.root.parent).is_dir():
+                    # Or a folder without config.json would be made, in which no run can begin.
+                    raise RunError(f"step {step} is not saved: {workdir} was moved or deleted meanwhile")
+                if max(self.steps(), default=-1) >= step:
+                    raise RunError(f"step {step} is not saved: {self._folders.root} has it or a later one")
+                durable.make_folder(self._folders.root)
+        self._writer = self._writer or array_store.Writer(self._barrier)
+        self._writer.save(self._folders.saving(step), items)
+        self._saved = self._thread.submit(self._finish, step, seal)
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk.
+
+        Raises:
+            RunError: the save failed, here or in another process.
+            OSError: the save failed.
+        """
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            with together():
+                saved.result()
+
+    def close(self) -> None:
+        """Waits, and ends the threads."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            if self._writer:
+                self._writer.close()
+
+    def way_on(self) -> str:
+        """Returns how to go on with a run that is no longer finite; none of its states was saved."""
+        self.wait()
+        steps = self._agreed_steps()
+        last = (
+            f"the same command goes on from checkpoint {steps[0]}, which is finite"
+            if steps
+            else "none is saved"
+        )
+        return (
+            f"{last}; if it happens again, a lower config.optimizer.learning_rate in a new workdir may help"
+        )
+
+    def restore(self, set_aside: pathlib.Path) -> TrainState | None:
+        """Restores the newest state that is whole, or ``None`` where there are no checkpoints.
+
+        The caller holds the lock of the workdir: leftovers of killed processes are deleted.
+
+        Args:
+            set_aside: folder that damaged steps are moved to.
+
+        Raises:
+            RunError: all checkpoints are damaged, or were so before; or the newest whole one cannot be read
+                for another reason, or is not finite.
+            UserError: the newest whole one is of another step, config or plan.
+        """
+        with together():
+            if is_first():
+                self._folders.discard_leftovers()
+        for step in self._agreed_steps():
+            try:
+                seal, state = self._in_all(functools.partial(self._read_state, step))
+            except Damaged as damage:
+                with together():
+                    if is_first():
+                        moved = self._folders.move_aside(step, set_aside)
+                        print(f"checkpoint {step} is damaged ({damage}); moved it to {moved}", flush=True)
+                continue
+            if leaf := first_not_finite({"variables": state.variables, "optimizer": state.opt_state}):
+                raise RunError(
+                    f"checkpoint {self._folders.of(step)} is not finite ({leaf}): "
+                    f"move it to {set_aside} to go on from the one before"
+                )
+            if change := versions.change_of_bits(seal.versions):
+                print(f"checkpoint {step} {change}: the bits of the run differ from here on", flush=True)
+            return state
+        if holds_steps(set_aside):
+            raise RunError(
+                f"all checkpoints of {self._folders.root} were damaged, they are in {set_aside}: "
+                "train in another workdir, or put one back"
+            )
+        return None
+
+    def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Reads the network of a step, for commands that train nothing and change nothing.
+
+        The run may be in progress. If it deletes a step that is being read, its present steps are read.
+
+        Args:
+            step: which; ``None`` for the newest that is whole.
+
+        Returns:
+            ``(step, variables)``.
+
+        Raises:
+            UserError: there is no such step, or none at all, or it is of another step, config or plan.
+            RunError: it is damaged, or all are, or it cannot be read for another reason.
+        """
+        root = self._folders.root
+        for _ in range(ATTEMPTS):
+            # A list that is read while folders are renamed may miss one.
+            steps = self._agreed_steps() or self._agreed_steps()
+            if not steps:
+                raise UserError(f"{root} holds no checkpoint: train first")
+            if step is not None and step not in steps:
+                raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
+            with contextlib.suppress(Vanished):
+                return self._newest_whole(steps if step is None else [step])
+        raise RunError(f"the steps of {root} are deleted faster than they can be read: try again later")
+
+    def _newest_whole(self, steps: list[int]) -> tuple[int, dict[str, Any]]:
+        for step in steps:
+            shapes = {"variables": self._experiment.shapes_at(step).variables}
+            try:
+                _, items = self._in_all(functools.partial(self._read, step, shapes))
+                return step, items["variables"]
+            except Damaged as damage:
+                print(f"checkpoint {step} is damaged ({damage}); passed over", flush=True)
+        raise RunError(f"no checkpoint of {self._folders.root} can be read")
+
+    def _agreed_steps(self) -> list[int]:
+        """Returns the steps on disk, the newest first, the same in all processes of a job."""
+        return [int(step) for step in same_for_all(" ".join(map(str, self.steps()))).split()]
+
+    def _in_all(self, read: Callable[[], T]) -> T:
+        """Returns what is read, if all processes of a job can read it.
+
+        Raises:
+            Damaged: it is damaged, as one of them sees it.
+            Vanished: it was deleted while one of them read it.
+        """
+        failure: Damaged | Vanished | None = None
+        with together():
+            try:
+                found = read()
+            except (Damaged, Vanished) as error:
+                failure = error
+        if any_process(isinstance(failure, Vanished)):
+            raise Vanished("a checkpoint was deleted while it was read")
+        # What one process cannot read none of them goes on from.
+        if any_process(failure is not None):
+            raise failure or Damaged("another process cannot read it")
+        return found
+
+    def _read_state(self, step: int) -> tuple[Seal, TrainState]:
+        shapes = self._experiment.shapes_at(step)
+        seal, items = self._read(step, {"variables": shapes.variables, "optimizer": shapes.opt_state})
+        # Not device_put, which cannot reach the devices of other processes.
+        number = jax.make_array_from_callback((), shapes.step.sharding, lambda _: np.array(step, np.int32))
+        return seal, TrainState(number, items["variables"], items["optimizer"])
+
+    def _read(self, step: int, shapes: Mapping[str, Any]) -> tuple[Seal, dict[str, Any]]:
+        """Reads items of a step as ``step_reader.read`` does.
+
+        Raises:
+            Vanished: it was deleted meanwhile.
+        """
+        with self._folders.kept(step) as folder:
+            try:
+                return step_reader.read(folder, self._experiment, shapes)
+            except (Damaged, RunError) as error:
+                if not folder.exists():
+                    raise Vanished(f"{folder} was deleted while it was read") from error
+                raise
+
+    def _finish(self, step: int, seal: Seal) -> None:
+        """Commits what is being saved, in a thread: the first process does, the others wait for it."""
+        assert self._writer is not None
+        try:
+            self._writer.wait()
+            if is_first():
+                self._commit(step, seal)
+        except BaseException as error:
+            self._barrier.give_up()
+            if isinstance(error, (RunError, OSError, jax.errors.JaxRuntimeError)):
+                raise
+            raise RunError(f"checkpoint {step} cannot be saved: {first_line(error)}") from error
+        self._barrier(key="committed")
+
+    def _commit(self, step: int, seal: Seal) -> None:
+        saving = self._folders.saving(step)
+        self._before_commit()
+        durable.fsync_tree(saving)
+        seal_lib.write(saving, seal)
+        self._folders.commit(step)
+        self._scores[step] = seal.scores.get(self._score_name)
+        for old in self._superseded():
+            self._folders.delete(old)
+
+    def _superseded(self) -> list[int]:
+        """Returns the steps that are neither among the last nor the best, by what their seals say."""
+        steps = self.steps()
+        for step in steps:
+            if step not in self._scores:
+                self._scores[step] = seal_lib.score(self._folders.of(step), self._score_name)
+        scored = [(s, step) for step in steps if (s := self._scores[step]) is not None and math.isfinite(s)]
+        kept = {
+            *steps[: self._experiment.config.keep_checkpoints],
+            *(step for _, step in sorted(scored)[-1:]),
+        }
+        return [step for step in steps if step not in kept]

@@ -1,0 +1,71 @@
+"""Statistics of batch-norm, taken anew."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softshare_jax import sharing
+from softshare_jax.conversion.batch_norm import make_reestimation
+from softshare_jax.conversion.folding import fold_run
+from softshare_jax.errors import UserError
+from softshare_jax.runs.load import load
+from softshare_jax.runs.workdir import Workdir
+
+
+def test_the_statistics_are_those_of_the_training_images(trained):
+    run = load(trained)
+    experiment = run.experiment
+    plain = experiment.to_plain(run.variables)
+    wrong = {**plain, "batch_stats": jax.tree.map(lambda x: x + 3, plain["batch_stats"])}
+    found = make_reestimation(experiment, 60)(wrong)
+    # The first block's input depends on no statistics: its own are those of all training images.
+    images = experiment.task.inputs(experiment.task.load("train", experiment.task.phases - 1))
+    params = jax.tree.map(np.asarray, plain["params"])
+    x = np.einsum("bhwi,io->bhwo", images, params["stem"]["kernel"][0, 0]) + params["stem"]["bias"]
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    kernel = params["block_0"]["conv"]["kernel"]
+    y = jax.lax.conv_general_dilated(
+        jnp.asarray(x, jnp.float32), kernel, (1, 1), "SAME", dimension_numbers=dimensions
+    )
+    norm = found["batch_stats"]["block_0"]["norm"]
+    np.testing.assert_allclose(norm["mean"], y.mean((0, 1, 2)), atol=0.02)
+    np.testing.assert_allclose(norm["var"], y.var((0, 1, 2)), rtol=0.05)
+    jax.tree.map(np.testing.assert_array_equal, found["params"], plain["params"])
+
+
+def test_a_fold_with_new_statistics(tmp_path, trained):
+    kept = fold_run(trained, Workdir(tmp_path / "kept"), threshold=0.0)
+    renewed = fold_run(trained, Workdir(tmp_path / "renewed"), threshold=0.0, batch_norm_batches=10)
+    stored = json.loads((tmp_path / "renewed" / "certificate.json").read_text())
+    assert (stored["batch_norm_batches"], kept["batch_norm_batches"]) == (10, 0)
+    assert stored["checksum"] == renewed["checksum"] != kept["checksum"]
+    before, after = load(Workdir(tmp_path / "kept")), load(Workdir(tmp_path / "renewed"))
+    assert before.experiment.plan == after.experiment.plan
+    for name in ("params", "templates", "coefficients"):
+        jax.tree.map(np.testing.assert_array_equal, before.variables[name], after.variables[name])
+
+
+def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch):
+    tried = []
+    within = sharing.fold_within
+
+    def spy(plan, variables, evaluate, *rest):
+        tried.append(evaluate)
+        return within(plan, variables, evaluate, *rest)
+
+    monkeypatch.setattr(sharing, "fold_within", spy)
+    certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
+    run = load(trained)
+    plain = run.experiment.to_plain(run.variables)
+    damaged = {**plain, "batch_stats": jax.tree.map(jnp.zeros_like, plain["batch_stats"])}
+    # Statistics that were lost make no difference to what the search sees.
+    assert tried[0](damaged) == pytest.approx(tried[0](plain), abs=0.02)
+    assert certificate["batch_norm_batches"] == 5
+
+
+def test_a_negative_number(tmp_path, trained):
+    with pytest.raises(UserError, match="--batch_norm_batches is 0 or more, not -1"):
+        fold_run(trained, Workdir(tmp_path / "a"), batch_norm_batches=-1)

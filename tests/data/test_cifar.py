@@ -1,0 +1,451 @@
+"""CIFAR from archive to arrays: what is written, what is read, and what is said when something is missing."""
+
+import contextlib
+import functools
+import http.server
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from softshare_jax.config import schema as config_lib
+from softshare_jax.data import cifar, cifar_archive
+from softshare_jax.errors import RunError, UserError
+from softshare_jax.training.tasks import CifarTask
+from tests import cifar as fakes
+from tests import tiny
+
+NAMES = ["cifar10", "cifar100"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Both data sets and the folder of TFDS directories they are in; tests that write there copy it."""
+    root = tmp_path_factory.mktemp("tfds")
+    data = {name: fakes.fake(name) for name in NAMES}
+    for name in NAMES:
+        assert fakes.write_directory(data[name], root) == root / name / "3.0.2"
+    return data, root
+
+
+def by_image(images, labels):
+    """Label by the bytes of the image, which are unique: the pairing, whatever the order."""
+    pairs = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    assert len(pairs) == len(labels)
+    return pairs
+
+
+def prepare_and_load(name, root):
+    cifar.prepare(name, root)
+    return cifar.load(name, root)
+
+
+def mistake(name, root):
+    """The one line that loading ends in, which may wait for nothing."""
+    start = time.monotonic()
+    with pytest.raises(UserError) as error:
+        prepare_and_load(name, str(root))
+    assert time.monotonic() - start < 5
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_and_labels_of_the_archive_are_those_loaded(written, name):
+    data, root = written
+    loaded = cifar.load(name, str(root))
+    assert set(loaded) == {"train", "test"}
+    for split, arrays in loaded.items():
+        images, labels = data[name].splits[split]
+        assert (arrays["images"].shape, arrays["images"].dtype) == (images.shape, np.uint8)
+        assert (arrays["labels"].shape, arrays["labels"].dtype) == (labels.shape, np.int32)
+        assert by_image(**arrays) == by_image(images, labels)
+    assert cifar.class_names(name, str(root)) == fakes.class_names(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tfds_reads_the_same_in_the_same_order(written, name):
+    data, root = written
+    loaded = cifar.load(name, str(root))
+    builder = tfds.builder_from_directory(root / name / "3.0.2")
+    assert builder.info.features["label"].names == fakes.class_names(name)
+    for split, arrays in loaded.items():
+        images, labels = data[name].splits[split]
+        source = builder.as_data_source(split)
+        assert len(source) == len(labels)
+        for i, example in enumerate(source):
+            np.testing.assert_array_equal(example["image"], arrays["images"][i])
+            assert example["label"] == arrays["labels"][i]
+            # The id says which image of the archive it is.
+            prefix, number = example["id"].decode().split("_")
+            assert prefix == split
+            np.testing.assert_array_equal(example["image"], images[int(number)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_directory_of_tfrecords_is_read_as_well(tmp_path, written, name):
+    _, root = written
+    folder = shutil.copytree(root / name, tmp_path / name) / "3.0.2"
+    fakes.as_tfrecord(folder, shards=2)
+    assert len(list(folder.glob("*.tfrecord-*"))) == 4
+    assert not list(folder.glob("*.array_record-*"))
+    expected = cifar.load(name, str(root))
+    for split, arrays in cifar.load(name, str(tmp_path)).items():
+        for field, array in arrays.items():
+            np.testing.assert_array_equal(array, expected[split][field])
+
+
+def test_the_crc_of_the_fake_tfrecords():
+    # The check value of CRC-32C, masked as the TFRecord format says.
+    crc = 0xE3069283
+    assert fakes.masked_crc(b"123456789") == ((crc >> 15) + (crc << 17) + 0xA282EAD8) % 2**32
+
+
+def test_a_directory_that_is_there_is_taken_as_it_is(written, tmp_path):
+    _, root = written
+    shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.2")
+    assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.2"
+    # Of several versions the newest, as a person counts.
+    shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.10")
+    assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.10"
+    assert not (tmp_path / "downloads").exists()
+
+
+def copied(root, name, folder):
+    """A copy of a data set's directory; its folder."""
+    return shutil.copytree(root / name / "3.0.2", folder / name / "3.0.2")
+
+
+def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
+    _, root = written
+    whole = copied(root, "cifar10", tmp_path)
+    for copy in ("3.0.2.bak", "3.0", "v9.9.9", "3.0.2-old", "9.9.9.incomplete", ".9.9.9"):
+        (whole.parent / copy).mkdir()
+        (whole.parent / copy / "dataset_info.json").write_text("{")
+    (whole.parent / "9.9.9").write_text("a file")
+    assert cifar.find("cifar10", str(tmp_path)) == whole
+    assert capsys.readouterr().out == ""
+    # Newer versions that are not whole, each in a way of its own.
+    for version, file in (("3.1.0", "dataset_info.json"), ("3.2.0", "features.json"), ("3.10.0", None)):
+        newer = shutil.copytree(whole, whole.parent / version)
+        (newer / file if file else next(newer.glob("*-test.array_record-*"))).unlink()
+    for _ in range(2):
+        loaded = prepare_and_load("cifar10", str(tmp_path))
+    assert len(loaded["train"]["labels"]) == 20
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(" is passed over: ")[0] for line in said] == [
+        str(whole.parent / version) for version in ("3.10.0", "3.2.0", "3.1.0")
+    ]
+    assert said[0].endswith(": cifar10-test.array_record-00000-of-00001 is missing")
+    assert said[1].endswith(": features.json is missing")
+    # Where none is whole, the newest one says what it lacks.
+    (whole / "features.json").unlink()
+    line = mistake("cifar10", tmp_path)
+    assert line.startswith(f"{whole.parent / '3.10.0'} cannot be read (cifar10-test")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_class_that_a_directory_names_is_not_imported(written, tmp_path, monkeypatch, legacy):
+    folder = copied(written[1], "cifar10", tmp_path / "data")
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    described = json.loads((folder / "features.json").read_text())
+    feature = described["featuresDict"]["features"]["id"]
+    if legacy:  # as TFDS wrote it before it had protos, deep within a quotation
+        planted = {"type": "planted.Feature", "content": {}}
+        feature = {
+            "pythonClassName": feature["pythonClassName"],
+            "jsonFeature": {"json": json.dumps(planted)},
+        }
+    else:
+        feature = {**feature, "pythonClassName": "planted.Feature"}
+    described["featuresDict"]["features"]["id"] = feature
+    (folder / "features.json").write_text(json.dumps(described))
+    for read in (cifar.load, cifar.class_names):
+        with pytest.raises(
+            UserError, match=r"features.json names planted.Feature, which is no feature of TFDS"
+        ):
+            read("cifar10", str(tmp_path / "data"))
+    assert not (tmp_path / "ran").exists()
+    assert "planted" not in sys.modules
+
+
+def test_an_archive_that_is_not_the_official_one(tmp_path):
+    file, _ = fakes.write_archive(fakes.fake("cifar10"), tmp_path / "downloads")
+    line = mistake("cifar10", tmp_path)
+    assert line.startswith(f"{file} is damaged")
+    assert line.endswith("delete it and it is fetched again")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_a_truncated_array_record(tmp_path, written, split, kept):
+    folder = shutil.copytree(written[1] / "cifar10", tmp_path / "cifar10") / "3.0.2"
+    (shard,) = folder.glob(f"*-{split}.array_record-*")
+    content = shard.read_bytes()
+    shard.write_bytes(content[: int(kept * len(content))])
+    line = mistake("cifar10", tmp_path)
+    assert line.startswith(f"{folder} cannot be read (")
+    assert line.endswith("delete it and it is made again from the official archive")
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_a_truncated_tfrecord(tmp_path, written, cut):
+    folder = shutil.copytree(written[1] / "cifar10", tmp_path / "cifar10") / "3.0.2"
+    fakes.as_tfrecord(folder, shards=2)
+    shard = min(folder.glob("*-train.tfrecord-*"))
+    shard.write_bytes(shard.read_bytes()[:-cut])
+    line = mistake("cifar10", tmp_path)
+    assert "cifar10-train.tfrecord-00000-of-00002 ends in the middle of a record" in line
+    assert line.endswith("delete it and it is made again from the official archive")
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_no_flipped_bit_is_read(tmp_path, written, file_format):
+    folder = copied(written[1], "cifar10", tmp_path)
+    if file_format == "tfrecord":
+        fakes.as_tfrecord(folder, shards=1)
+    expected = cifar.load("cifar10", str(tmp_path))["test"]
+    (shard,) = folder.glob(f"*-test.{file_format}-*")
+    content, found = shard.read_bytes(), []
+    # Of the label of the first record; of a length and a checksum; and here and there.
+    label, end = content.index(b"label") + 11, content.rindex(b"IEND")
+    places = [label, 0, 8, *range(12, end, end // 25)]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        shard.write_bytes(flipped)
+        try:
+            test = cifar.load("cifar10", str(tmp_path))["test"]
+        except UserError as error:
+            found.append(place)
+            said = str(error)
+        else:  # array_record has bytes that mean nothing
+            assert file_format == "array_record"
+            np.testing.assert_array_equal(test["labels"], expected["labels"])
+            np.testing.assert_array_equal(test["images"], expected["images"])
+            continue
+        assert said.startswith(f"{folder} cannot be read (")
+        assert file_format == "array_record" or f"{shard.name} is damaged" in said
+    assert label in found
+    assert found == places or (file_format == "array_record" and len(found) > 20)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [("shard", "train"), ("count", "20 of 21"), ("format", "riegeli")]
+)
+def test_directories_that_contradict_themselves(tmp_path, written, damage, said):
+    folder = shutil.copytree(written[1] / "cifar10", tmp_path / "cifar10") / "3.0.2"
+    info = folder / "dataset_info.json"
+    if damage == "shard":
+        next(folder.glob("*-train.array_record-*")).unlink()
+    elif damage == "count":
+        info.write_text(info.read_text().replace('"20"', '"21"'))
+    else:
+        info.write_text(info.read_text().replace("array_record", "riegeli"))
+    line = mistake("cifar10", tmp_path)
+    assert said in line
+    assert "delete it and it is made again" in line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_and_out_of_reach(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(cifar_archive, "URL", "http://127.0.0.1:9/")
+    line = mistake(name, tmp_path)
+    file = cifar_archive.ARCHIVES[name].file
+    assert f"{name} is not in {tmp_path} and http://127.0.0.1:9/{file} cannot be reached" in line
+    assert f"put {file} into {tmp_path / 'downloads'}" in line
+    assert "--config.data_dir=DIR" in line
+    assert {p.name for p in tmp_path.rglob("*")} == {f".{name}.lock", "downloads"}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert mistake("cifar10", tmp_path / "file").startswith(str(tmp_path / "file"))
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; the archive of CIFAR-100 breaks off half-way, that of no data set is anything else."""
+
+    def copyfile(self, source, outputfile):
+        content = source.read()
+        outputfile.write(content[: len(content) // 2] if "100" in self.path else content)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serves a folder on a free port of this machine, and yields its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
+    data = fakes.fake("cifar10", seed=1)
+    file, sha256 = fakes.write_archive(data, tmp_path / "toronto")
+    with served(tmp_path / "toronto") as url, fakes.trusted("cifar10", sha256):
+        monkeypatch.setattr(cifar_archive, "URL", url)
+        loaded = prepare_and_load("cifar10", str(tmp_path / "data"))
+    assert by_image(**loaded["train"]) == by_image(*data.splits["train"])
+    assert f"fetched {url}{file.name}" in capfd.readouterr().out
+    assert [p.name for p in (tmp_path / "data" / "downloads").glob("*.gz")] == [file.name]
+    # From here on neither the server nor the archive is needed.
+    (tmp_path / "data" / "downloads" / file.name).unlink()
+    np.testing.assert_array_equal(
+        cifar.load("cifar10", str(tmp_path / "data"))["test"]["images"], loaded["test"]["images"]
+    )
+
+
+PREPARE = """
+import sys
+from softshare_jax.data import cifar
+from tests import cifar as fakes
+root, sha256 = sys.argv[1:]
+with fakes.trusted("cifar10", sha256):
+    cifar.prepare("cifar10", root)
+print(len(cifar.load("cifar10", root)["train"]["labels"]))
+"""
+
+
+def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing(tmp_path):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=1000), tmp_path / "downloads")
+    command, waiting = [sys.executable, "-c", PREPARE, str(tmp_path), sha256], "waiting for another process"
+    with contextlib.ExitStack() as started:
+
+        def start():
+            process = subprocess.Popen(command, cwd=tiny.REPO, stdout=subprocess.PIPE, text=True)
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        first = start()
+        while not list((tmp_path / ".cifar10.partial").glob("*/*/*")):
+            assert first.poll() is None
+            time.sleep(0.001)
+        first.send_signal(signal.SIGSTOP)
+        others = [start() for _ in range(3)]
+        assert [other.stdout.readline() for other in others] == [
+            f"{waiting} that is preparing cifar10 in {tmp_path}\n"
+        ] * 3
+        assert not (tmp_path / "cifar10").exists()
+        first.kill()
+        ends = [other.communicate(timeout=60)[0] for other in others]
+        assert [other.returncode for other in others] == [0, 0, 0]
+    # One of them wrote it, and all have it.
+    assert sorted(ends) == ["1000\n", "1000\n", f"writing {tmp_path / 'cifar10'}\n1000\n"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "cifar10", "downloads"]
+    assert [p.name for p in (tmp_path / "cifar10").iterdir()] == ["3.0.2"]
+
+
+def test_a_full_disk_is_a_line_and_leaves_nothing(tmp_path):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=100), tmp_path / "downloads")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with (
+            fakes.trusted("cifar10", sha256),
+            pytest.raises(RunError, match=r"3.0.2 cannot be written \(.*too large"),
+        ):
+            cifar.prepare("cifar10", str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
+
+
+def test_reading_fetches_nothing(tmp_path):
+    # A report on a machine without the data must not wait for them.
+    with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):
+        cifar.load("cifar10", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_breaks_off(tmp_path, monkeypatch):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar100"), tmp_path / "toronto")
+    with served(tmp_path / "toronto") as url, fakes.trusted("cifar100", sha256):
+        monkeypatch.setattr(cifar_archive, "URL", url)
+        line = mistake("cifar100", tmp_path / "data")
+    assert f"the download of {url}cifar-100-binary.tar.gz broke off" in line
+    assert line.endswith("try again")
+    assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
+
+
+def test_an_archive_that_the_server_has_not(tmp_path, monkeypatch):
+    (tmp_path / "toronto").mkdir()
+    with served(tmp_path / "toronto") as url:
+        monkeypatch.setattr(cifar_archive, "URL", url)
+        line = mistake("cifar10", tmp_path / "data")
+        assert f"{url}cifar-10-binary.tar.gz cannot be reached (File not found)" in line
+
+
+def test_the_command_without_data_and_network(tmp_path):
+    nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    workdir, data = tmp_path / "run", tmp_path / "data"
+    result = tiny.run(
+        "main",
+        "--config=configs/cifar10.py",
+        f"--config.data_dir={data}",
+        f"--workdir={workdir}",
+        env={**nowhere, "no_proxy": ""},
+    )
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: cifar10 is not in {data} and https://www.cs.toronto.edu/")
+    assert line.endswith("with --config.data_dir=DIR")
+    assert result.stdout == ""
+    assert not workdir.exists()
+    assert not (data / "cifar10").exists()
+
+
+def task(root, train=12, validation=0, name="cifar10"):
+    data = config_lib.Cifar(name, train, validation, cutout=0, label_smoothing=0.0)
+    return CifarTask(data, str(root))
+
+
+def test_slices_of_the_task(written):
+    _, root = written
+    whole = cifar.load("cifar10", str(root))
+    images, labels = (whole["train"][field] for field in ("images", "labels"))
+
+    def check(batch, start, stop):
+        np.testing.assert_array_equal(batch["images"], images[start:stop])
+        np.testing.assert_array_equal(batch["labels"], labels[start:stop])
+
+    held_out = task(root, train=12, validation=5)
+    assert held_out.evaluated == "validation"
+    check(held_out.load("train", 0), 0, 12)
+    check(held_out.load("validation", 0), 15, 20)
+    np.testing.assert_array_equal(held_out.load("test", 0)["images"], whole["test"]["images"])
+    np.testing.assert_array_equal(held_out.load("test", 0)["labels"], whole["test"]["labels"])
+
+    nothing_held_out = task(root, train=20)
+    assert nothing_held_out.evaluated == "test"
+    check(nothing_held_out.load("train", 0), 0, 20)
+    assert len(nothing_held_out.load("validation", 0)["labels"]) == 0
+
+
+def test_more_images_than_there_are(written):
+    _, root = written
+    assert len(task(root, 15, 5).load("train", 0)["labels"]) == 15
+    greedy = task(root, 15, 6)
+    for split in ("train", "validation"):
+        with pytest.raises(UserError, match=r"asks for 15 [+] 6 images, cifar10 has 20 for training"):
+            greedy.load(split, 0)
+    assert len(greedy.load("test", 0)["labels"]) == 7

@@ -1,0 +1,192 @@
+"""The networks for CIFAR that the poster compares with: sizes, what they share, and that they learn."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from softshare_jax import sharing
+from softshare_jax.description.description import describe, parameters
+from softshare_jax.errors import UserError
+from softshare_jax.models import zoo
+from softshare_jax.models.densenet import PartedConv
+from softshare_jax.models.initializers import he_normal
+from softshare_jax.models.layers import Layers
+from tests.models.test_models import drawn
+
+# Millions of parameters with 10 classes, and how far ours may be off: searched cells are published without
+# every detail of how they are put together.
+PUBLISHED = {
+    "resnext-29-8x64d": (34.4, 0.005),
+    "resnext-29-16x64d": (68.1, 0.005),
+    "densenet-100-24": (27.2, 0.005),
+    "densenet-bc-190-40": (25.6, 0.005),
+    "wrn-40-4": (8.9, 0.006),
+    "nasnet-a": (3.3, 0.03),
+    "nasnet-a-20x96": (27.6, 0.03),
+    "amoebanet-b": (2.8, 0.03),
+    "amoebanet-b-20x80": (13.7, 0.03),
+    "amoebanet-b-20x128": (34.9, 0.03),
+    "darts": (3.4, 0.03),
+    "snas": (2.8, 0.03),
+    "enas": (4.6, 0.03),
+}
+
+
+def shapes_of(name):
+    network = zoo.named(name)
+    shapes = jax.eval_shape(
+        network.build(zoo.Options()).init, jax.random.key(0), jnp.zeros((1, *network.input_shape))
+    )
+    return network.rule(shapes["params"]), shapes["params"]
+
+
+@pytest.mark.parametrize(("name", "millions", "tolerance"), [(n, *row) for n, row in PUBLISHED.items()])
+def test_parameters_are_as_many_as_published(name, millions, tolerance):
+    assert parameters(name).total == pytest.approx(1e6 * millions, rel=tolerance)
+
+
+def test_darts_has_exactly_the_parameters_that_its_own_code_counts():
+    assert parameters("darts").total == 3_349_342
+
+
+def test_sdarts_by_hand():
+    # Of a normal cell: five separable 3x3 (edges 0 to 4), each twice depthwise and pointwise, and a dilated
+    # one (edge 7), once. Six such cells in each of three stages of 36, 72 and 144 channels.
+    described = describe("sdarts-2")
+    expected, saved = [], 0
+    for stage, channels in enumerate((36, 72, 144), start=1):
+        for edge, units in [*((edge, 2) for edge in range(5)), (7, 1)]:
+            for unit in range(1, units + 1):
+                for kind, shape in (
+                    ("depthwise", [3, 3, 1, channels]),
+                    ("pointwise", [1, 1, channels, channels]),
+                ):
+                    name = f"stage_{stage}_edge_{edge}_{kind}_{unit}"
+                    expected.append({"name": name, "layers": 6, "templates": 2, "shape": shape})
+                    saved += (6 - 2) * int(np.prod(shape)) - 6 * 2
+    assert described["groups"] == expected
+    assert described["parameters"] == 3_349_342 - saved
+    assert described["unshared_parameters"] == 3_349_342
+
+
+def test_members_are_the_same_edge_of_the_normal_cells_of_a_stage():
+    plan, _ = shapes_of("senas-8x4-1")
+    groups = {group.name: [member.path for member in group.members] for group in plan.groups}
+    # Cells 2 and 5 reduce. Edge 3 of ENAS is its first separable 5x5.
+    assert groups["stage_2_edge_3_pointwise_2"] == [f"cell_{i}/edge_3/pointwise_2/kernel" for i in (3, 4)]
+    assert {name[:7] for name in groups} == {"stage_1", "stage_2", "stage_3"}
+    assert not any("edge_0_" in name for name in groups)
+
+
+def test_members_of_dense_blocks():
+    plan, params = shapes_of("sdensenet-bc-40-12-3")
+    assert [(g.layers, g.templates, g.shape) for g in plan.groups] == [(6, 3, (3, 3, 48, 12))] * 3
+    assert plan.groups[2].members[5].path == "block_3/layer_5/conv2/kernel"
+    # Without bottlenecks a part of each kernel: that which reads what comes into the block.
+    plan, params = shapes_of("sdensenet-100-24-4")
+    assert [(g.layers, g.templates, g.shape) for g in plan.groups] == [
+        (32, 4, (3, 3, channels, 24)) for channels in (16, 16 + 32 * 24, 16 + 64 * 24)
+    ]
+    layer = params["block_2"]["layer_7"]["conv"]
+    assert layer["of_layers"].shape == (3, 3, 7 * 24, 24)
+    assert "of_layers" not in params["block_2"]["layer_0"]["conv"]
+
+
+def test_a_convolution_in_parts_is_a_convolution():
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 11)).astype(np.float32)
+    parted = PartedConv(7, 4, Layers(he_normal))
+    variables = parted.init(jax.random.key(0), x)
+    parts = variables["params"]
+    kernel = jnp.concatenate([parts["of_input"], parts["of_layers"]], axis=2)
+    whole = nn.Conv(7, (3, 3), padding=1, use_bias=False)
+    np.testing.assert_allclose(
+        parted.apply(variables, x), whole.apply({"params": {"kernel": kernel}}, x), atol=1e-5
+    )
+    # Each part has the scale of the whole: variance 2 over the fan-in of all channels.
+    large = PartedConv(64, 48, Layers(he_normal)).init(jax.random.key(0), jnp.zeros((1, 5, 5, 96)))["params"]
+    for part in large.values():
+        assert np.std(part) == pytest.approx(np.sqrt(2 / (9 * 96)), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnext-28-8x64d", r"has 9n [+] 2 layers \(11, 20, .*\), not 28; for ImageNet it has 14"),
+        ("densenet-99-24", "3n [+] 4 layers, not 99"),
+        ("densenet-bc-100-12-3", "unknown network"),
+        ("densenet-bc-99-12", "6n [+] 4 layers, not 99"),
+        ("densenet-121-12", "121 layers is for ImageNet"),
+        ("densenet-100", "121, 169, 201 or 264 layers for ImageNet, not 100; .* as in densenet-100-24"),
+        ("darts-4x4", "5 or more, not 4"),
+        ("sdarts-5x4", "groups of fewer than two layers"),
+        ("sdarts-7", "6 layers share 1 to 6 templates, not 7"),
+        ("darts-2", "unknown network"),
+    ],
+)
+def test_names_that_are_none(name, message):
+    with pytest.raises(UserError, match=message):
+        zoo.named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "message"),
+    [
+        ("darts", {"dropout": 0.3}, "darts has no dropout"),
+        ("wrn-28-10", {"drop_path": 0.2}, "wrn-28-10 has no drop_path"),
+        ("densenet-100-24", {"auxiliary": 0.4}, "densenet-100-24 has no auxiliary"),
+    ],
+)
+def test_features_that_a_network_has_not(name, features, message):
+    with pytest.raises(UserError, match=message):
+        zoo.named(name).build(zoo.Options(**features))
+
+
+NARROW = (
+    *(f"{genotype}-6x4" for genotype in ("nasnet-a", "amoebanet-b", "darts", "snas", "enas")),
+    "resnext-29-2x4d",
+    "densenet-10-6",
+    "densenet-bc-16-6",
+)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_network_learns_plain_and_shared_and_folds(name):
+    # Compiled once: what sharing adds is before and after the plain network, which knows nothing of it.
+    network, random = zoo.named(name).build(zoo.Options()), np.random.default_rng(0)
+    x, labels = random.normal(size=(2, 32, 32, 3)).astype(np.float32), np.arange(2)
+    plain = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
+
+    @jax.jit
+    def loss_and_gradient(plain):
+        def loss(params):
+            logits, _ = network.apply({**plain, "params": params}, x, train=True, mutable=["batch_stats"])
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        return jax.value_and_grad(loss)(plain["params"])
+
+    def losses(variables, to_params, steps=8):
+        """Descends, in numpy and by the signs of gradients, by what the plain weights are made of."""
+        found = []
+        for _ in range(steps):
+            params, back = jax.vjp(jax.jit(to_params), variables)
+            loss, gradient = loss_and_gradient({**plain, "params": params})
+            variables = jax.tree.map(lambda v, g: v - 0.003 * np.sign(g), variables, back(gradient)[0])
+            found.append(float(loss))
+        return found, variables
+
+    found, _ = losses(plain["params"], lambda params: params)
+    assert found[-1] < 0.8 * found[0]
+    plan = zoo.named(f"s{name}-1").rule(plain["params"])
+    shared = sharing.initialize(plan, plain["params"], jax.random.key(1), sharing.orthogonal)
+    found, shared = losses(shared, lambda shared: sharing.to_dense(plan, shared)["params"])
+    assert found[-1] < 0.8 * found[0]
+    # One template a group: all its layers are parallel, and the fold loses nothing.
+    folded = sharing.fold(plan, jax.device_get(shared), 0.9)
+    distinct = sharing.distinct_layers(folded.plan, folded.variables)
+    assert set(distinct) == {group.name for group in plan.groups}
+    assert all(set(layers) == {0} for layers in distinct.values())
+    before, after = (sharing.to_dense(*net) for net in ((plan, shared), folded))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), before, after)

@@ -1,0 +1,108 @@
+"""Runs that start unshared and fade to k templates."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from softshare_jax import sharing
+from softshare_jax.conversion.folding import fold_run
+from softshare_jax.conversion.resizing import resize_run
+from softshare_jax.errors import UserError
+from softshare_jax.runs.load import load
+from softshare_jax.runs.loop import train
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.training.checksum import checksum
+from softshare_jax.training.experiment import Experiment
+from tests import tiny
+
+# Annealed between two checkpoints.
+CHANGES = {
+    "model": "scnn-4-6-2",
+    "sharing__anneal": "10 steps",
+    "optimizer__average": 0.9,
+    "optimizer__schedule": "constant",
+    "keep_checkpoints": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def annealed(tmp_path_factory):
+    workdir = Workdir(tmp_path_factory.mktemp("annealed") / "run")
+    train(tiny.config(**CHANGES), workdir)
+    return workdir
+
+
+def rank(run):
+    (weights,) = (
+        sharing.similarity(run.experiment.plan, run.variables, "weights").values()
+        if run.experiment.target
+        else [run.variables["coefficients"]["blocks"]]
+    )
+    return np.linalg.matrix_rank(weights, tol=1e-4)
+
+
+def test_templates_before_and_after(annealed):
+    for step, templates in ((4, 4), (8, 4), (12, 2), (16, 2)):
+        run = load(annealed, step)
+        assert run.experiment.plan.groups[0].templates == templates
+        assert run.variables["templates"]["blocks"].shape == (templates, 3, 3, 6, 6)
+        assert rank(run) == templates
+    assert annealed.read_plan().groups[0].templates == 2
+
+
+def test_a_run_starts_as_the_plain_network():
+    soft = Experiment(tiny.config(**CHANGES)).at(0)
+    plain = Experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
+    state = soft.init_state()
+    found = soft.to_plain({n: v for n, v in state.variables.items() if n != "average"})
+    jax.tree.map(np.testing.assert_array_equal, found, plain.init_state().variables)
+
+
+def test_nothing_is_lost_where_templates_change():
+    experiment = Experiment(tiny.config(**CHANGES))
+    wide = experiment.at(9)
+    data, order = wide.train_data(0), wide.epoch_order(0)
+    state, metrics = wide.init_state(), wide.no_metrics()
+    for _ in range(10):
+        state, metrics = wide.train_steps(state, metrics, data, order, 1)
+    assert experiment.at(10) is experiment
+    after = experiment.take_over(state)
+    for variables, gone_on in (
+        (state.variables, after.variables),
+        (state.variables["average"], after.variables["average"]),
+    ):
+        network = {name: tree for name, tree in variables.items() if name != "average"}
+        a, b = (
+            wide.to_plain(network),
+            experiment.to_plain({n: v for n, v in gone_on.items() if n != "average"}),
+        )
+        tolerance = 1e-5 if variables is state.variables else 0.2  # an average over ranks above k
+        jax.tree.map(lambda x, y, t=tolerance: np.testing.assert_allclose(x, y, atol=t), a, b)
+
+
+def test_a_run_that_was_stopped_before_goes_on_bit_for_bit(annealed, tmp_path):
+    workdir = Workdir(shutil.copytree(annealed.root, tmp_path / "run"))
+    for step in (12, 16):
+        shutil.rmtree(workdir.checkpoints / str(step))
+    train(None, workdir)
+    ends = [load(run).variables for run in (workdir, annealed)]
+    assert checksum(ends[0]) == checksum(ends[1])
+
+
+def test_folding_and_converting_wait_for_the_end(annealed, tmp_path):
+    output = Workdir(tmp_path / "output")
+    for make in (lambda: fold_run(annealed, output, step=8), lambda: resize_run(annealed, output, 1, step=8)):
+        with pytest.raises(UserError, match="is annealed until step 10: take that step or a later one"):
+            make()
+    assert fold_run(annealed, output, threshold=0.0, step=12)["loops"] == {"blocks": "(1)×4"}
+
+
+def test_mistakes():
+    with pytest.raises(UserError, match=r"sharing\.anneal is '17 steps', longer than config\.duration"):
+        Experiment(tiny.config(sharing__anneal="17 steps"))
+    with pytest.raises(UserError, match=r"sharing\.anneal is for shared layers, cnn-4-6 has none"):
+        Experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0, sharing__anneal="4 steps"))
+    with pytest.raises(UserError, match=r"sharing\.anneal is a duration"):
+        Experiment(tiny.config(sharing__anneal="soon"))
