@@ -10,8 +10,8 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
 	@echo "make test        run the tests"
-	@echo "make lint        formatting, lint and types"
-	@echo "make docs        build the pages and the API reference into build/docs"
+	@echo "make lint        formatting, lint, types and spelling"
+	@echo "make docs        build the site into build/docs: pages, example and API reference"
 	@echo "make recover     train in two processes, kill one, and go on: the same end, bit for bit"
 	@echo "make faults      fault injection: kills, power loss, failing calls, damaged files (docs/reliability.md)"
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
@@ -45,8 +45,11 @@ lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-# The pages run `python -m softshare_jax.NAME --help`.
+# The pages run `python -m softshare_jax.NAME --help` and the scripts in examples/.
 docs: $(VENV)/installed-docs
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 	@echo "open build/docs/index.html"
@@ -71,4 +74,4 @@ results: $(VENV)/installed-base
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
 
 clean:
-	rm -rf $(VENV) .cache build $(RUN) $(RUN)-folded *.egg-info
+	rm -rf $(VENV) .cache build docs/examples $(RUN) $(RUN)-folded *.egg-info

@@ -11,14 +11,28 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinxcontrib.programoutput",
     "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 html_theme = "furo"
 html_title = f"softshare_jax {release}"
 html_show_copyright = False
+myst_enable_extensions = ["colon_fence"]
 # Pages link to headings of each other.
 myst_heading_anchors = 3
 # Prompts and outputs are not copied.
 copybutton_exclude = ".linenos, .gp, .go"
+
+# The scripts are executed again when they change.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"\.py$",
+    "download_all_examples": False,
+    "show_signature": False,
+    "plot_gallery": True,
+    "abort_on_example_error": True,
+}
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
