@@ -59,7 +59,7 @@ faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults --table=docs/reliability.md
 
 recover: $(VENV)/installed-test
-	@echo "== training in two processes, one of which is killed: a minute or two =="
+	@echo "== training in two processes, and killing one of them: a minute or two =="
 	@$(BIN)/python -m tests.faults.strikes --faults=1 --processes 2 --kinds kill
 
 parity: $(VENV)/installed-test $(VENV)/installed-parity

@@ -14,6 +14,8 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
+# Written beside the example's page by sphinx_gallery.
+exclude_patterns = ["**/sg_execution_times.rst", "sg_execution_times.rst"]
 html_theme = "furo"
 html_title = f"softshare_jax {release}"
 html_show_copyright = False

@@ -1,8 +1,10 @@
 """What the README shows, runs."""
 
 import re
+import runpy
 
 import pytest
+from matplotlib import pyplot
 
 from softshare_jax import sharing
 from tests.tiny import REPO
@@ -42,3 +44,18 @@ def test_the_reference_has_every_command():
     page = (REPO / "docs/api/commands.rst").read_text()
     commands = [f.stem for f in (REPO / "softshare_jax").glob("*.py") if "cli.run(main)" in f.read_text()]
     assert sorted(re.findall(r"softshare_jax\.(\w+) --help", page)) == sorted(commands)
+
+
+def test_the_example(monkeypatch, capsys):
+    pyplot.switch_backend("agg")
+    monkeypatch.setattr(pyplot, "show", lambda: None)
+    names = runpy.run_path(str(REPO / "examples/share_a_model.py"))
+    pyplot.close(names["figure"])
+    # Trained without the penalty the layers differ, with it they are one, and folding keeps the score.
+    assert names["matrices"]["trained"].min() < 0.5
+    assert names["matrices"]["trained with the penalty"].min() > 0.9
+    assert names["loops"] == "(1)×8"
+    assert names["score"] > 0.95
+    assert names["folded_score"] >= names["score"] - 0.02
+    assert names["size"](names["folded"].variables) < names["size"](names["trained"]) < names["unshared"]
+    assert "layers    (1)×8" in capsys.readouterr().out
