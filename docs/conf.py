@@ -1,6 +1,11 @@
 """How Sphinx builds the pages: ``make docs``."""
 
+import os
+
 import softshare_jax
+
+# The example runs on a CPU everywhere, so that the page is the same.
+os.environ["JAX_PLATFORMS"] = "cpu"
 
 project = "softshare_jax"
 release = softshare_jax.__version__
