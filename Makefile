@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint docs faults recover parity bench results clean
+.PHONY: help quickstart test lint docs faults recover parity bench results wheel clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
 	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
+	@echo "make wheel       build the wheel into dist and test it from another folder"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
 
 # Once for each set of extras, and again when setup.cfg changes.
@@ -73,5 +74,8 @@ bench: $(VENV)/installed-base
 results: $(VENV)/installed-base
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
 
+wheel: $(VENV)/installed-test
+	.ci/test-wheel $(BIN)/python
+
 clean:
-	rm -rf $(VENV) .cache build docs/examples $(RUN) $(RUN)-folded *.egg-info
+	rm -rf $(VENV) .cache build dist docs/examples $(RUN) $(RUN)-folded *.egg-info

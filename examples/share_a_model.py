@@ -38,7 +38,7 @@ class Net(nn.Module):
 
 
 def spirals(key, number):
-    """Returns points ``[number, 2]`` and which of two spirals each one lies on, ``[number]``."""
+    """Returns points ``[number, 2]`` and the spiral, 0 or 1, of each, ``[number]``."""
     keys = jax.random.split(key, 3)
     labels = jax.random.bernoulli(keys[0], shape=(number,)).astype(int)
     turn = jnp.sqrt(jax.random.uniform(keys[1], (number,)))
@@ -75,7 +75,7 @@ plan = rule(jax.eval_shape(net.init, jax.random.key(2), x)["params"])
 
 # %%
 def loss(weights, strength):
-    """Returns the cross-entropy minus ``strength`` times the sum of all layer similarities."""
+    """Returns the cross-entropy minus ``strength`` times the penalty."""
     errors = optax.softmax_cross_entropy_with_integer_labels(model.apply(weights, x), y)
     return errors.mean() - strength * sharing.recurrence_penalty(plan, weights)
 
@@ -121,8 +121,14 @@ for name, weights in runs.items():
 # The layer similarity matrix compares every two layers: 1 says that one is a multiple of the
 # other. Without the penalty only a few layers are alike. With it, all eight are.
 
+
 # %%
-matrices = {name: np.asarray(sharing.similarity(plan, weights)["body"]) for name, weights in runs.items()}
+def similarity(weights):
+    """Returns the layer similarity matrix ``[8, 8]``."""
+    return np.asarray(sharing.similarity(plan, weights)["body"])
+
+
+matrices = {name: similarity(weights) for name, weights in runs.items()}
 print(matrices["trained with the penalty"].round(2))
 
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
@@ -157,10 +163,12 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-print(f"layers    {loops}")
-print(f"accuracy  {score:.3f} -> {folded_score:.3f}")
+print(f"layers                {loops}")
+print(f"accuracy              {score:.3f} -> {folded_score:.3f}")
 unshared = size(net.init(jax.random.key(2), x))
-print(f"parameters  {unshared} unshared, {size(trained)} shared, {size(folded.variables)} folded")
+print(f"parameters, unshared  {unshared}")
+print(f"parameters, shared    {size(trained)}")
+print(f"parameters, folded    {size(folded.variables)}")
 
 # %% [markdown]
 # The network has become one layer that runs eight times: it has found the loop by itself. Five of

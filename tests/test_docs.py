@@ -58,4 +58,4 @@ def test_the_example(monkeypatch, capsys):
     assert names["score"] > 0.95
     assert names["folded_score"] >= names["score"] - 0.02
     assert names["size"](names["folded"].variables) < names["size"](names["trained"]) < names["unshared"]
-    assert "layers    (1)×8" in capsys.readouterr().out
+    assert re.search(r"^layers +\(1\)×8$", capsys.readouterr().out, re.MULTILINE)
