@@ -1,4 +1,4 @@
-"""Files of PyTorch, which tests/conversion/checkpoints/make_checkpoint.py made, read where it is not installed."""
+"""PyTorch files made by tests/conversion/checkpoints/make_checkpoint.py, read without PyTorch."""
 
 import io
 import pathlib
