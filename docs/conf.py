@@ -19,8 +19,6 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-# Written beside the example's page by sphinx_gallery.
-exclude_patterns = ["**/sg_execution_times.rst", "sg_execution_times.rst"]
 html_theme = "furo"
 html_title = f"softshare_jax {release}"
 html_show_copyright = False
@@ -37,7 +35,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "download_all_examples": False,
     "show_signature": False,
-    "plot_gallery": True,
+    "write_computation_times": False,
     "abort_on_example_error": True,
 }
 

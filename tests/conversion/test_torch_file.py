@@ -1,4 +1,4 @@
-"""PyTorch files made by tests/conversion/checkpoints/make_checkpoint.py, read without PyTorch."""
+"""Files of PyTorch, made by checkpoints/make_checkpoint.py, are read where PyTorch is not installed."""
 
 import io
 import pathlib
