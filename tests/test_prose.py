@@ -13,9 +13,7 @@ from tests.tiny import REPO
 NOT_YET = (
     "README.md",
     "benchmarks",
-    "configs",
     "docs",
-    "softshare_jax/config",
     "softshare_jax/conversion",
     "softshare_jax/convert.py",
     "softshare_jax/data",
