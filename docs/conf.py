@@ -2,7 +2,10 @@
 
 import os
 
+from sphinx.util.docutils import SphinxDirective
+
 import softshare_jax
+from softshare_jax.config import reference
 
 # The example runs on a CPU everywhere, so that the page is the same.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -48,8 +51,17 @@ python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 
 
+class ConfigReference(SphinxDirective):
+    """Writes the table of all config fields."""
+
+    def run(self):
+        """Returns the nodes of the table."""
+        return self.parse_text_to_nodes(reference.as_markdown())
+
+
 def setup(app):
-    """Leaves out the fields of named tuples, whose own docstrings say "Alias for field number 0"."""
+    """Adds the directive; omits fields of named tuples, whose docstrings say "Alias for field number 0"."""
+    app.add_directive("config-reference", ConfigReference)
     app.connect(
         "autodoc-skip-member",
         lambda app, what, name, value, skip, options: skip or type(value).__name__ == "_tuplegetter",
