@@ -2,8 +2,9 @@
 
 from softshare_jax.config import schema as config_lib
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet, zoo
+from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
+from softshare_jax.models.network import LARGE_IMAGES
 
 IMAGENET_EXAMPLES, CIFAR_EXAMPLES = 1281167, 50000
 
@@ -30,7 +31,7 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> config
         data = config_lib.ShortestPaths(
             "shortest_paths", 32, 0.1, (5, 9, 13, 17, 21), "50 epochs", 5000, 1000
         )
-    elif network.input_shape == imagenet.INPUT:
+    elif network.input_shape == LARGE_IMAGES:
         batch, epochs = 256, 100
         rate = 0.1 / 256 * (batch if batch_size is None else batch_size)
         optimizer = config_lib.Optimizer("sgd", rate, "steps", (0.3, 0.6, 0.9), 0.1, 1e-4, 0.0)

@@ -1,4 +1,4 @@
-"""What the functions of this package refuse, in one sentence each."""
+"""Checks of the arguments of this package. Each raises an error of one sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Shaped
 
-from softshare_jax.sharing.plan import Group, Plan, PlanError
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.tree import unbox
 
 
 def check_plan(plan: Any) -> None:
-    """Refuses what is not a plan.
+    """Rejects anything that is not a plan.
 
     Raises:
         PlanError: it is something else, such as a rule.
@@ -23,11 +25,11 @@ def check_plan(plan: Any) -> None:
 
 
 def check_variables(plan: Any, variables: Any) -> None:
-    """Refuses variables that are not those of a plan.
+    """Rejects variables that do not belong to a plan.
 
     Raises:
-        PlanError: the plan is none; templates or coefficients of a group are missing, as in dense
-            parameters, have the shape of another plan or hold no real floating-point numbers.
+        PlanError: the plan is not a plan, or templates or coefficients of a group are missing, as in dense
+            parameters, have the shape of another plan, or are not real floating-point numbers.
     """
     check_plan(plan)
     if not isinstance(variables, Mapping):
@@ -56,13 +58,13 @@ def check_variables(plan: Any, variables: Any) -> None:
                 )
 
 
-def check_finite(group: Group, rows: jax.Array | np.ndarray, what: str = "weights") -> None:
-    """Refuses layers that hold NaN or infinity. Says nothing of traced arrays, whose values are unknown.
+def check_finite(group: Group, rows: Shaped[Array, "L ..."], what: str = "weights") -> None:
+    """Rejects layers with NaN or infinity. Accepts traced arrays, whose values are unknown.
 
     Args:
-        group: of the layers.
-        rows: ``[L, ...]``, what is looked at.
-        what: it is, for the message.
+        group: group of the layers.
+        rows: values to check, one row per layer.
+        what: name of the values, for the message.
 
     Raises:
         PlanError: a layer is not finite.

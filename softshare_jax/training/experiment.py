@@ -72,7 +72,8 @@ class Experiment:
         try:
             self.plan = (plan or zoo.named(config.model).rule)(self._plain_shapes()["params"])
         except sharing.PlanError as error:
-            raise UserError(f"{config.model}: {error}") from error
+            earlier = "an earlier version (0.1) may have made this plan: " if plan else ""
+            raise UserError(f"{config.model}: {earlier}{error}") from error
         for field in ("recurrence", "anneal"):
             if getattr(config.sharing, field) and not self.plan.groups:
                 raise UserError(f"config.sharing.{field} is for shared layers, {config.model} has none")

@@ -7,7 +7,7 @@ import pytest
 
 from softshare_jax.description.description import describe
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet, zoo
+from softshare_jax.models import bottleneck, densenet, zoo
 from softshare_jax.models.bottleneck import Block, BottleneckResNet
 from softshare_jax.models.densenet import DenseNet
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out, uniform_fan_in
@@ -62,8 +62,8 @@ def test_parameters_are_as_many_as_published(name, expected):
 
 
 def test_no_depth_is_missing_in_the_table():
-    named = {f"resnet-{depth}" for depth in imagenet.BOTTLENECKS}
-    named |= {f"densenet-{depth}" for depth in imagenet.DENSENETS}
+    named = {f"resnet-{depth}" for depth in bottleneck.BLOCKS}
+    named |= {f"densenet-{depth}" for depth in densenet.BLOCKS}
     assert named <= set(PUBLISHED)
     assert {name.split("-")[0] for name in PUBLISHED} == {"resnet", "wrn", "resnext", "densenet"}
 
@@ -117,12 +117,12 @@ def test_members_are_the_rows_of_a_stage_and_the_layers_of_a_dense_block():
         ("sresnet-26", "groups of fewer than two layers"),
     ],
 )
-def test_names_that_are_none(name, message):
+def test_invalid_names(name, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name)
 
 
-def test_options_that_a_network_has_not():
+def test_unsupported_options():
     for name, options in [
         ("wrn-50-2", zoo.Options(dropout=0.3)),
         ("densenet-121", zoo.Options(dropout=0.3)),
@@ -254,7 +254,7 @@ def test_blocks_may_start_as_their_shortcut():
     assert built.zero_residual
 
 
-def test_initialisers():
+def test_initializers():
     weights = he_normal_fan_out(jax.random.key(0), (3, 3, 16, 128))
     assert np.std(weights) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
     linear = uniform_fan_in(jax.random.key(0), (64, 500))

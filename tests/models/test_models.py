@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.grid_cnn import GridCNN
 from softshare_jax.models.initializers import he_normal
-from softshare_jax.models.wide_resnet import LAYERS, Stage, WideResNet
+from softshare_jax.models.layers import Layers
+from softshare_jax.models.stage import Stage
+from softshare_jax.models.wide_resnet import LAYERS, Block, WideResNet
 from softshare_jax.sharing import Member, Plan
 
 
@@ -138,7 +141,7 @@ def test_block_by_hand():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_and_logits_in_float32():
-    network = GridCNN(depth=2, channels=4, dtype=jnp.bfloat16)
+    network = GridCNN(depth=2, channels=4, layers=Layers(he_normal, dtype=jnp.bfloat16))
     x = jnp.ones((1, 4, 4, 2))
     variables = network.init(jax.random.key(0), x)
     assert {a.dtype for a in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
@@ -246,7 +249,8 @@ def test_blocks_in_a_loop_are_the_blocks_one_by_one():
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     found, loops = [], []
     for scan in (False, True):
-        stage = Stage(blocks=4, features=3, stride=1, dropout=0.3, scan=scan, layers=LAYERS)
+        block = functools.partial(Block, features=3, dropout=0.3, layers=LAYERS)
+        stage = Stage(block, blocks=4, stride=1, scan=scan)
         fresh = jax.jit(stage.init, static_argnums=2)(rngs, x, False)
         variables = randomized(fresh)
 

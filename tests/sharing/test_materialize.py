@@ -19,7 +19,10 @@ def layer_weights(plan, params):
             node = params
             for key in member.path.split("/"):
                 node = node[key]
-            rows.append(np.asarray(node if member.index is None else node[member.index]))
+            row = np.asarray(node if member.index is None else node[member.index])
+            if cut := member.slice:
+                row = np.take(row, range(cut.start, cut.stop), axis=cut.axis)
+            rows.append(row)
         weights[group.name] = np.stack(rows)
     return weights
 
