@@ -1,4 +1,4 @@
-"""Checks arrays against the shapes in the annotations of softshare_jax.sharing, whenever its functions run."""
+"""Checks arrays against the shapes in the annotations of softshare_jax.sharing."""
 
 import typing
 from collections.abc import Callable

@@ -17,15 +17,15 @@ def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) 
 
 
 def he_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Draws kernels ``[h, w, in, out]`` from a normal with variance 2 / fan-out, where fan-out is h w out.
+    """Draws kernels ``[h, w, in, out]`` from a normal with variance 2 / fan-out.
 
-    For a grouped convolution, ``out`` counts the outputs of all groups, as in torchvision.
+    The fan-out is h w out. In a grouped convolution ``out`` counts all groups, as in torchvision.
     """
     return _normal(key, shape, dtype) * math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
 
 
 def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Draws weights ``[..., in, out]`` uniformly within 1 / sqrt(fan-in), as PyTorch does for linear layers."""
+    """Draws weights ``[..., in, out]`` uniformly within 1 / sqrt(fan-in), as linear layers of PyTorch."""
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
 
