@@ -109,7 +109,7 @@ def _rule(made: Architecture, templates: int | None) -> Rule:
     """
     most = max((group.layers for group in made.shareable.values()), default=0)
     if most < 2:
-        raise UserError("groups of fewer than two layers have nothing to share, take a deeper network")
+        raise UserError("groups of fewer than two layers cannot share; choose a deeper network")
     if templates is not None and not 1 <= templates <= most:
         raise UserError(f"{most} layers share 1 to {most} templates, not {templates}")
     groups = made.shareable.items()

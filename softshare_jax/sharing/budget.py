@@ -44,7 +44,7 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
         plan = rule(params)
         arrays = leaves(params).values()
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
-            raise PlanError("a budget is shared out by the weights themselves, their shapes do not suffice")
+            raise PlanError("a budget needs the weights themselves; their shapes are not enough")
         private = sum(math.prod(array.shape) for array in arrays)
         private -= sum(group.layers * math.prod(group.shape) for group in plan.groups)
         errors, costs = [], []

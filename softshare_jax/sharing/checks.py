@@ -20,8 +20,8 @@ def check_plan(plan: Any) -> None:
         PlanError: it is something else, such as a rule.
     """
     if not isinstance(plan, Plan):
-        what = "a rule" if callable(plan) else f"of type {type(plan).__name__}"
-        raise PlanError(f"a plan is needed, and this is {what}: a rule makes a plan, plan = rule(params)")
+        what = "a rule" if callable(plan) else type(plan).__name__
+        raise PlanError(f"expected a plan, not {what}; a rule makes a plan: plan = rule(params)")
 
 
 def check_variables(plan: Any, variables: Any) -> None:
@@ -33,7 +33,7 @@ def check_variables(plan: Any, variables: Any) -> None:
     """
     check_plan(plan)
     if not isinstance(variables, Mapping):
-        raise PlanError(f"variables are a dictionary of collections, not of type {type(variables).__name__}")
+        raise PlanError(f"variables are a dictionary of collections, not {type(variables).__name__}")
     for group in plan.groups:
         for collection, shape in (
             ("templates", (group.templates, *group.shape)),
@@ -43,13 +43,13 @@ def check_variables(plan: Any, variables: Any) -> None:
             if not isinstance(arrays, Mapping) or group.name not in arrays:
                 raise PlanError(
                     f"the variables have no {collection} of group {group.name!r}: "
-                    "from_dense(plan, params) and initialize(plan, params, key) make them of dense parameters"
+                    "make them from dense parameters with from_dense or initialize"
                 )
             array = unbox(arrays[group.name])
             if jnp.shape(array) != shape:
                 raise PlanError(
                     f"the {collection} of group {group.name!r} have shape {jnp.shape(array)}, "
-                    f"and by the plan {shape}"
+                    f"and the plan needs {shape}"
                 )
             if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
                 raise PlanError(

@@ -50,7 +50,7 @@ def merge(matrix: Float[_Numbers, "L L"], threshold: float) -> tuple[int, ...]:
         ValueError: a similarity is NaN.
     """
     if np.isnan(matrix).any():
-        raise ValueError("a layer similarity matrix that holds NaN decides nothing")
+        raise ValueError("the layer similarity matrix contains NaN")
     threshold = min(threshold, PARALLEL)
     kept: list[int] = []
     merged = []
@@ -160,7 +160,7 @@ def fold_within(
         ValueError: ``max_drop`` is negative, or the measure is unknown.
     """
     if not max_drop >= 0:
-        raise ValueError(f"the budget is a fall of the metric, 0 or more, not {max_drop}")
+        raise ValueError(f"max_drop is {max_drop}; it must be 0 or more")
     check_variables(plan, variables)
     comparisons = _compare_all(plan, variables, measure)
     pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]

@@ -59,7 +59,7 @@ def by_regex(
         leaves = tree.leaves(params)
         matching = {name: _matching(pattern, leaves, f"group {name!r}") for name, pattern in patterns.items()}
         if not patterns:
-            raise PlanError("the rule has no patterns, so it shares nothing: Plan() is a network unshared")
+            raise PlanError("the rule has no patterns; to share nothing, use Plan()")
         _check_names(slices, patterns)
         sort = _Sort(
             leaves,

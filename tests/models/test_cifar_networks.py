@@ -160,34 +160,34 @@ NARROW = (
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_every_network_learns_plain_and_shared_and_folds(name):
-    # Compiled once: what sharing adds is before and after the plain network, which knows nothing of it.
+def test_every_network_learns_unshared_and_shared_and_folds(name):
+    # One compilation: sharing adds functions before and after the unshared network.
     network, random = zoo.named(name).build(zoo.Options()), np.random.default_rng(0)
     x, labels = random.normal(size=(2, 32, 32, 3)).astype(np.float32), np.arange(2)
-    plain = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
+    dense = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
 
     @jax.jit
-    def loss_and_gradient(plain):
+    def loss_and_gradient(dense):
         def loss(params):
-            logits, _ = network.apply({**plain, "params": params}, x, train=True, mutable=["batch_stats"])
+            logits, _ = network.apply({**dense, "params": params}, x, train=True, mutable=["batch_stats"])
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
-        return jax.value_and_grad(loss)(plain["params"])
+        return jax.value_and_grad(loss)(dense["params"])
 
     def losses(variables, to_params, steps=8):
-        """Descends, in numpy and by the signs of gradients, by what the plain weights are made of."""
+        """Descends, in numpy and by the signs of gradients, on the variables of the weights."""
         found = []
         for _ in range(steps):
             params, back = jax.vjp(jax.jit(to_params), variables)
-            loss, gradient = loss_and_gradient({**plain, "params": params})
+            loss, gradient = loss_and_gradient({**dense, "params": params})
             variables = jax.tree.map(lambda v, g: v - 0.003 * np.sign(g), variables, back(gradient)[0])
             found.append(float(loss))
         return found, variables
 
-    found, _ = losses(plain["params"], lambda params: params)
+    found, _ = losses(dense["params"], lambda params: params)
     assert found[-1] < 0.8 * found[0]
-    plan = zoo.named(f"s{name}-1").rule(plain["params"])
-    shared = sharing.initialize(plan, plain["params"], jax.random.key(1), sharing.orthogonal)
+    plan = zoo.named(f"s{name}-1").rule(dense["params"])
+    shared = sharing.initialize(plan, dense["params"], jax.random.key(1), sharing.orthogonal)
     found, shared = losses(shared, lambda shared: sharing.to_dense(plan, shared)["params"])
     assert found[-1] < 0.8 * found[0]
     # One template a group: all its layers are parallel, and the fold loses nothing.

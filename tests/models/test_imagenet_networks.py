@@ -46,9 +46,9 @@ SWRN_50_2_LAYERS = {
 
 def shapes_of(name):
     network = zoo.named(name)
-    plain = network.build(zoo.Options(num_classes=1000))
+    unshared = network.build(zoo.Options(num_classes=1000))
     image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
-    shapes = jax.eval_shape(plain.init, jax.eval_shape(lambda: jax.random.key(0)), image)
+    shapes = jax.eval_shape(unshared.init, jax.eval_shape(lambda: jax.random.key(0)), image)
     return network.rule(shapes["params"]), shapes["params"]
 
 
@@ -183,6 +183,8 @@ class BottleneckByHand(ByHand):
 class DenseByHand(BottleneckByHand):
     """A DenseNet as it is described, in numpy."""
 
+    CONVOLUTIONS = ("1", "2")
+
     def __call__(self, x, blocks):
         x = self.stem(x)
         for i, layers in enumerate(blocks):
@@ -193,7 +195,7 @@ class DenseByHand(BottleneckByHand):
             for j in range(layers):
                 params, stats = (tree[f"block_{i + 1}"][f"layer_{j}"] for tree in (self.params, self.stats))
                 y = x
-                for k in (1, 2):
+                for k in self.CONVOLUTIONS:
                     y = self.norm_relu(y, params[f"norm{k}"], stats[f"norm{k}"])
                     y = self.conv(y, params[f"conv{k}"]["kernel"])
                 x = np.concatenate([x, y], axis=-1)
@@ -203,6 +205,15 @@ class DenseByHand(BottleneckByHand):
         return self.norm_relu(x, self.params[name], self.stats[name])
 
 
+class SmallDenseByHand(DenseByHand):
+    """A DenseNet for small images, without bottlenecks."""
+
+    CONVOLUTIONS = ("",)
+
+    def stem(self, x):
+        return self.conv(x, self.params["stem"]["kernel"])
+
+
 @pytest.mark.parametrize(
     ("network", "by_hand", "arguments", "train"),
     [
@@ -210,8 +221,9 @@ class DenseByHand(BottleneckByHand):
         (BottleneckResNet((3, 1, 1, 1), 4, 2, 5, Layers(he_normal_fan_out)), BottleneckByHand, 2, False),
         (BottleneckResNet((1, 2, 1, 1), 3, 1, 5, Layers(he_normal_fan_out)), BottleneckByHand, 1, True),
         (DenseNet((2, 1, 1, 1), 32, 5, Layers(he_normal)), DenseByHand, (2, 1, 1, 1), False),
+        (DenseNet((3, 2), 4, 5, Layers(he_normal), False, True), SmallDenseByHand, (3, 2), False),
     ],
-    ids=["grouped", "training", "dense"],
+    ids=["grouped", "training", "dense", "dense without bottlenecks"],
 )
 def test_networks_by_hand(network, by_hand, arguments, train):
     # Batch-norm of a last stage of one pixel would be about two numbers alone.

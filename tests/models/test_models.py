@@ -282,7 +282,7 @@ def test_a_loop_changes_no_name_or_shape():
 
 def test_dropout_is_for_training():
     network, x = WideResNet(10, 1, num_classes=5, dropout=0.5), images(2)
-    plain = WideResNet(10, 1, num_classes=5)
+    without = WideResNet(10, 1, num_classes=5)
     variables = jax.jit(network.init)(jax.random.key(0), x)
     apply = jax.jit(
         lambda v, key: network.apply(v, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
@@ -291,7 +291,7 @@ def test_dropout_is_for_training():
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
     # Evaluation needs no random key and is that of the network without dropout.
-    evaluated = [jax.jit(n.apply)(variables, x) for n in (network, plain)]
+    evaluated = [jax.jit(n.apply)(variables, x) for n in (network, without)]
     np.testing.assert_array_equal(*evaluated)
 
 

@@ -34,5 +34,5 @@ def test_containers():
 
 
 def test_other_arguments_have_errors_of_their_own():
-    with pytest.raises(sharing.PlanError, match="a plan is needed"):
+    with pytest.raises(sharing.PlanError, match="expected a plan, not str"):
         lsm.similarity("no plan", {})
