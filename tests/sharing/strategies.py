@@ -11,58 +11,52 @@ from softshare_jax.sharing import Group, Member, Plan, Slice
 
 @st.composite
 def shared(draw) -> tuple[Plan, dict]:
-    """A plan of one or two groups of leaves, rows of a stack or slices of either, and random variables."""
+    """A plan over one or two sets of leaves, and random variables.
+
+    The layers are leaves, rows of a stack, or slices of either. Slices may be of two groups.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def normal(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
     groups, templates, coefficients = [], {}, {}
-    params = {"private": {"bias": random.normal(size=3).astype(np.float32)}}
+    params = {"private": {"bias": normal(3)}}
     for number in range(draw(st.integers(1, 2))):
         layers = draw(st.integers(2, 7))
         shape = draw(st.sampled_from([(3,), (2, 3), (3, 3, 2, 2)]))
-        name = f"group_{number}"
-        axis = draw(st.none() | st.integers(0, len(shape) - 1))
-        if draw(st.booleans()):
-            parts, left = _cut(draw, axis, shape)
-            members = [[Member(f"{name}/stack", i, part) for i in range(layers)] for part in parts]
-            if left is not None:
-                params[name] = {"stack": random.normal(size=(layers, *left)).astype(np.float32)}
-        else:
-            members = [[], []]
-            # Each leaf has its slices elsewhere. One leaf in two makes a second group of what is left.
-            second = draw(st.booleans())
-            for i in range(layers):
-                parts, left = _cut(draw, axis, shape, second)
-                for found, part in zip(members, parts, strict=False):
-                    found.append(Member(f"{name}/layer_{i}/kernel", None, part))
-                if left is not None:
-                    params.setdefault(name, {})[f"layer_{i}"] = {
-                        "kernel": random.normal(size=left).astype(np.float32)
-                    }
-        for letter, found in zip("ab", members, strict=False):
-            if found:
-                k = draw(st.integers(1, layers))
-                groups.append(Group(name + letter, tuple(found), k, shape))
-                templates[name + letter] = random.normal(size=(k, *shape)).astype(np.float32)
-                coefficients[name + letter] = random.normal(size=(layers, k)).astype(np.float32)
+        name, stacked = f"group_{number}", draw(st.booleans())
+        parts, left = draw(slices(shape))
+        for letter, part in zip("ab", parts, strict=False):
+            members = [
+                Member(f"{name}/stack", i, part)
+                if stacked
+                else Member(f"{name}/layer_{i}/kernel", None, part)
+                for i in range(layers)
+            ]
+            k = draw(st.integers(1, layers))
+            groups.append(Group(name + letter, tuple(members), k, shape))
+            templates[name + letter] = normal(k, *shape)
+            coefficients[name + letter] = normal(layers, k)
+        if left and stacked:
+            params[name] = {"stack": normal(layers, *left)}
+        elif left:
+            params[name] = {f"layer_{i}": {"kernel": normal(*left)} for i in range(layers)}
     variables = {"params": params, "templates": templates, "coefficients": coefficients}
     return Plan(tuple(groups)), jax.tree.map(jax.numpy.asarray, variables)
 
 
-def _cut(draw, axis, shape, second=None):
-    """Slices of one size along an axis of a larger weight, and the shape of what is left, if anything is.
-
-    Args:
-        axis: of the slices; ``None`` for the whole weight.
-        shape: of a slice.
-        second: whether there are two; ``None`` to draw that.
-    """
+@st.composite
+def slices(draw, shape) -> tuple[list[Slice | None], tuple[int, ...] | None]:
+    """One or two slices of a shape in a larger weight, and the shape of what is left, if anything is."""
+    axis = draw(st.sampled_from([None, 0, len(shape) - 1]))
     if axis is None:
         return [None], None
-    two = draw(st.booleans()) if second is None else second
-    gaps = [draw(st.integers(0, 2)) for _ in range(3 if two else 2)]
-    starts = [gaps[0], gaps[0] + shape[axis] + gaps[1]][: 2 if two else 1]
-    parts = [Slice(axis, start, start + shape[axis]) for start in starts]
-    left = [sum(gaps) if i == axis else size for i, size in enumerate(shape)]
-    return draw(st.permutations(parts)), tuple(left) if sum(gaps) else None
+    size = shape[axis]
+    gaps = draw(st.sampled_from([(0, 0), (0, 2), (2, 0), (1, 1), (0, 1, 0), (1, 0, 1)]))
+    starts = [sum(gaps[: i + 1]) + i * size for i in range(len(gaps) - 1)]
+    left = (*shape[:axis], sum(gaps), *shape[axis + 1 :]) if sum(gaps) else None
+    return draw(st.permutations([Slice(axis, start, start + size) for start in starts])), left
 
 
 @st.composite
