@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from tests import COMPILE_FAST
 
 REPO = pathlib.Path(__file__).parents[1]
@@ -59,6 +59,11 @@ def cifar_flags(data_dir: os.PathLike, **changes: Any) -> list[str]:
     changes = {name.replace("__", "."): value for name, value in changes.items()}
     values = {**SHRINK_CIFAR, "data_dir": data_dir, **changes}
     return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Returns the environment of a command as a person has it, without the tests' fake devices."""
+    return {**os.environ, "PYTHONPATH": str(REPO), "XLA_FLAGS": COMPILE_FAST, **variables}
 
 
 def start(

@@ -23,7 +23,7 @@ def measure(before: Trained, after: Trained) -> dict[str, Any]:
     """
     task = before.experiment.task
     phase = task.phases - 1
-    plain = [run.experiment.to_plain(run.variables) for run in (before, after)]
+    plain = [run.experiment.programs.to_dense(run.variables) for run in (before, after)]
     tested = [before.experiment.evaluator.test(variables, phase) for variables in plain]
     scores, logits = [found[task.score] for found, _ in tested], [logits for _, logits in tested]
     numbers = [count(run.variables).total for run in (before, after)]

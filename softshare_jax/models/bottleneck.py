@@ -133,7 +133,7 @@ def architecture(
             groups,
             options.num_classes,
             options.layers(he_normal_fan_out),
-            options.zero_residual,
+            options.zero_init_residual,
             options.scan,
             small_images,
         )
@@ -144,7 +144,7 @@ def architecture(
         for j in (1, 2, 3)
     }
     shape = SMALL_IMAGES if small_images else LARGE_IMAGES
-    return Architecture(build, shape, shareable, STACKED, supports=("zero_residual",))
+    return Architecture(build, shape, shareable, STACKED, supports=("zero_init_residual",))
 
 
 def resnet(depth: int) -> Architecture:

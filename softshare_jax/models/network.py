@@ -24,22 +24,22 @@ class Options:
     Attributes:
         dtype: dtype of the computation.
         num_classes: number of classes; networks that do not classify ignore it.
-        dropout: dropout rate.
+        dropout_rate: dropout rate.
         scan: run blocks of one structure as a loop, if the network has such blocks.
-        zero_residual: start residual blocks as the identity: the scale of their last batch-norm is zero.
-        auxiliary: loss weight of an auxiliary classifier; 0 for a network without one.
-        drop_path: drop-path rate at the end of training. The rate itself is an argument of each call.
+        zero_init_residual: start residual blocks as the identity: the scale of their last batch-norm is zero.
+        aux_loss_weight: loss weight of an auxiliary classifier; 0 for a network without one.
+        drop_path_rate: drop-path rate at the end of training. The rate itself is an argument of each call.
         axis_name: mapped axis over which the batch is split. In training, batch-norm and dropout then
             use the global batch. ``None`` for a batch in one piece.
     """
 
     dtype: Any = jnp.float32
     num_classes: int = 10
-    dropout: float = 0.0
+    dropout_rate: float = 0.0
     scan: bool = False
-    zero_residual: bool = False
-    auxiliary: float = 0.0
-    drop_path: float = 0.0
+    zero_init_residual: bool = False
+    aux_loss_weight: float = 0.0
+    drop_path_rate: float = 0.0
     axis_name: str | None = None
 
     def layers(self, kernel_init: Initializer, classifier_init: Initializer = uniform_fan_in) -> Layers:

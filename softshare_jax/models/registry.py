@@ -12,7 +12,7 @@ from softshare_jax.models.network import Network, Options
 from softshare_jax.sharing import Plan, Rule, Slice, by_regex
 
 # Options that only some networks support.
-OPTIONAL = ("dropout", "zero_residual", "auxiliary", "drop_path")
+OPTIONAL = ("dropout_rate", "zero_init_residual", "aux_loss_weight", "drop_path_rate")
 
 
 class Shareable(NamedTuple):

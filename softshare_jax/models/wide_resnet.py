@@ -107,12 +107,12 @@ def architecture(depth: int, width: int) -> Architecture:
 
     def build(options: Options) -> WideResNet:
         layers = options.layers(he_normal, he_normal)
-        return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
+        return WideResNet(depth, width, options.num_classes, options.dropout_rate, options.scan, layers)
 
     shareable = {
         f"stage_{i}": Shareable(rf"stage_{i}/blocks/conv\d/kernel", (depth - 4) // 3 - 2) for i in (1, 2, 3)
     }
-    return Architecture(build, SMALL_IMAGES, shareable, STACKED, supports=("dropout",))
+    return Architecture(build, SMALL_IMAGES, shareable, STACKED, supports=("dropout_rate",))
 
 
 FAMILIES = (

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.config.schema import Config
+from softshare_jax.config import Config
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.runs import records
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import Experiment, make_experiment
 
 T = TypeVar("T")
 History = dict[int, dict[str, dict[str, np.ndarray]]]
@@ -74,7 +74,7 @@ def collect(workdir: Workdir, data_dir: str = "") -> Run:
     if config is not None:
         # A workdir that was sent decides nothing about which other files are read.
         with_data = dataclasses.replace(config, data_dir=data_dir)
-        experiment = _attempt(lambda: Experiment(with_data, plan), "network", missing)
+        experiment = _attempt(lambda: make_experiment(with_data, plan), "network", missing)
     step, variables = None, None
     if experiment is not None and plan is not None:
         trained = _attempt(lambda: _checkpoint(workdir, with_data, missing), "checkpoint", missing)

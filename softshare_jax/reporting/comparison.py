@@ -5,19 +5,19 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.reporting import comparison_plot, cost, scores
 from softshare_jax.reporting.collect import Run
 from softshare_jax.reporting.picture import Picture
 from softshare_jax.reporting.tables import ParameterTable
 
 # What makes no other network of a run; unlike the other changeable fields its duration does.
-NO_SETTING = {"seed", "model", "data.name", *config_lib.CHANGEABLE} - {"duration"}
+NO_SETTING = {"seed", "model", "data.name", *config_lib.MAY_CHANGE} - {"duration"}
 # Settings that stand in the table in any case, unless they are zero: what comes before their value.
 # The others stand there where they tell lines apart.
 ALWAYS = {
     "duration": "",
-    "dropout": "dropout ",
+    "dropout_rate": "dropout ",
     "data.cutout": "cutout ",
     "folded": "folded ",
     "converted": "converted ",
@@ -136,8 +136,8 @@ def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
     fault = ""
     if measured is None:
         fault = f"{name} has no error on test images."
-    elif measured.step < experiment.total_steps:
-        fault = f"{name} is at step {measured.step:,} of {experiment.total_steps:,}."
+    elif measured.step < experiment.schedule.total:
+        fault = f"{name} is at step {measured.step:,} of {experiment.schedule.total:,}."
     return Result(
         run=name,
         model=config.model,
@@ -148,7 +148,7 @@ def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
         parameters=table.parameters.total,
         error=float("nan") if measured is None else measured.error,
         top_5=next((one.error for one in top_5 if measured and one.step == measured.step), None),
-        epochs=float("nan") if measured is None else measured.step / experiment.steps_per_epoch,
+        epochs=float("nan") if measured is None else measured.step / experiment.schedule.epoch,
         seconds=cost.seconds(run, None if measured is None else measured.step),
         devices=cost.devices(run),
         fault=fault,

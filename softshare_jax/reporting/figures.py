@@ -121,8 +121,8 @@ def draw_epochs(run: Run) -> Picture | None:
         return None
     measure = "coefficients"
     history = {
-        epochs.label(step, run.experiment.steps_per_epoch): run.history[step].get(measure, {})
-        for step in epochs.nearest_steps(list(run.history), run.experiment.total_steps)
+        epochs.label(step, run.experiment.schedule.epoch): run.history[step].get(measure, {})
+        for step in epochs.nearest_steps(list(run.history), run.experiment.schedule.total)
     }
     return draw(
         "epochs.png",

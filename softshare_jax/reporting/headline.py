@@ -22,7 +22,7 @@ def facts(
     """Yields what is known of a run's step, score, time, parameters and distinct layers."""
     step = run.step if run.step is not None else (run.metrics[-1]["step"] if run.metrics else None)
     if step is not None:
-        of = f"of {run.experiment.total_steps:,}" if run.experiment else ""
+        of = f"of {run.experiment.schedule.total:,}" if run.experiment else ""
         source = "" if run.step is not None else "last record"
         yield Fact("step", f"{step:,}", ", ".join(filter(None, [of, source])))
     score = _score(run)

@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from softshare_jax import durable
 from softshare_jax.reporting.theme import CSS_DPI, DARK, DPI, LIGHT, Theme
-from softshare_jax.storage import durable
 
 MIME_TYPES = {".png": "image/png", ".gif": "image/gif"}
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from softshare_jax.config.recipes import recipe
+from softshare_jax import durable
+from softshare_jax.config.by_network import recipe
 from softshare_jax.description.description import parameters
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 from softshare_jax.training.durations import to_steps
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
@@ -100,7 +100,7 @@ def render(runs: Runs, command: str) -> str:
 
 def settings(row: Published, data: str) -> dict[str, Any]:
     """Returns the settings by which the shipped configs train a row, as ``comparison.settings`` has them."""
-    config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout=row.dropout)
+    config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout_rate=row.dropout)
     return comparison.settings(config) | ({"data.cutout": row.cutout} if data != "imagenet2012" else {})
 
 
@@ -119,7 +119,7 @@ def _read(workdir: Workdir) -> comparison.Result:
 
 
 def _row_of(result: comparison.Result) -> Published:
-    dropout, cutout = result.settings["dropout"], result.settings.get("data.cutout", 0)
+    dropout, cutout = result.settings["dropout_rate"], result.settings.get("data.cutout", 0)
     row = published.find(result.model, result.data, dropout, cutout)
     if row is None:
         raise UserError(

@@ -41,7 +41,9 @@ def draw_predictions(run: Run) -> Predictions:
     phase = experiment.task.phases - 1
     try:
         data = experiment.task.first("test", phase, predicted)
-        logits = experiment.evaluator.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
+        logits = experiment.evaluator.predict(
+            experiment.programs.to_dense(run.variables), phase, len(data["images"])
+        )
         return show(experiment.task, data["images"], data["labels"], logits)
     except UserError as error:
         named = run.config is not None and run.config.data_dir

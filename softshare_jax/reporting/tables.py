@@ -105,7 +105,7 @@ class ParameterTable(NamedTuple):
 
 def parameter_table(experiment: Experiment) -> ParameterTable:
     """Counts the parameters of a run from its shapes alone; no checkpoint is needed."""
-    variables = experiment.state_shapes().variables
+    variables = experiment.programs.state_shapes().variables
     rows = []
     for group in experiment.plan.groups:
         size = math.prod(group.shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import matplotlib
 
 import softshare_jax
+from softshare_jax import durable
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.comparison import compare
@@ -13,7 +14,6 @@ from softshare_jax.reporting.page import render
 from softshare_jax.reporting.picture import Picture
 from softshare_jax.reporting.section import make_section
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 
 
 def write_report(workdirs: Sequence[Workdir], data_dir: str = "") -> pathlib.Path:

@@ -3,14 +3,15 @@
 import contextlib
 from typing import Any, NamedTuple
 
-from softshare_jax.config.schema import Config, first_difference
+from softshare_jax.config import Config, first_difference
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job.processes import together
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
-from softshare_jax.training.steps import averaged
+from softshare_jax.training.stages import make_stages
+from softshare_jax.training.state import averaged
 
 
 class Trained(NamedTuple):
@@ -43,8 +44,8 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
         stored = workdir.read_config()
         if difference := config and first_difference(stored, config):
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
-        experiment = Experiment(config or stored, workdir.read_plan())
-    with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
+        stages = make_stages(config or stored, workdir.read_plan())
+    with contextlib.closing(Checkpoints(workdir.checkpoints, stages)) as checkpoints:
         step, variables = checkpoints.read_variables(step)
     network = averaged(variables)
     if leaf := first_not_finite(network):
@@ -53,7 +54,7 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
             f"the weights of checkpoint {workdir.checkpoints / str(step)} are not finite ({leaf}): "
             f"an earlier step may be; the steps there are {held}"
         )
-    return Trained(experiment.at(step), step, network)
+    return Trained(stages.at(step), step, network)
 
 
 def load_settled(workdir: Workdir, step: int | None = None) -> Trained:
@@ -64,7 +65,6 @@ def load_settled(workdir: Workdir, step: int | None = None) -> Trained:
         RunError: its checkpoints are damaged.
     """
     trained = load(workdir, step)
-    if trained.experiment.target:
-        steps = trained.experiment.annealing_steps
+    if trained.step < (steps := trained.experiment.schedule.annealing):
         raise UserError(f"{workdir.root} is annealed until step {steps}: take that step or a later one")
     return trained

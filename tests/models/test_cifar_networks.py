@@ -141,9 +141,9 @@ def test_invalid_names(name, message):
 @pytest.mark.parametrize(
     ("name", "features", "message"),
     [
-        ("darts", {"dropout": 0.3}, "darts has no dropout"),
-        ("wrn-28-10", {"drop_path": 0.2}, "wrn-28-10 has no drop_path"),
-        ("densenet-100-24", {"auxiliary": 0.4}, "densenet-100-24 has no auxiliary"),
+        ("darts", {"dropout_rate": 0.3}, "darts has no dropout_rate"),
+        ("wrn-28-10", {"drop_path_rate": 0.2}, "wrn-28-10 has no drop_path_rate"),
+        ("densenet-100-24", {"aux_loss_weight": 0.4}, "densenet-100-24 has no aux_loss_weight"),
     ],
 )
 def test_unsupported_options(name, features, message):

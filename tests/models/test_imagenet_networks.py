@@ -124,11 +124,11 @@ def test_invalid_names(name, message):
 
 def test_unsupported_options():
     for name, options in [
-        ("wrn-50-2", zoo.Options(dropout=0.3)),
-        ("densenet-121", zoo.Options(dropout=0.3)),
-        ("densenet-121", zoo.Options(zero_residual=True)),
-        ("wrn-28-10", zoo.Options(zero_residual=True)),
-        ("cnn-4-8", zoo.Options(zero_residual=True)),
+        ("wrn-50-2", zoo.Options(dropout_rate=0.3)),
+        ("densenet-121", zoo.Options(dropout_rate=0.3)),
+        ("densenet-121", zoo.Options(zero_init_residual=True)),
+        ("wrn-28-10", zoo.Options(zero_init_residual=True)),
+        ("cnn-4-8", zoo.Options(zero_init_residual=True)),
     ]:
         with pytest.raises(UserError, match=rf"config.\w+ is .*, and {name} has no"):
             zoo.named(name).build(options)
@@ -261,7 +261,7 @@ def test_blocks_may_start_as_their_shortcut():
     block = Block(3, 2, 1, 1, zero_residual=True, layers=Layers(he_normal_fan_out))
     variables = block.init(jax.random.key(0), x, False)
     np.testing.assert_array_equal(block.apply(variables, x, False), np.maximum(x, 0))
-    built = zoo.named("resnet-50").build(zoo.Options(zero_residual=True))
+    built = zoo.named("resnet-50").build(zoo.Options(zero_init_residual=True))
     assert isinstance(built, BottleneckResNet)
     assert built.zero_residual
 

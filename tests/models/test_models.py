@@ -296,8 +296,8 @@ def test_dropout_is_for_training():
 
 
 def test_only_networks_with_dropout_take_a_rate():
-    with pytest.raises(UserError, match=r"config.dropout is 0.3, and cnn-4-8 has no dropout"):
-        zoo.named("cnn-4-8").build(zoo.Options(dropout=0.3))
+    with pytest.raises(UserError, match=r"config.dropout_rate is 0.3, and cnn-4-8 has no dropout_rate"):
+        zoo.named("cnn-4-8").build(zoo.Options(dropout_rate=0.3))
     options = zoo.Options(jnp.bfloat16, 7, 0.3, True)
     assert zoo.named("swrn-16-2-1").build(options) == WideResNet(
         16, 2, 7, 0.3, True, dataclasses.replace(LAYERS, dtype=jnp.bfloat16)

@@ -60,7 +60,9 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
 
     run = load(workdir)
     experiment = run.experiment
-    scores = experiment.evaluator.evaluate(experiment.to_plain(run.variables), experiment.task.phases - 1)
+    scores = experiment.evaluator.evaluate(
+        experiment.programs.to_dense(run.variables), experiment.task.phases - 1
+    )
     assert scores[experiment.task.score] == pytest.approx(expected, abs=0.02)
 
     if experiment.plan.groups:
@@ -82,7 +84,10 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
     ("name", "message"),
     [
         ("densenet", r"was written by softshare_jax 0.1.0 for a network with other parameters: .*/of_input"),
-        ("sdensenet", r"an earlier version \(0.1\) may have made this plan: .*/conv/of_input, which is not a"),
+        (
+            "sdensenet",
+            r"an earlier version \(0.1\) may have made this plan: .*/conv/of_input, which is not a",
+        ),
     ],
 )
 def test_a_run_of_parameters_that_no_longer_exist_names_its_version(name, message, tmp_path, data_dir):

@@ -32,11 +32,11 @@ def architecture(name: str, cells: int | None, channels: int | None) -> Architec
             channels or genotype.channels,
             options.num_classes,
             options.layers(uniform_fan_in),
-            bool(options.auxiliary),
+            bool(options.aux_loss_weight),
         )
 
     shareable = _shareable(genotype, number)
-    return Architecture(build, SMALL_IMAGES, shareable, supports=("auxiliary", "drop_path"))
+    return Architecture(build, SMALL_IMAGES, shareable, supports=("aux_loss_weight", "drop_path_rate"))
 
 
 def _shareable(genotype: Genotype, cells: int) -> dict[str, Shareable]:
