@@ -83,7 +83,7 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("densenet", r"was written by softshare_jax 0.1.0 for a network with other parameters: .*/of_input"),
+        ("densenet", r"was written by softshare_jax 0.1.0 for a network with other parameters"),
         (
             "sdensenet",
             r"an earlier version \(0.1\) may have made this plan: .*/conv/of_input, which is not a",
