@@ -48,15 +48,15 @@ def shared(draw) -> tuple[Plan, dict]:
 
 @st.composite
 def slices(draw, shape) -> tuple[list[Slice | None], tuple[int, ...] | None]:
-    """One or two slices of a shape in a larger weight, and the shape of what is left, if anything is."""
+    """One or two slices in a larger weight, and the shape of what is left; or all of a weight."""
     axis = draw(st.sampled_from([None, 0, len(shape) - 1]))
     if axis is None:
         return [None], None
     size = shape[axis]
-    gaps = draw(st.sampled_from([(0, 0), (0, 2), (2, 0), (1, 1), (0, 1, 0), (1, 0, 1)]))
-    starts = [sum(gaps[: i + 1]) + i * size for i in range(len(gaps) - 1)]
-    left = (*shape[:axis], sum(gaps), *shape[axis + 1 :]) if sum(gaps) else None
-    return draw(st.permutations([Slice(axis, start, start + size) for start in starts])), left
+    # At one end, or two slices in the middle. Few cases, because each one compiles.
+    starts = draw(st.sampled_from([(0,), (1 + size, 1)]))
+    left = (*shape[:axis], 2, *shape[axis + 1 :])
+    return [Slice(axis, start, start + size) for start in starts], left
 
 
 @st.composite
