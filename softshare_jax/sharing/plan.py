@@ -34,8 +34,8 @@ class Group:
             mix all templates.
 
     Raises:
-        PlanError: the group has fewer than two layers, k is outside 1..L, or the assignment does not
-            name one template per layer.
+        PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
+            or the assignment does not name one template per layer.
     """
 
     name: str
@@ -54,6 +54,11 @@ class Group:
                 f"group {self.name!r} has {layers} layers and asks for {self.templates} templates: "
                 f"choose from 1 to {layers}"
             )
+        for member in self.members:
+            if member.slice is not None and self.shape[member.slice.axis :][:1] != (member.slice.size,):
+                raise PlanError(
+                    f"group {self.name!r} shares weights of shape {self.shape}, and {member} has another shape"
+                )
         if self.assignment is not None and (
             len(self.assignment) != layers or not set(self.assignment) <= set(range(self.templates))
         ):
@@ -101,7 +106,7 @@ class Plan:
 
     @property
     def leaves(self) -> tuple[Path, ...]:
-        """Keys of the leaves of which layers share, each once, in order."""
+        """Keys of the leaves with layers that share, each once, in order."""
         return tuple(dict.fromkeys(m.keys for group in self.groups for m in group.members))
 
     @property
@@ -152,7 +157,7 @@ class Plan:
 
         Raises:
             PlanError: a leaf is missing, has another shape, does not hold real floating-point numbers, or
-                is a stack of which the plan names only some layers.
+                is a stack and the plan names only some of its layers.
         """
         leaves = tree.leaves(params)
         rows: dict[Path, set[int]] = {}
@@ -169,7 +174,7 @@ class Plan:
                         "only real floating-point weights can share"
                     )
                 if member.of_shape(tuple(leaf.shape)) != group.shape:
-                    place = "" if member.slice is None else f", of which it names [{member.slice}]"
+                    place = "" if member.slice is None else f" and is sliced by [{member.slice}]"
                     raise PlanError(
                         f"group {group.name!r} shares weights of shape {group.shape}, "
                         f"and {member.path} has shape {tuple(leaf.shape)}{place}"

@@ -135,7 +135,7 @@ def test_names():
             r"slices \[0:2\] and \[1:3\] of a overlap",
         ),
         (
-            lambda: pair(Member("a", slice=Slice(0, 0, 2)), Member("a", slice=Slice(1, 0, 2))),
+            lambda: pair(Member("a", slice=Slice(0, 0, 2)), Member("a", slice=Slice(1, 0, 2)), shape=(2, 2)),
             "a is sliced along several axes",
         ),
         (
@@ -146,6 +146,11 @@ def test_names():
             lambda: pair(Member("a", 0, Slice(0, 0, 2)), Member("a", 1, Slice(0, 1, 3))),
             "the rows of a are sliced in different places",
         ),
+        (
+            lambda: pair(Member("a", slice=Slice(0, 0, 2)), Member("b", slice=Slice(0, 0, 3))),
+            r"weights of shape \(2,\), and b\[0:3\] has another shape",
+        ),
+        (lambda: pair(Member("a", slice=Slice(1, 0, 2)), Member("b")), "another shape"),
         (
             lambda: pair(Member("a", 0, Slice(0, 0, 2)), Member("a", 1)),
             "the rows of a are sliced in different places",
@@ -160,7 +165,7 @@ def test_slices_that_contradict_each_other(make, message):
 def test_slices_that_do_not_fit():
     plan = RULE(PARAMS)
     narrow = {**PARAMS, "layer_1": {"kernel": jnp.ones((3, 1))}}
-    with pytest.raises(PlanError, match=r"layer_1/kernel has shape \(3, 1\), of which it names \[:, 0:2\]"):
+    with pytest.raises(PlanError, match=r"layer_1/kernel has shape \(3, 1\) and is sliced by \[:, 0:2\]"):
         plan(narrow)
     with pytest.raises(PlanError, match=r"shares \[:, 0:2\] of each layer, and layer_1/kernel has shape"):
         RULE(narrow)
