@@ -57,7 +57,8 @@ class Group:
         for member in self.members:
             if member.slice is not None and self.shape[member.slice.axis :][:1] != (member.slice.size,):
                 raise PlanError(
-                    f"group {self.name!r} shares weights of shape {self.shape}, and {member} has another shape"
+                    f"group {self.name!r} shares weights of shape {self.shape}, "
+                    f"and {member} has another shape"
                 )
         if self.assignment is not None and (
             len(self.assignment) != layers or not set(self.assignment) <= set(range(self.templates))
