@@ -68,6 +68,9 @@ def plant_data_set(folder: pathlib.Path) -> None:
     config |= {"model": "wrn-10-1", "data_dir": str(folder / "data"), "data": {"name": "cifar10"}}
     config["sharing"]["recurrence"] = 0.0
     (folder / "config.json").write_text(json.dumps(config))
+    # A run that has not begun, so that training reads the data set.
+    (folder / "plan.json").write_text(json.dumps({"version": 1, "groups": []}))
+    shutil.rmtree(folder / "checkpoints")
 
 
 def plant_pickled_similarity(folder: pathlib.Path) -> None:
@@ -109,7 +112,7 @@ READERS = (("main", "--mode=evaluate"), ("report",), ("fold", "--output=out"), (
 TORCH = (("convert", "--torch=model.pt", "--model=swrn-10-1-2", "--output=theirs"),)
 CASES = (
     Case("modules in the folder", plant_modules, (*READERS, ("main", "--config.duration=6 steps"))),
-    Case("a data set with a class of its own", plant_data_set, (("main", "--mode=evaluate"), ("main",))),
+    Case("a data set with a class of its own", plant_data_set, (("main",),)),
     Case("a pickle among the matrices", plant_pickled_similarity, (("report",),)),
     Case("a pickle as a PyTorch file", plant_torch_file, TORCH),
     Case("a bomb as a PyTorch file", plant_bomb, TORCH),
