@@ -30,8 +30,10 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config
     elif num_classes not in (10, 100):
         raise UserError(f"{name} is trained on 10 or 100 classes, not {num_classes}")
     else:
-        of_cells = network.unshared.startswith(tuple(GENOTYPES))
-        config = (recipes.cells if of_cells else recipes.cifar)(name, num_classes)
+        of_cifar = recipes.cells if network.unshared.startswith(tuple(GENOTYPES)) else recipes.cifar
+        if network.unshared.startswith("vit-"):
+            of_cifar = recipes.vit
+        config = of_cifar(name, num_classes)
     if batch_size is not None:
         config = dataclasses.replace(config, batch_size=batch_size)
     return from_dict(config.to_dict())

@@ -30,6 +30,18 @@ def cells(model: str, classes: int = 10) -> Config:
     )
 
 
+def vit(model: str, classes: int = 10) -> Config:
+    """Returns a recipe for vision transformers on CIFAR: 100 epochs of AdamW with warm-up and cosine."""
+    return Config(
+        model=model,
+        data=Cifar(name=f"cifar{classes}", label_smoothing=0.1),
+        optimizer=Optimizer(
+            name="adamw", learning_rate=1e-3, schedule="cosine", warmup="5 epochs", weight_decay=0.05
+        ),
+        duration="100 epochs",
+    )
+
+
 # Learning rate for each image of a batch (Goyal et al. 2017, arXiv 1706.02677).
 IMAGENET_RATE = 0.1 / 256
 

@@ -3,13 +3,13 @@
 import re
 
 from softshare_jax.errors import UserError, nearest
-from softshare_jax.models import bottleneck, densenet, grid_cnn, wide_resnet
+from softshare_jax.models import bottleneck, densenet, grid_cnn, vision_transformer, wide_resnet
 from softshare_jax.models.cells import names as cells
 from softshare_jax.models.network import Network, Options
 
 __all__ = ["EXAMPLES", "Network", "Options", "named", "soft_shared"]
 
-_MODULES = (wide_resnet, bottleneck, densenet, cells, grid_cnn)
+_MODULES = (wide_resnet, bottleneck, densenet, cells, grid_cnn, vision_transformer)
 FAMILIES = tuple(family for module in _MODULES for family in module.FAMILIES)
 EXAMPLES = tuple(example for family in FAMILIES for example in family.examples)
 
