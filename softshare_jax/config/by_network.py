@@ -1,4 +1,4 @@
-"""The recipe of a network that is known by name only."""
+"""The recipe of a network, by its name."""
 
 import dataclasses
 
@@ -11,15 +11,15 @@ from softshare_jax.models.cells.genotypes import GENOTYPES
 
 
 def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config:
-    """Returns the config with which ``configs/`` trains a network.
+    """Returns the config that ``configs/`` uses for a network.
 
     Args:
-        name: of the network.
-        num_classes: of a classifier.
-        batch_size: overrides the recipe's; the learning rate on ImageNet follows it.
+        name: name of the network.
+        num_classes: number of classes, for a classifier.
+        batch_size: ``None`` for the recipe's. The learning rate on ImageNet is proportional to it.
 
     Raises:
-        UserError: there is no such network, no data set with that many classes, or no such batch size.
+        UserError: the network is unknown, no data set has that many classes, or the batch size is invalid.
     """
     network = zoo.named(name)
     if not network.classifies:
@@ -29,8 +29,8 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config
     elif num_classes not in (10, 100):
         raise UserError(f"{name} is trained on 10 or 100 classes, not {num_classes}")
     else:
-        of_cells = network.unshared.startswith(tuple(GENOTYPES))
-        config = (recipes.cells if of_cells else recipes.cifar)(name, num_classes)
+        searched = network.unshared.startswith(tuple(GENOTYPES))
+        config = (recipes.cells if searched else recipes.cifar)(name, num_classes)
     if batch_size is not None:
         config = dataclasses.replace(config, batch_size=batch_size)
     return from_dict(config.to_dict())

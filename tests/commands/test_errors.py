@@ -74,14 +74,18 @@ def test_a_workdir_of_another_config(tmp_path, trained):
     for arguments in (["--config.seed=3"], ["--mode=evaluate", "--config.seed=3"]):
         check(
             tiny.run("main", QUICKSTART, *tiny.flags(), *arguments, f"--workdir={workdir}"),
-            "belongs to another config: seed is 0 there and 3 here",
+            "belongs to another config: seed was 0 and is now 3",
         )
     assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "lacks seed, model or data"), ("{}", "lacks seed, model or data")],
+    [
+        ("{", "is not JSON"),
+        ("[]", "must have seed, model and data"),
+        ("{}", "must have seed, model and data"),
+    ],
 )
 def test_a_config_json_that_is_none(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")

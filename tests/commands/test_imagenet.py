@@ -114,7 +114,7 @@ def test_fold_and_report(tmp_path, trained):
         (
             "steps_per_dispatch",
             8,
-            "config.steps_per_dispatch is 8; it must be 0 or 1 where batches come from the host",
+            "config.steps_per_dispatch is 8; it must be 0 or 1 for imagenet2012",
         ),
         ("data.resize", 100, "config.data.resize is 100; it must be at least data.image_size"),
         ("data.min_crop_area", 0.0, "config.data.min_crop_area is 0.0; it must be above 0 and at most 1"),

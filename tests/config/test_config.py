@@ -47,8 +47,8 @@ def changed(**changes):
         ({"data": 5}, "config.data is 5; it must be a section with fields"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"data__density": 1.0}, "data.density is 1.0; it must be at least 0 and below 1"),
-        ({"data__windows": (4,)}, r"data.windows is \(4,\); it must hold an odd number"),
-        ({"data__windows": ()}, r"data.windows is \(\); it must hold an odd number"),
+        ({"data__windows": (4,)}, r"data.windows is \(4,\); it must have an odd number"),
+        ({"data__windows": ()}, r"data.windows is \(\); it must have an odd number"),
         (
             {"data__name": "mnist"},
             "data.name is 'mnist'; it must be one of shortest_paths, cifar10, cifar100, imagenet2012",
@@ -71,8 +71,11 @@ def changed(**changes):
             {"optimizer__schedule": "step"},
             "schedule is 'step'; it must be one of constant, cosine, steps",
         ),
-        ({"optimizer__schedule": "steps"}, "the schedule 'steps' needs milestones"),
-        ({"optimizer__milestones": (0.5,)}, "other schedules have none"),
+        ({"optimizer__schedule": "steps"}, r"milestones is \(\) and optimizer.schedule is 'steps'; set"),
+        (
+            {"optimizer__milestones": (0.5,)},
+            "schedule is 'constant'; set milestones for the schedule 'steps'",
+        ),
         ({"optimizer__ema_decay": 1.0}, "optimizer.ema_decay is 1.0; it must be at least 0 and below 1"),
         ({"optimizer__average": 0.5}, "config.optimizer.average is now called config.optimizer.ema_decay"),
         ({"dropout": 0.3}, "config.dropout is now called config.dropout_rate"),
@@ -186,4 +189,4 @@ def test_what_a_resumed_run_may_change():
     longer = dataclasses.replace(config, duration="99 steps", log_every="1 step", keep_checkpoints=9)
     assert config_lib.first_difference(config, longer) is None
     other = tiny.config(optimizer__learning_rate=0.5)
-    assert config_lib.first_difference(config, other) == "optimizer.learning_rate is 0.006 there and 0.5 here"
+    assert config_lib.first_difference(config, other) == "optimizer.learning_rate was 0.006 and is now 0.5"

@@ -65,7 +65,7 @@ def test_records_after_the_checkpoint_are_dropped_and_torn_lines_are_none(tmp_pa
 def test_another_config_is_refused_and_nothing_written(tmp_path, trained):
     workdir = copy(trained, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in workdir.root.rglob("*")}
-    with pytest.raises(UserError, match="another config: seed is 0 there and 1 here"):
+    with pytest.raises(UserError, match="another config: seed was 0 and is now 1"):
         train(tiny.config(seed=1), workdir)
     assert {p: p.stat().st_mtime_ns for p in workdir.root.rglob("*")} == before
 

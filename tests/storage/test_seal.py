@@ -61,12 +61,12 @@ PLANS = {
     "an assignment": (assign_otherwise, "of group 'blocks' is"),
 }
 CONFIGS = {
-    "seed": (lambda config: config.update(seed=5), "seed is 0 there and 5 here"),
+    "seed": (lambda config: config.update(seed=5), "seed was 0 and is now 5"),
     "density": (
         lambda config: config["data"].update(density=0.5),
-        r"data.density is 0\.\d+ there and 0.5 here",
+        r"data.density was 0\.\d+ and is now 0.5",
     ),
-    "rate": (lambda config: config["optimizer"].update(learning_rate=0.5), "optimizer.learning_rate is"),
+    "rate": (lambda config: config["optimizer"].update(learning_rate=0.5), "optimizer.learning_rate was"),
 }
 
 
