@@ -272,7 +272,7 @@ class Config:
                 f"{self.batch_size}"
             )
         if self.steps_per_dispatch > 1 and isinstance(self.data, ImageNet):
-            yield (f"steps_per_dispatch is {self.steps_per_dispatch}; it must be 0 or 1 for {self.data.name}")
+            yield f"steps_per_dispatch is {self.steps_per_dispatch}; it must be 0 or 1 for {self.data.name}"
 
 
 def _at(config: Config, name: str) -> Any:

@@ -13,7 +13,7 @@ def split(variant: str, endings: Sequence[str]) -> tuple[str, set[str]]:
         endings: the known endings, words of at least three letters.
 
     Raises:
-        UserError: the variant ends in an unknown word. A network's name ends in a number or up to two letters.
+        UserError: the variant ends in an unknown word. A network's name ends in a number or up to 2 letters.
     """
     model, found = variant, set()
     while model.endswith(tuple(f"-{ending}" for ending in endings)):

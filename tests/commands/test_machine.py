@@ -131,7 +131,7 @@ def test_variables_of_jobs():
     assert cluster.detect(dict(SLURM)).processes == 4
     # A shell of a job of four: its own step is of one.
     assert cluster.detect({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}).processes == 1
-    with pytest.raises(UserError, match=r"SLURM_NTASKS=many is no number: --num_processes=1 runs"):
+    with pytest.raises(UserError, match=r"SLURM_NTASKS=many is not a number; --num_processes=1 runs"):
         cluster.detect({**SLURM, "SLURM_NTASKS": "many"})
     with pytest.raises(UserError, match=r"process 5 \(SLURM_PROCID\) of 4"):
         cluster.detect({**SLURM, "SLURM_PROCID": "5"})

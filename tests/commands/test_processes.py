@@ -150,7 +150,7 @@ def test_a_dead_process_ends_the_job_with_a_line(tmp_path):
     (_, err), _ = end(processes)
     assert time.monotonic() - begin < 60
     assert processes[0].returncode != 0
-    assert "lost touch with the others" in err or "heartbeat" in err, err
+    assert "lost contact with the others" in err or "heartbeat" in err, err
 
 
 def test_mistakes_in_the_flags(tmp_path):
