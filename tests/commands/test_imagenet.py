@@ -76,7 +76,7 @@ def checksum(out):
 
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, trained, folder):
     workdir, out = trained
-    assert "going on from step 5 of 10" in out
+    assert "resuming from step 5 of 10" in out
     assert checksum(train(tmp_path, folder, "10 steps")) == checksum(out)
     records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
     assert list(records) == [2, 4, 5, 6, 8, 10]

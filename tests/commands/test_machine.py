@@ -244,7 +244,7 @@ def test_a_folder_of_other_things(tmp_path, trained):
     other.mkdir()
     (other / "mine.txt").write_text("mine")
     (other / "report.html").write_text("mine")
-    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds no run but 'mine.txt'")
+    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds 'mine.txt' but no run")
     check(tiny.run("report", f"--workdir={other}"), "holds no run")
     assert sorted(path.name for path in other.iterdir()) == ["mine.txt", "report.html"]
     assert (other / "report.html").read_text() == "mine"
@@ -287,7 +287,7 @@ def test_fields_of_the_stored_config(tmp_path, trained):
     assert (workdir / "config.json").read_text() == before
     result = tiny.run("main", f"--workdir={workdir}", "--config.duration=18 steps")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "going on from step 16 of 18" in result.stdout
+    assert "resuming from step 16 of 18" in result.stdout
     assert json.loads((workdir / "config.json").read_text())["duration"] == "18 steps"
 
 
