@@ -110,7 +110,7 @@ def cifar(model):
 
 @pytest.mark.parametrize("model", ["wrn-38-2", "swrn-38-2", "resnet-50", "densenet-121"])
 def test_networks_for_imagenet_do_not_train_on_small_images(model):
-    with pytest.raises(UserError, match=f"{model} is a network for images of 224x224 pixels, which cifar10"):
+    with pytest.raises(UserError, match=f"{model} is for images of 224x224 pixels, which cifar10 does not"):
         make_experiment(cifar(model))
     # A run that an earlier version made so goes on.
     assert make_experiment(cifar(model), Plan()).plan == Plan()
@@ -118,7 +118,7 @@ def test_networks_for_imagenet_do_not_train_on_small_images(model):
 
 def test_networks_for_small_images_do_not_train_on_large_ones():
     config = recipe("resnet-50", 1000, 8)
-    with pytest.raises(UserError, match="wrn-28-10 is a network for images of 32x32 pixels"):
+    with pytest.raises(UserError, match="wrn-28-10 is for images of 32x32 pixels"):
         make_experiment(dataclasses.replace(config, model="wrn-28-10"))
     small = dataclasses.replace(config.data, image_size=32, resize=32)
     make_experiment(dataclasses.replace(config, model="wrn-10-1", data=small))
@@ -138,7 +138,7 @@ def test_endings_of_variants(variant, message):
 
 
 def test_a_batch_that_the_devices_cannot_split():
-    with pytest.raises(UserError, match="batch_size is 6, which 4 devices cannot split evenly"):
+    with pytest.raises(UserError, match="batch_size is 6; it must be a multiple of the number of devices, 4"):
         make_experiment(tiny.config(batch_size=6))
 
 
