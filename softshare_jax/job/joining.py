@@ -89,8 +89,7 @@ def _initialize(given: Given, job: cluster.Job | None, heartbeat: int, patience:
             return
         if detecting:
             raise UserError(
-                f"jax detects a job of several processes but cannot join it: {one_line(error)}; "
-                f"{cluster.ALONE}"
+                f"jax cannot join the job that it detects: {one_line(error)}; {cluster.ALONE}"
             ) from error
         raise UserError(
             "the job cannot be detected; give --coordinator_address, --num_processes and --process_id: "
@@ -118,7 +117,7 @@ def _check_port(port: int) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise RunError(
-                f"port {port} of --coordinator_address is not available ({error.strerror}); choose another"
+                f"port {port} of --coordinator_address is unavailable: {error.strerror}"
             ) from error
 
 

@@ -58,9 +58,7 @@ def train(config: Config | None, workdir: Workdir) -> int | None:
                     workdir.create()
                     held.enter_context(workdir.lock())
                     if workdir.config_file.exists():
-                        raise UserError(
-                            f"another process has started a run in {workdir.root}; run the command again"
-                        )
+                        raise UserError(f"another process started a run in {workdir.root}; try again")
                 workdir.sign_lock()
                 workdir.write_run(stages.final.config, stages.final.plan)
         ended = _Run(stages, workdir, stop).run()

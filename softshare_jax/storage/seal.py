@@ -128,10 +128,7 @@ def read(folder: pathlib.Path) -> Seal:
             return Seal(values)
         values = sealed_json.unseal(values)
         if values["format"] != FORMAT:
-            raise UserError(
-                f"checkpoint {folder} has format {values['format']}; this version reads format {FORMAT}, so "
-                "install a newer softshare_jax"
-            )
+            raise UserError(f"checkpoint {folder} has format {values['format']}; update softshare_jax")
         return Seal(
             {item: values[item] for item in ("variables", "optimizer")},
             values["step"],

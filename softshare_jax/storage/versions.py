@@ -44,9 +44,7 @@ def migrate(values: Any, source: str) -> Any:
     version = values.pop(VERSION, {"schema": 0})
     schema = version.get("schema") if isinstance(version, Mapping) else None
     if type(schema) is not int or schema < 0:
-        raise UserError(
-            f"the version of {source} is {version!r}; its schema must be an integer of at least 0"
-        )
+        raise UserError(f"{source} has version {version!r}; its schema must be an integer of at least 0")
     if schema > len(RENAMED):
         raise UserError(
             f"{source} has schema {schema}, written by softshare_jax {version.get('softshare_jax')}; "

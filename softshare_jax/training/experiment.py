@@ -146,10 +146,7 @@ def make_experiment(
         raise UserError(f"{config.model}: {error}") from error
     for field in ("recurrence", "anneal"):
         if getattr(config.sharing, field) and not plan.groups:
-            raise UserError(
-                f"config.sharing.{field} is {getattr(config.sharing, field)!r}; {config.model} has no shared "
-                "layers, so leave it unset"
-            )
+            raise UserError(f"config.sharing.{field} needs shared layers, but {config.model} has none")
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(
         config=config,

@@ -23,9 +23,7 @@ def data_mesh(batch_size: int, devices: Sequence[jax.Device] | None = None) -> M
     """
     number = jax.device_count() if devices is None else len(devices)
     if batch_size % number:
-        raise UserError(
-            f"config.batch_size is {batch_size}; it must be a multiple of the number of devices, {number}"
-        )
+        raise UserError(f"config.batch_size is {batch_size}; it must be a multiple of {number} (devices)")
     return jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 

@@ -25,11 +25,8 @@ def build_network(config: Config, classes: int | None, axis_name: str | None = N
     """
     named = zoo.named(config.model)
     if named.classifies is (classes is None):
-        answers = ("a class", "a value for every pixel")
-        given, needed = answers if named.classifies else reversed(answers)
-        raise UserError(
-            f"{config.model} predicts {given}, but {config.data.name} needs {needed}; choose another network"
-        )
+        answer = "a class" if named.classifies else "a value for every pixel"
+        raise UserError(f"{config.model} predicts {answer}; {config.data.name} needs another network")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
     return named.build(

@@ -34,7 +34,7 @@ def check(result, message, code=2):
         ([QUICKSTART, "--config.model=scnn-4-8-0"], "1 to 4 templates, not 0"),
         ([QUICKSTART, "--config.model=scnn-1-8"], "groups of fewer than two layers"),
         ([QUICKSTART, "--config.model=resnet"], "unknown network 'resnet'; did you mean resnet-50"),
-        ([QUICKSTART, "--config.model=cnn-4-8"], "cnn-4-8 has no shared layers"),
+        ([QUICKSTART, "--config.model=cnn-4-8"], "needs shared layers, but cnn-4-8 has none"),
         ([f"--config={VARIANTS}:rnn"], "unknown variant 'rnn'; choose one of cnn, scnn, scnn-r"),
         (["--config=configs/none.py"], "configs/none.py"),
         ([QUICKSTART, "--mode=play"], "play"),
@@ -81,11 +81,7 @@ def test_a_workdir_of_another_config(tmp_path, trained):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [
-        ("{", "is not JSON"),
-        ("[]", "must have seed, model and data"),
-        ("{}", "must have seed, model and data"),
-    ],
+    [("{", "is not JSON"), ("[]", "it must have seed, model"), ("{}", "it must have seed, model and data")],
 )
 def test_a_config_json_that_is_none(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")

@@ -282,7 +282,7 @@ def test_output_that_nobody_can_store():
 def test_fields_of_the_stored_config(tmp_path, trained):
     workdir = pathlib.Path(shutil.copytree(trained.root, tmp_path / "run"))
     before = (workdir / "config.json").read_text()
-    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is at step 16 already")
+    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is already at step 16")
     check(tiny.run("main", f"--workdir={workdir}", "--config.seed=7"), "belongs to another config: seed")
     assert (workdir / "config.json").read_text() == before
     result = tiny.run("main", f"--workdir={workdir}", "--config.duration=18 steps")

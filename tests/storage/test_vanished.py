@@ -26,9 +26,7 @@ def test_a_run_whose_workdir_vanishes_is_not_trained(tmp_path, monkeypatch, caps
             remove(workdir.root)
 
     monkeypatch.setattr(Records, "write_scalars", write_and_remove)
-    with pytest.raises(
-        RunError, match=f"step {step} is not saved: {workdir.root} was moved or deleted during"
-    ):
+    with pytest.raises(RunError, match=f"step {step} is not saved: {workdir.root} was moved or deleted"):
         train(tiny.config(keep_checkpoints=20), workdir)
     assert not workdir.root.exists()
     assert "trained" not in capsys.readouterr().out
