@@ -72,7 +72,7 @@ def changed(**changes):
             "schedule is 'step'; it must be one of constant, cosine, steps",
         ),
         ({"optimizer__schedule": "steps"}, r"milestones is \(\) and optimizer.schedule is 'steps'; set"),
-        ({"optimizer__milestones": (0.5,)}, "schedule is 'constant'; set milestones for the schedule"),
+        ({"optimizer__milestones": (0.5,)}, "schedule is 'cosine'; set milestones for the schedule"),
         ({"optimizer__ema_decay": 1.0}, "optimizer.ema_decay is 1.0; it must be at least 0 and below 1"),
         ({"optimizer__average": 0.5}, "config.optimizer.average is now called config.optimizer.ema_decay"),
         ({"dropout": 0.3}, "config.dropout is now called config.dropout_rate"),
