@@ -2,7 +2,7 @@
 
     softshare train --config=cifar100:swrn-28-10-2-dropout --workdir=runs/cifar100
 
-Variants are those of cifar10.py. The poster's error is 18.66% with swrn-28-10-2-dropout and 19.25% with
+The variants are those of cifar10.py. The poster's error is 18.66% with swrn-28-10-2-dropout and 19.25% with
 wrn-28-10.
 """
 

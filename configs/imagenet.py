@@ -5,8 +5,8 @@
 
 A variant is the name of a network: ``wrn-50-2``, ``swrn-50-2`` (one template per layer), ``swrn-50-2-2``,
 ``resnet-50``, ``resnet-200``, ``resnext-50-32x4d``, ``densenet-264``. The poster's top-1 error is 21.74% with
-swrn-50-2 and 22.0% with wrn-50-2. Needs accelerators: 500,400 steps of 256 images. The learning rate follows
-the batch size; large batches need a warm-up:
+swrn-50-2 and 22.0% with wrn-50-2. Needs accelerators: 500,400 steps of 256 images. The learning rate scales
+with the batch size; use warm-up for large batches:
 
     --config.batch_size=8192 --config.optimizer.warmup='5 epochs' --config.zero_init_residual
 

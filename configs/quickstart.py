@@ -1,8 +1,8 @@
-"""A network discovers that it is a loop, in minutes on two CPU cores.
+"""A network learns to be a loop, in minutes on two CPU cores.
 
     softshare train --config=quickstart --workdir=runs/quickstart
 
-SCNN-R on 16x16 grids: shortest_paths.py in small.
+SCNN-R on 16x16 grids: a small version of shortest_paths.py.
 """
 
 from ml_collections import ConfigDict

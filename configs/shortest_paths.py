@@ -3,8 +3,8 @@
     softshare train --config=shortest_paths:scnn-r --workdir=runs/scnn-r
 
 Variants: ``cnn`` (unshared), ``scnn`` (one template per layer) and ``scnn-r`` (the default; with the
-recurrence regularizer). 39,000 steps on 32x32 grids: hours on a CPU, so use a GPU; quickstart.py is
-the same task in minutes.
+recurrence regularizer). 39,000 steps on 32x32 grids take hours on a CPU, so use a GPU. quickstart.py runs the
+same task in minutes.
 """
 
 from ml_collections import ConfigDict

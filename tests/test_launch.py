@@ -187,17 +187,17 @@ def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
     victim = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
     os.kill(int(victim.stdout.split()[1]), signal.SIGKILL)
     begin = time.monotonic()
-    said = wait_for(job, "going on from step")
+    said = wait_for(job, "resuming from step")
     assert time.monotonic() - begin < 60
     assert (
         "launch: process 1 was killed by SIGKILL; ending the others within 3 s" in said or "process 0" in said
     )
-    assert int(re.findall(r"going on from step (\d+)", said)[0]) >= committed
+    assert int(re.findall(r"resuming from step (\d+)", said)[0]) >= committed
     job.send_signal(signal.SIGTERM)
     rest, _ = job.communicate(timeout=120)
     # With a restart left, which is for jobs that fail.
     assert job.returncode == 143, rest
-    assert "run the same command again to go on" in rest
+    assert "run the same command again to resume" in rest
     assert "starting it again" not in rest
 
 

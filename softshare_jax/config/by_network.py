@@ -1,4 +1,4 @@
-"""The recipe of a network that is known by name only."""
+"""The recipe of a network, by its name."""
 
 import dataclasses
 
@@ -10,17 +10,20 @@ from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.models.network import LARGE_IMAGES
 
+# Recipes on CIFAR of networks whose names begin so; all others have the paper's.
+RECIPES = {**dict.fromkeys(GENOTYPES, recipes.cells), "vit-": recipes.vit}
+
 
 def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config:
-    """Returns the config with which ``configs/`` trains a network.
+    """Returns the config that ``configs/`` uses for a network.
 
     Args:
-        name: of the network.
-        num_classes: of a classifier.
-        batch_size: overrides the recipe's; the learning rate on ImageNet follows it.
+        name: name of the network.
+        num_classes: number of classes, for a classifier.
+        batch_size: ``None`` for the recipe's. The learning rate on ImageNet is proportional to it.
 
     Raises:
-        UserError: there is no such network, no data set with that many classes, or no such batch size.
+        UserError: the network is unknown, no data set has that many classes, or the batch size is invalid.
     """
     network = zoo.named(name)
     if not network.classifies:
@@ -30,10 +33,8 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config
     elif num_classes not in (10, 100):
         raise UserError(f"{name} is trained on 10 or 100 classes, not {num_classes}")
     else:
-        of_cifar = recipes.cells if network.unshared.startswith(tuple(GENOTYPES)) else recipes.cifar
-        if network.unshared.startswith("vit-"):
-            of_cifar = recipes.vit
-        config = of_cifar(name, num_classes)
+        of_family = (make for start, make in RECIPES.items() if network.unshared.startswith(start))
+        config = next(of_family, recipes.cifar)(name, num_classes)
     if batch_size is not None:
         config = dataclasses.replace(config, batch_size=batch_size)
     return from_dict(config.to_dict())

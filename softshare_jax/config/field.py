@@ -9,15 +9,15 @@ _KEY = "softshare_jax"
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What is known of a field beside its name, type and default.
+    """The documentation and bounds of a field.
 
     Attributes:
-        doc: one or two sentences for people.
+        doc: one or two sentences for users.
         least, above, most, below: bounds of a number, or of each number of a tuple. ``least`` and
             ``most`` are allowed values, ``above`` and ``below`` are not.
         choices: the allowed values; empty for any.
-        may_change: whether a resumed run may change it. Such a field says how long a run lasts, where its
-            data lie and what it writes, not what it computes.
+        may_change: whether a resumed run may change it. Such a field sets how long a run lasts, where its
+            data are and what it writes, not what it computes.
     """
 
     doc: str
@@ -41,7 +41,7 @@ class Spec:
         )
 
     def requirement(self) -> str:
-        """Returns what is allowed, such as ``'at least 0 and below 1'``; empty where anything is."""
+        """Returns the allowed values, such as ``'at least 0 and below 1'``; empty if all are."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
@@ -49,16 +49,16 @@ class Spec:
 
 
 def field(default: Any, doc: str, **spec: Any) -> Any:
-    """Returns a dataclass field with a default, a doc and the other attributes of its ``Spec``."""
+    """Returns a dataclass field with a default and a ``Spec``."""
     return dataclasses.field(default=default, metadata={_KEY: Spec(doc, **spec)})
 
 
 def specs(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field, Spec]]:
-    """Yields full name, dataclass field and spec of every field of a section and of its sections.
+    """Yields full name, dataclass field and spec of every field of a section and its subsections.
 
     Args:
-        section: an instance, whose values decide which class a section has.
-        prefix: of the names.
+        section: an instance; its values determine the classes of its subsections.
+        prefix: prefix of the full names.
     """
     for one in dataclasses.fields(section):
         value = getattr(section, one.name)

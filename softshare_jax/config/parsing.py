@@ -1,4 +1,4 @@
-"""Configs from plain values, with one line for whatever is wrong in them."""
+"""Builds configs from plain values and reports each mistake in one line."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from softshare_jax.errors import UserError, unknown
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Builds a config from nested plain values; fields that are missing have their defaults.
+    """Builds a config from nested plain values; missing fields get their defaults.
 
     Raises:
         UserError: a field is unknown, of the wrong type or out of bounds.
@@ -31,7 +31,7 @@ def from_stored(values: Any) -> Config:
         UserError: as for ``from_dict``.
     """
     if not isinstance(values, dict) or not {"seed", "model", "data"} <= values.keys():
-        raise UserError("config.json is not the config of a run: it lacks seed, model or data")
+        raise UserError("config.json is not the config of a run; it must have seed, model and data")
     if isinstance(values["seed"], int):
         # Version 0.1 accepted any seed and used its last 32 bits.
         values = {**values, "seed": values["seed"] % (MAX_SEED + 1)}
@@ -39,22 +39,22 @@ def from_stored(values: Any) -> Config:
 
 
 def defaults(data_set: Any) -> dict[str, Any]:
-    """Returns all fields with their defaults, for a data set by its name; of CIFAR-10 if it is unknown."""
+    """Returns all fields with their defaults for a data set; those of CIFAR-10 if its name is unknown."""
     known = isinstance(data_set, str) and data_set in DATA
     return Config(data=DATA[data_set](name=data_set) if known else Cifar()).to_dict()
 
 
 def first_difference(old: Config, new: Config) -> str | None:
-    """Returns the first field that keeps a run from resuming, with both values, or ``None``."""
+    """Returns the first changed field that prevents resuming, with both values, or ``None``."""
     before, after = old.flatten(), new.flatten()
     for name in dict.fromkeys([*before, *after]):
         if name not in MAY_CHANGE and before.get(name) != after.get(name):
-            return f"{name} is {before.get(name)!r} there and {after.get(name)!r} here"
+            return f"{name} was {before.get(name)!r} and is now {after.get(name)!r}"
     return None
 
 
 def _build(cls: type, values: Any, prefix: str) -> Any:
-    """Builds a section; ``prefix`` is its place in the config, for messages."""
+    """Builds a section; ``prefix`` is its full name, for messages."""
     if not isinstance(values, Mapping):
         raise UserError(f"config.{prefix[:-1]} is {values!r}; it must be a section with fields")
     expected = typing.get_type_hints(cls)
@@ -87,7 +87,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
 
 
 def _data_set(value: Any, name: str) -> type[Data]:
-    """Returns the class of a data set's section, by the name in it."""
+    """Returns the class of the data section, by the data set's name."""
     if not isinstance(value, Mapping):
         raise UserError(f"config.{name} is {value!r}; it must be a section with fields")
     if value.get("name") not in tuple(DATA):

@@ -1,6 +1,6 @@
-"""The recipes by which the shipped configs train networks.
+"""The recipes of the shipped configs.
 
-Each returns a complete config. The files in ``configs/`` make a ``ConfigDict`` of it and state what differs.
+Each returns a complete config. The files in ``configs/`` convert it to a ``ConfigDict`` and override fields.
 """
 
 import dataclasses
@@ -42,12 +42,12 @@ def vit(model: str, classes: int = 10) -> Config:
     )
 
 
-# Learning rate for each image of a batch (Goyal et al. 2017, arXiv 1706.02677).
+# Learning rate per image of a batch (Goyal et al. 2017, arXiv 1706.02677).
 IMAGENET_RATE = 0.1 / 256
 
 
 def imagenet(model: str, classes: int = 1000, batch_size: int = 256) -> Config:
-    """Returns the usual 100 epochs on ImageNet; the learning rate is proportional to the batch size."""
+    """Returns the 100-epoch recipe for ImageNet; the learning rate is proportional to the batch size."""
     return Config(
         model=model,
         data=ImageNet(classes=classes),

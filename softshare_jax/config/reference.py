@@ -9,13 +9,13 @@ from softshare_jax.config.schema import DATA, Config
 
 
 class Entry(NamedTuple):
-    """A field as people read it.
+    """The documentation of a field.
 
     Attributes:
         name: full name, such as ``'data.cutout'``.
-        default: as it is written in Python.
-        doc: what it means, and what is allowed.
-        data: the data sets whose section has it; empty for all.
+        default: its Python literal.
+        doc: its meaning and the allowed values.
+        data: names of the data sets that have the field; empty for all.
     """
 
     name: str
@@ -43,9 +43,7 @@ def as_text() -> str:
         where = f" [{', '.join(entry.data)}]" if entry.data else ""
         lines.append(f"  --config.{entry.name}={entry.default}{where}")
         lines += textwrap.wrap(entry.doc, 96, initial_indent="      ", subsequent_indent="      ")
-    return "Fields of the config and their defaults; a config file states what differs.\n\n" + "\n".join(
-        lines
-    )
+    return "Config fields and their defaults; a config file overrides some of them.\n\n" + "\n".join(lines)
 
 
 def as_markdown() -> str:

@@ -1,8 +1,8 @@
-"""Fields that have a new name, so that older files are read."""
+"""Renamed fields, so that older files can be read."""
 
 from collections.abc import Mapping
 
-# The fields that schema 1, 2, ... of config.json renamed. Files without a version have schema 0.
+# The fields that each schema of config.json renamed, from schema 1 on. Files without a version have schema 0.
 RENAMED: tuple[Mapping[str, str], ...] = (
     {},
     {
@@ -18,7 +18,7 @@ RENAMED: tuple[Mapping[str, str], ...] = (
 
 
 def new_name(name: str) -> str | None:
-    """Returns the present name of a field that was renamed, or ``None``."""
+    """Returns the current name of a renamed field, or ``None``."""
     found = None
     for names in RENAMED:
         if new := names.get(found or name):

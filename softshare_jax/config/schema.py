@@ -6,7 +6,7 @@ from typing import Any
 
 from softshare_jax.config.field import field, specs
 
-# Random keys are made of 32 bits.
+# A random key uses 32 bits of its seed.
 MAX_SEED = 2**32 - 1
 DTYPES = ("float32", "bfloat16")
 
@@ -27,7 +27,7 @@ class Sharing:
     )
     anneal: str = field(
         "",
-        "Start with one template per layer, as the unshared network, and reach k templates within this "
+        "Start with one template per layer, like the unshared network, and reach k templates within this "
         "duration, such as '60 epochs'. Empty: start with k templates.",
     )
 
@@ -41,7 +41,7 @@ class ShortestPaths:
     density: float = field(0.1, "Probability that a pixel is an obstacle.", least=0, below=1)
     windows: tuple[int, ...] = field(
         (5, 9, 13, 17, 21),
-        "Curriculum: side of the window that holds the second point, in pixels, for each phase. Odd numbers.",
+        "Curriculum: side of the window that contains the second point, for each phase. Odd, in pixels.",
         least=3,
     )
     phase: str = field("50 epochs", "Duration of a phase; the last phase lasts until the end.")
@@ -49,9 +49,9 @@ class ShortestPaths:
     test_examples: int = field(1000, "Test examples of each phase.", least=1)
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what bounds cannot say."""
+        """Yields mistakes that bounds cannot express."""
         if not self.windows or any(window % 2 == 0 for window in self.windows):
-            yield f"data.windows is {self.windows}; it must hold an odd number for each phase"
+            yield f"data.windows is {self.windows}; it must have an odd number for each phase"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,16 +62,16 @@ class Cifar:
     train_examples: int = field(50000, "Training images, from the start of the training split.", least=1)
     validation_examples: int = field(
         0,
-        "Images held out from the end of the training split (validation split). Where there are some, they "
-        "are evaluated during training, and the test split once at the end. The authors select models with "
+        "Validation split: number of images from the end of the training split. If it is not 0, training "
+        "evaluates these images, and the test split once at the end. The authors select models with "
         "45000 and 5000.",
         least=0,
     )
     cutout: int = field(
-        0, "Side of the hole that is cut into each training image, in pixels; 0: none.", least=0, most=32
+        0, "Cutout: side of the hole in each training image, in pixels; 0: none.", least=0, most=32
     )
     label_smoothing: float = field(
-        0.0, "Share of the target that is spread over all classes.", least=0, below=1
+        0.0, "Fraction of the target that is spread over all classes.", least=0, below=1
     )
 
 
@@ -90,17 +90,17 @@ class ImageNet:
         0.08, "Smallest share of an image that a training crop covers.", above=0, most=1
     )
     label_smoothing: float = field(
-        0.0, "Share of the target that is spread over all classes.", least=0, below=1
+        0.0, "Fraction of the target that is spread over all classes.", least=0, below=1
     )
     threads: int = field(
         0,
-        "Threads of each process that read and decode images; 0: as many as cores.",
+        "Threads per process that read and decode images; 0: one per core.",
         least=0,
         may_change=True,
     )
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what bounds cannot say."""
+        """Yields mistakes that bounds cannot express."""
         if self.resize < self.image_size:
             yield f"data.resize is {self.resize}; it must be at least data.image_size = {self.image_size}"
 
@@ -149,11 +149,11 @@ class Optimizer:
     )
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what bounds cannot say."""
+        """Yields mistakes that bounds cannot express."""
         if bool(self.milestones) != (self.schedule == "steps"):
             yield (
-                f"optimizer.milestones is {self.milestones}; the schedule 'steps' needs milestones, and "
-                "other schedules have none"
+                f"optimizer.milestones is {self.milestones} and optimizer.schedule is {self.schedule!r}; set "
+                "milestones for the schedule 'steps' and no other"
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             yield f"optimizer.milestones is {self.milestones}; it must be increasing"
@@ -161,36 +161,36 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A complete config. The defaults of its sections are those of CIFAR-10."""
+    """A complete config. Its defaults are for CIFAR-10."""
 
     seed: int = field(
         0,
-        "Every random number of a run is a function of the seed, a name and the step.",
+        "Seed of the run. All random numbers are functions of the seed, a stream's name and the step.",
         least=0,
         most=MAX_SEED,
     )
     model: str = field("swrn-28-10-2", "Name of the network; `softshare describe NAME` describes it.")
     dropout_rate: float = field(
         0.0,
-        "Dropout rate between the convolutions of a wide ResNet's block; other networks take 0.",
+        "Dropout rate between the convolutions of a wide ResNet's block; 0 for other networks.",
         least=0,
         below=1,
     )
     drop_path_rate: float = field(
         0.0,
-        "Probability that a path of a cell is dropped at the end of the run; it rises linearly from 0.",
+        "Probability of dropping a path of a searched cell at the end of the run; it rises linearly from 0.",
         least=0,
         below=1,
     )
     aux_loss_weight: float = field(
         0.0,
-        "Weight of the loss of the auxiliary classifier of networks of cells; 0: no such classifier.",
+        "Loss weight of the auxiliary classifier of searched-cell networks; 0: no auxiliary classifier.",
         least=0,
     )
     zero_init_residual: bool = field(
         False,
-        "Initialize the scale of the last batch-norm of each residual block to zero, so that blocks start as "
-        "the identity; for large batches.",
+        "Initialize the scale of the last batch-norm of each residual block to zero. Blocks then start as "
+        "the identity, which helps with large batches.",
     )
     dtype: str = field(
         "float32",
@@ -206,51 +206,49 @@ class Config:
     )
     sharing: Sharing = Sharing()
     data_dir: str = field(
-        "", "Folder of the data sets; empty: that of TFDS, ~/tensorflow_datasets.", may_change=True
+        "", "Folder of the data sets; empty: TFDS's default, ~/tensorflow_datasets.", may_change=True
     )
     data: Data = Cifar()
     optimizer: Optimizer = Optimizer()
     gradient_dtype: str = field(
         "float32",
-        "Precision in which gradients travel between devices; bfloat16 halves the traffic.",
+        "All-reduce precision of the gradients; bfloat16 halves the traffic.",
         choices=DTYPES,
     )
     shard_state: bool = field(
         False,
-        "Split weights, optimizer state and EMA over the devices: less memory on each, and a gather at every "
+        "Split weights, optimizer state and EMA over the devices: less memory per device, one gather per "
         "step. Checkpoints are the same.",
         may_change=True,
     )
-    batch_size: int = field(128, "Examples of a batch, over all devices.", least=1)
+    batch_size: int = field(128, "Examples per batch, over all devices.", least=1)
     duration: str = field(
         "200 epochs",
         "Duration of the run, in steps or epochs. A longer one resumes a finished run.",
         may_change=True,
     )
     log_every: str = field(
-        "100 steps", "Interval of a progress line and a record in metrics.jsonl.", may_change=True
+        "100 steps", "Interval of progress lines and records in metrics.jsonl.", may_change=True
     )
     evaluate_every: str = field(
         "1 epoch",
-        "Interval of an evaluation over the validation split, or the test split where there is none, and of "
-        "the layer similarity matrices.",
+        "Interval of evaluations (validation split, or the test split without one) and of layer similarity "
+        "matrices.",
         may_change=True,
     )
-    checkpoint_every: str = field(
-        "1 epoch", "Interval of checkpoints; the last and the best are kept.", may_change=True
-    )
+    checkpoint_every: str = field("1 epoch", "Interval of checkpoints.", may_change=True)
     keep_checkpoints: int = field(
-        2, "Number of checkpoints to keep, beside the best.", least=1, may_change=True
+        2, "Number of latest checkpoints to keep, in addition to the best.", least=1, may_change=True
     )
     steps_per_dispatch: int = field(
         0,
-        "Training steps per dispatch to the device; 0: 1 on a CPU or where batches come from the host, 32 "
-        "elsewhere.",
+        "Training steps per dispatch to the device; 0: 1 on a CPU or with batches from the host, otherwise "
+        "32.",
         least=0,
         may_change=True,
     )
     profile_steps: int = field(
-        0, "Steps to trace into WORKDIR/profile, soon after the start; 0: none.", least=0, may_change=True
+        0, "Steps to profile into WORKDIR/profile, soon after the start; 0: none.", least=0, may_change=True
     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -262,7 +260,7 @@ class Config:
         return {name: _at(self, name) for name, _, _ in specs(self)}
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what is wrong with the values, a sentence each."""
+        """Yields one message for each invalid value."""
         for name, _, spec in specs(self):
             if not spec.allows(value := _at(self, name)):
                 yield f"{name} is {value!r}; it must be {spec.requirement()}"
@@ -275,10 +273,7 @@ class Config:
                 f"{self.batch_size}"
             )
         if self.steps_per_dispatch > 1 and isinstance(self.data, ImageNet):
-            yield (
-                f"steps_per_dispatch is {self.steps_per_dispatch}; it must be 0 or 1 where batches come from "
-                "the host"
-            )
+            yield f"steps_per_dispatch is {self.steps_per_dispatch}; it must be 0 or 1 for {self.data.name}"
 
 
 def _at(config: Config, name: str) -> Any:

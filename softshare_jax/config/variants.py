@@ -9,11 +9,11 @@ def split(variant: str, endings: Sequence[str]) -> tuple[str, set[str]]:
     """Splits a variant into the name of a network and the endings after it.
 
     Args:
-        variant: the name, followed by any of the endings with a dash each.
-        endings: the known ones, words of at least three letters.
+        variant: the name, then any of the endings, each after a dash.
+        endings: the known endings, words of at least three letters.
 
     Raises:
-        UserError: the variant ends in another word; names of networks end in a number or one or two letters.
+        UserError: the variant ends in an unknown word. A network's name ends in a number or up to 2 letters.
     """
     model, found = variant, set()
     while model.endswith(tuple(f"-{ending}" for ending in endings)):

@@ -1,1 +1,1 @@
-"""The processes of a job: how they find each other, agree and part."""
+"""The processes of a job: how they join, agree and end."""

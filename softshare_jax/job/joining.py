@@ -1,4 +1,4 @@
-"""How the processes of a job find each other."""
+"""Joins the processes of a job."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ from softshare_jax.shell.ending import FAREWELL_SECONDS
 
 # Slurm and Open MPI start all processes at once; elsewhere machines may come up one by one.
 AT_ONCE_SECONDS, ONE_BY_ONE_SECONDS = 60, 300
-# Address, number and place that the flags give.
+# Coordinator address, number of processes and index of this process, as given by the flags.
 Given = tuple[str | None, int | None, int | None]
 
 
@@ -31,29 +31,29 @@ def join(
     heartbeat: int,
     patience: int | None = None,
 ) -> None:
-    """Joins the job's other processes, where there are any; before anything is computed.
+    """Joins the other processes of the job, if any. Call it before anything is computed.
 
-    On TPU slices, Slurm, Open MPI and Kubernetes jobs jax finds out by itself; where nothing points to a
-    cluster this process is the only one.
+    jax detects the job on TPU slices and under Slurm, Open MPI and Kubernetes. If nothing indicates a
+    cluster, this process is the only one.
 
     Args:
-        coordinator_address: host and port of process 0; ``None`` to detect it, as the next two.
-        num_processes: of the job; 1 alone detects nothing.
-        process_id: of this process.
+        coordinator_address: host and port of process 0; ``None`` to detect it.
+        num_processes: number of processes; ``None`` to detect it. 1 without an address detects nothing.
+        process_id: index of this process; ``None`` to detect it.
         heartbeat: seconds after which a silent process counts as dead, which ends all others.
-        patience: seconds to wait for the others; ``None`` for the default of the cluster at hand. When they
-            are over, the process ends with one line.
+        patience: seconds to wait for the other processes; ``None`` for the cluster's default. After that,
+            the process ends with one line.
 
     Raises:
-        UserError: some of the three are wrong, or are given and the others cannot be detected; the
-            environment tells of a job that cannot be; or the chosen platform has no devices here.
+        UserError: an argument is invalid, or the missing ones cannot be detected; the environment describes
+            an invalid job; or the chosen platform has no devices here.
         RunError: a job was detected and cannot be joined.
     """
     given = (coordinator_address, num_processes, process_id)
     if coordinator_address is not None:
         match = re.fullmatch(r".+:(\d{1,5})", coordinator_address)
         if match is None or not 0 < int(match[1]) < 2**16:
-            raise UserError(f"--coordinator_address is HOST:PORT, not {coordinator_address!r}")
+            raise UserError(f"--coordinator_address is {coordinator_address!r}; it must be HOST:PORT")
         if process_id == 0:
             _check_port(int(match[1]))
     if given not in ((None, 1, None), (None, 1, 0)):
@@ -62,7 +62,7 @@ def join(
             _initialize(given, job, heartbeat, patience)
     devices.check()
     if jax.process_count() > 1:
-        # Orbax's processes meet by collectives otherwise, and where one fails the others wait for ever.
+        # By default Orbax synchronizes with collectives; if one process fails, the others wait forever.
         flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
 
 
@@ -71,59 +71,61 @@ def _initialize(given: Given, job: cluster.Job | None, heartbeat: int, patience:
     address, number, index = given
     try:
         with _patience(seconds, job), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # jax recommends packages to pods of Kubernetes
+            warnings.simplefilter("ignore")  # in Kubernetes pods jax recommends packages
             jax.distributed.initialize(
                 address,
                 job.processes if job else number,
                 index,
                 coordinator_bind_address=_bind_address(address),
-                # Its own end is a crash.
+                # jax crashes at its own timeout, so _patience has to end first.
                 initialization_timeout=seconds + 2 * FAREWELL_SECONDS,
                 heartbeat_timeout_seconds=heartbeat,
                 shutdown_timeout_seconds=heartbeat,
             )
     except ValueError as error:
-        # Asking is calling: jax raises this before it does anything, if it sees no cluster.
+        # jax offers no query; initialize() raises ValueError when it detects no cluster.
         detecting = given == (None, None, None)
         if detecting and str(error).startswith("coordinator_address"):
             return
         if detecting:
             raise UserError(
-                f"jax detects a job of several processes: {one_line(error)}; {cluster.ALONE}"
+                f"jax cannot join the job that it detects: {one_line(error)}; {cluster.ALONE}"
             ) from error
         raise UserError(
-            "a job of several processes takes --coordinator_address, --num_processes and --process_id "
-            f"where they cannot be detected: {one_line(error)}"
+            "the job cannot be detected; give --coordinator_address, --num_processes and --process_id: "
+            f"{one_line(error)}"
         ) from error
     except (RuntimeError, LookupError) as error:
-        source = f"that {job.source} tells of " if job else ""
+        source = f"job of {job.source}" if job else "job"
         raise RunError(
-            f"the processes {source}cannot join ({one_line(error, 120)}); {cluster.ALONE}"
+            f"this process cannot join the {source} ({one_line(error, 120)}); {cluster.ALONE}"
         ) from error
 
 
 def _bind_address(address: str | None) -> str | None:
-    """Returns where process 0 listens; ``None`` leaves it to jax, which also reads a variable."""
+    """Returns the address that process 0 listens on; ``None`` leaves it to jax and its variable."""
     if address is None or "JAX_COORDINATOR_BIND_ADDRESS" in os.environ:
         return None
     return bind_address(address)
 
 
 def _check_port(port: int) -> None:
-    """Makes sure that process 0 can listen; jax crashes where it cannot, or joins the job that does."""
+    """Checks that process 0 can listen. If the port is in use, jax crashes or joins another job."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError as error:
-            raise RunError(f"port {port} of --coordinator_address cannot be had: {error.strerror}") from error
+            raise RunError(
+                f"port {port} of --coordinator_address is unavailable: {error.strerror}"
+            ) from error
 
 
 @contextlib.contextmanager
 def _patience(seconds: int, job: cluster.Job | None) -> Iterator[None]:
-    """Ends the process with one line if a block, in which it waits for the others, takes too long."""
-    who = f"all {job.processes} processes that {job.source} tells of" if job else "all processes of the job"
-    # A shell that has the variables of a job is a mistake; a machine that does not come up is none.
+    """Ends the process with one line if a block, which waits for the others, takes too long."""
+    who = f"all {job.processes} processes of {job.source}" if job else "all processes of the job"
+    # Starting in a shell inside a job is the user's mistake; a machine that does not start is not.
     code = UserError.exit_code if job else RunError.exit_code
     line = f"error: not {who} started within {seconds} s; {cluster.ALONE}"
     timers = [threading.Timer(seconds, ending.end, (line, code))]

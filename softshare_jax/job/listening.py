@@ -1,4 +1,4 @@
-"""Where process 0 of a job listens for the others: where they were told to find it, and nowhere else."""
+"""The address that process 0 of a job listens on: only the one that the other processes use."""
 
 import ipaddress
 import socket
@@ -7,15 +7,15 @@ import socket
 def bind_address(coordinator_address: str) -> str | None:
     """Returns the address, as ``HOST:PORT``, that the coordinator of a job listens on.
 
-    Left to itself, jax listens on all interfaces, and whoever reaches one can join the job or end it.
+    By default jax listens on all interfaces, and anyone who reaches one can join or end the job.
 
     Args:
-        coordinator_address: ``HOST:PORT``, as the other processes are given it.
+        coordinator_address: ``HOST:PORT``, as given to the other processes.
 
     Returns:
-        The address of this machine that HOST stands for. ``None`` where that is none that the others could
-        reach, and only all interfaces will do: HOST is translated on the way, as by NAT, or this machine
-        takes its own name for a loopback address, as Debian does.
+        The address of this machine that HOST resolves to. ``None`` if the other processes cannot reach that
+        address, so that jax must listen on all interfaces: HOST is behind NAT, or this machine resolves its
+        own name to a loopback address, as on Debian.
     """
     host, _, port = coordinator_address.rpartition(":")
     host = host.strip("[]")
@@ -23,7 +23,7 @@ def bind_address(coordinator_address: str) -> str | None:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except (OSError, ValueError):
         return None
-    # Of a name with addresses of both kinds, clients try both.
+    # IPv4 first. Clients try all addresses of a name.
     for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET):
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
         if ip.is_loopback and not _is_loopback(host):
@@ -32,7 +32,7 @@ def bind_address(coordinator_address: str) -> str | None:
             try:
                 probe.bind((address[0], 0))
             except OSError:
-                continue  # of another machine
+                continue  # the address of another machine
         return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
     return None
 

@@ -1,4 +1,4 @@
-"""One run in several processes: how they agree and end together."""
+"""Agreement between the processes of a run, so that they continue and fail together."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ _answers = Exchange("any_process")
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes, prints and locks."""
+    """Returns whether this process is the one that writes, prints and locks."""
     return jax.process_index() == 0
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process. All of them must ask, and all get the same answer."""
+    """Returns whether the flag is set in any process. All must call it, and all get the same answer."""
     if jax.process_count() == 1:
         return flag
     return str(True) in _answers(str(flag))
 
 
 def same_for_all(said: str) -> str:
-    """Returns what one of the processes says, the same in all. All of them must call it."""
+    """Returns the value of one process, the same in all. All must call it."""
     return said if jax.process_count() == 1 else min(_answers(said))
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Lets all processes through a block or none, so that nobody waits for one that gave up.
+    """Runs a block in all processes; if it fails in one, it fails in all.
 
     Raises:
-        RunError: the block failed in another process, which says why.
+        RunError: the block failed in another process, which reports the reason.
     """
     try:
         yield
@@ -41,15 +41,15 @@ def together() -> Iterator[None]:
         any_process(True)
         raise
     if any_process(False):
-        raise RunError("another process of the job could not go on and says why")
+        raise RunError("another process of the job failed; see its output for the reason")
 
 
 @contextlib.contextmanager
 def lost_peers() -> Iterator[None]:
-    """Turns the failure of a computation that several processes share into one line.
+    """Reports the failure of a computation across processes in one line.
 
     Raises:
-        RunError: it failed, most often because a process is gone.
+        RunError: it failed, usually because a process has died.
     """
     try:
         yield
@@ -58,6 +58,6 @@ def lost_peers() -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:200]
         raise RunError(
-            f"process {jax.process_index()} of {jax.process_count()} lost touch with the others ({text}); "
-            "start the job again to go on from its last checkpoint"
+            f"process {jax.process_index()} of {jax.process_count()} lost contact with the others ({text}); "
+            "start the job again to resume from its last checkpoint"
         ) from error

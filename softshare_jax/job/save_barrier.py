@@ -1,4 +1,4 @@
-"""Where the processes of a job wait for each other while they save, and learn that one of them failed."""
+"""A save barrier that fails fast when another process's save has failed."""
 
 import contextlib
 
@@ -12,40 +12,39 @@ GAVE_UP = "gave up"
 
 
 class SaveBarrier:
-    """A barrier for the threads that save, which holds nobody for a process that has given up.
+    """A barrier for the saving threads of Orbax.
 
-    A process whose save fails does not come to the barriers that are left, and Orbax would let the others
-    wait for it until a save has taken too long. Here it says that it gives up, in place of its next barrier:
-    all processes meet at the n-th barrier, whatever they say there, and where they say different things
-    somebody has failed.
+    A process whose save fails skips the remaining barriers, and Orbax would let the others wait for it until
+    the save times out. Here the failed process sends ``GAVE_UP`` at its next barrier. All processes meet at
+    the n-th barrier and compare their messages: a difference means that one has failed.
     """
 
     def __init__(self, name: str):
-        """Names it.
+        """Creates the barrier.
 
         Args:
-            name: of its own in the job, and the same in all processes.
+            name: unique in the job, and the same in all processes.
         """
         self._exchange, self._parted = Exchange(name), False
 
     def __call__(self, *, key: str, timeout_ms: int = 2**31 - 1) -> None:
-        """Waits until all processes are here.
+        """Waits until all processes arrive.
 
         Args:
-            key: what the caller waits for.
-            timeout_ms: how long, in milliseconds.
+            key: name of the barrier, the same in all processes.
+            timeout_ms: longest wait, in milliseconds.
 
         Raises:
-            RunError: another process has failed, does not come, or is gone.
+            RunError: another process has failed, does not arrive in time, or has died.
         """
         if jax.process_count() == 1:
             return
         if not self._parted:
-            # Orbax would say that it timed out.
+            # Orbax would report a timeout.
             with lost_peers():
                 self._parted = len(set(self._exchange(key, timeout_ms))) > 1
         if self._parted:
-            raise RunError("another process of the job could not save and says why")
+            raise RunError("another process of the job could not save; see its output for the reason")
 
     def give_up(self) -> None:
         """Tells the other processes that this one could not save; returns when they know."""

@@ -1,1 +1,1 @@
-"""Runs: their folder, records, loop and evaluation."""
+"""Runs: workdir, records, training loop and evaluation."""

@@ -13,21 +13,21 @@ log = logging.getLogger(__name__)
 def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     """Logs the metrics of the newest checkpoint on the test set of every phase.
 
-    Of several processes all call this.
+    All processes of a job call this.
 
     Args:
-        config: must be the run's own; ``None`` to take that.
-        workdir: a run, folded or not; nothing is written there.
+        config: must match the run's config; ``None`` to use the run's.
+        workdir: workdir of a run, folded or not; nothing is written there.
 
     Raises:
-        UserError: there is no run there, or another one.
+        UserError: the workdir holds no run, or a run with another config.
     """
     run = load(workdir, config=config)
     with together():
         run.experiment.task.prepare()
-    plain = run.experiment.programs.to_dense(run.variables)
+    dense = run.experiment.programs.to_dense(run.variables)
     task = run.experiment.task
     for phase in range(task.phases):
-        scores = run.experiment.evaluator.evaluate(plain, phase, "test")
+        scores = run.experiment.evaluator.evaluate(dense, phase, "test")
         values = "  ".join(f"eval/{name} {value:.4f}" for name, value in scores.items())
         log.info("step %d  %s  %s", run.step, task.phase_name(phase), values)

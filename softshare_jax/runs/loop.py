@@ -1,4 +1,4 @@
-"""The training loop: when things happen. What happens is elsewhere."""
+"""The training loop: when a run steps, logs, evaluates and saves."""
 
 import contextlib
 import logging
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 
 
 def train(config: Config | None, workdir: Workdir) -> int | None:
-    """Trains a run to its end, or resumes it at its last whole checkpoint.
+    """Trains a run to its end, resuming from its newest undamaged checkpoint if there is one.
 
-    On SIGTERM, and after the first step on Ctrl-C, it saves a checkpoint and returns. All processes of a job
-    call this; the first one alone writes, except for checkpoints.
+    On SIGTERM, or on Ctrl-C after the first step, it saves a checkpoint and returns. All processes of a job
+    call this. All write checkpoints; only the first process writes other files.
 
     Args:
         config: what to train; ``None`` for the config of the workdir.
         workdir: a new folder, or that of a run with the same config.
 
     Returns:
-        The number of the signal that stopped the run before its end; ``None`` where it is at its end.
+        The number of the signal that stopped the run early; ``None`` if the run is complete.
 
     Raises:
         UserError: the workdir belongs to another config or cannot be written.
@@ -45,7 +45,7 @@ def train(config: Config | None, workdir: Workdir) -> int | None:
     """
     with stop_on_signal() as stop, contextlib.ExitStack() as held:
         with together():
-            # Before the config is read: whoever holds the workdir may be about to write another.
+            # Lock before reading the config: the current holder may be about to write another one.
             locks_first = is_first() and workdir.config_file.exists()
             if locks_first:
                 workdir.create()
@@ -58,7 +58,7 @@ def train(config: Config | None, workdir: Workdir) -> int | None:
                     workdir.create()
                     held.enter_context(workdir.lock())
                     if workdir.config_file.exists():
-                        raise UserError(f"another process has begun a run in {workdir.root}: start again")
+                        raise UserError(f"another process started a run in {workdir.root}; try again")
                 workdir.sign_lock()
                 workdir.write_run(stages.final.config, stages.final.plan)
         ended = _Run(stages, workdir, stop).run()
@@ -75,7 +75,7 @@ class _Run:
         self.checkpoints = Checkpoints(workdir.checkpoints, stages, workdir.sync)
 
     def run(self) -> bool:
-        """Takes all steps that are left; returns whether the run is at its end."""
+        """Takes the remaining steps; returns whether the run is complete."""
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.checkpoints.close)
             restored = self.checkpoints.restore(self.workdir.damaged)
@@ -84,7 +84,7 @@ class _Run:
             state = restored or self.experiment.programs.init_state()
             if step >= self.total:
                 log.info(
-                    "%s is trained to step %d of %d; parameter checksum %s; to go on, give a longer "
+                    "%s is trained to step %d of %d; parameter checksum %s; to continue, set a longer "
                     "--config.duration",
                     *(self.workdir.root, step, self.total, checksum(state.variables)),
                 )
@@ -101,7 +101,7 @@ class _Run:
             self.checkpoints.wait()
         done = int(state.step)
         if done < self.total:
-            log.info("stopped at step %d of %d; run the same command again to go on", done, self.total)
+            log.info("stopped at step %d of %d; run the same command again to resume", done, self.total)
         else:
             log.info(
                 "trained %d steps; parameter checksum %s; checkpoints in %s",
@@ -124,7 +124,7 @@ class _Run:
             count = min(next_due(step, boundaries, self.total) - step, self.experiment.steps_per_dispatch)
             profile.before(step)
             state, metrics = programs.train_steps(state, metrics, fed, count)
-            self.stop.answer(signal.SIGINT)  # from here on there is something to save
+            self.stop.answer(signal.SIGINT)  # from here on there are steps to save
             step += count
             profile.after(step, state)
             if self.stages.at(step) is not self.experiment:
@@ -132,9 +132,9 @@ class _Run:
                 programs = self.experiment.programs
                 state = self.stages.take_over(state)
                 groups = describe_groups(self.experiment.plan)
-                log.info("annealed by step %d; going on with %s", step, groups)
-            # Poll once per iteration; a later signal is handled by the next one. One process that is asked
-            # to stop stops all of them, at the same step.
+                log.info("annealing ended at step %d; continuing with %s", step, groups)
+            # Poll once per iteration; a later signal is handled by the next iteration. A signal to one
+            # process stops all of them at the same step.
             stopping = any_process(bool(self.stop))
             evaluates = is_due(step, schedule.evaluation, self.total)
             saves = stopping or is_due(step, schedule.checkpoint, self.total)
@@ -154,7 +154,7 @@ class _Run:
         return state
 
     def _evaluate(self, state: TrainState, phase: int, step: int) -> dict[str, float]:
-        """Evaluates on the current phase, and on the last one, the target of the curriculum."""
+        """Evaluates on the current phase and on the last one, which is the target of the curriculum."""
         evaluate, score = self.experiment.evaluator.evaluate, self.task.score
         dense = self.experiment.programs.to_dense(averaged(state.variables))
         now = evaluate(dense, phase)
@@ -175,11 +175,11 @@ class _Run:
 
     def _check_finite(self, scalars: dict[str, float], step: int) -> None:
         if not math.isfinite(scalars["train/loss"]):
-            raise RunError(f"the loss is {scalars['train/loss']} by step {step}: {self.checkpoints.way_on()}")
+            raise RunError(f"the loss is {scalars['train/loss']} by step {step}; {self.checkpoints.way_on()}")
 
     def _announce(self, step: int, resumed: bool) -> None:
         experiment = self.experiment
-        start = f"going on from step {step}" if resumed else "a new run"
+        start = f"resuming from step {step}" if resumed else "a new run"
         annealing = (
             f", annealed until step {self.schedule.annealing}" if step < self.schedule.annealing else ""
         )

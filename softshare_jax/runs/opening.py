@@ -1,4 +1,4 @@
-"""Opens the workdir of a run that is to be trained."""
+"""Opens the workdir of a run for training."""
 
 from softshare_jax.config import Config, first_difference
 from softshare_jax.errors import UserError
@@ -27,17 +27,17 @@ def open_run(config: Config | None, workdir: Workdir) -> Stages:
             )
         config = config or stored
     elif workdir.checkpoints.exists():
-        raise UserError(f"workdir {workdir.root} holds checkpoints but no config.json: use another workdir")
+        raise UserError(f"workdir {workdir.root} has checkpoints but no config.json; use another workdir")
     elif strangers := workdir.strangers():
         raise UserError(
-            f"workdir {workdir.root} holds no run but {strangers[0]!r}: name a new or empty folder"
+            f"workdir {workdir.root} holds {strangers[0]!r} but no run; give a new or empty folder"
         )
     stages = make_stages(config, plan)
     step = max(workdir.saved_steps(), default=0)
     if stored and config.duration != stored.duration and step > stages.final.schedule.total:
         raise UserError(
-            f"workdir {workdir.root} is at step {step} already, beyond config.duration = "
-            f"{config.duration!r}: give more than {step} steps"
+            f"workdir {workdir.root} is already at step {step}, beyond config.duration = "
+            f"{config.duration!r}; set a duration of at least {step} steps"
         )
     stages.final.task.prepare()
     return stages

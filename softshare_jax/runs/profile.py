@@ -8,14 +8,14 @@ from softshare_jax.job.processes import is_first
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.state import TrainState
 
-# Steps between the start of a run and that of its profile, which then holds no compilation.
+# Steps before the profile starts, so that it contains no compilation.
 PROFILE_AFTER = 5
 
 log = logging.getLogger(__name__)
 
 
 class Profile:
-    """Traces some steps into the workdir."""
+    """Profiles some steps into the workdir."""
 
     def __init__(self, workdir: Workdir, step: int, steps: int):
         """Traces ``steps`` steps, soon after ``step``."""

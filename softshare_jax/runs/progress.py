@@ -1,4 +1,4 @@
-"""The lines that say what a run trains and how far it is."""
+"""Progress lines of a run, and a line on what it shares."""
 
 import datetime
 import time
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from softshare_jax.sharing import Plan
 
-# Up to this many groups are listed one by one.
+# More groups than this are summarized.
 MOST_GROUPS = 12
 
 

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics as JSON lines and for TensorBoard, and similarity matrices."""
+"""Records of a run: metrics as JSON lines and for TensorBoard, and similarity matrices."""
 
 import contextlib
 import io
@@ -20,17 +20,17 @@ from softshare_jax import durable
 from softshare_jax.runs.workdir import Workdir
 
 SECONDS = "time/seconds"
-# Of the similarity matrices of a step, uncompressed: those of 12 groups of 1,000 layers take 48 MB.
+# Limit for the similarity matrices of a step, uncompressed; 12 groups of 1,000 layers take 48 MB.
 MOST_SIMILARITY_BYTES = 64 * 2**20
 History = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
 class Lines(NamedTuple):
-    """What a file of JSON lines holds.
+    """The content of a file of JSON lines.
 
     Attributes:
-        records: in the order of the file.
-        skipped: how many lines are no records, not counting a last line that a killed process left torn.
+        records: the records, in the order of the file.
+        skipped: number of other lines, except an incomplete last line of a killed process.
     """
 
     records: list[dict[str, Any]]
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 
 
 class Records:
-    """Writes the records of one run; a resumed run drops what came after its checkpoint."""
+    """Writes the records of a run; a resumed run drops records newer than its checkpoint."""
 
     def __init__(self, workdir: Workdir, step: int):
-        """Opens the records to go on after ``step``, and notes on which devices.
+        """Opens the records to continue after ``step``, and records the devices.
 
-        Lines that are no records are left out, which is said once.
+        Drops lines that are not records, with one warning.
         """
-        import tensorboardX  # it imports torch where there is one, seconds that mistakes need not wait for
+        import tensorboardX  # may import torch, which takes seconds, so check for mistakes first
 
         self._workdir = workdir
         self._start = time.monotonic()
@@ -68,10 +68,9 @@ class Records:
                 file.unlink()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Appends a line to ``metrics.jsonl`` and points to TensorBoard, with the time spent so far.
+        """Writes metrics to ``metrics.jsonl`` and TensorBoard, with the time spent so far in seconds.
 
-        That time, in seconds, is all of the run's but what was lost where it was killed: compilation,
-        evaluation and earlier processes count.
+        The time includes compilation, evaluation and earlier processes, but not steps lost to a kill.
         """
         scalars = {**scalars, SECONDS: round(self._seconds_before + time.monotonic() - self._start, 3)}
         self._metrics.write(json.dumps({"step": step, **scalars}) + "\n")
@@ -92,15 +91,15 @@ class Records:
         durable.write(self._workdir.similarity / f"{step:08d}.npz", content.getvalue())
 
     def close(self) -> None:
-        """Writes out what is buffered and closes the files."""
+        """Flushes and closes the files."""
         self._metrics.close()
         self._tensorboard.close()
 
 
 def read_lines(file: pathlib.Path) -> Lines:
-    """Returns the records of ``metrics.jsonl`` or ``devices.jsonl``; none where there is no file.
+    """Returns the records of ``metrics.jsonl`` or ``devices.jsonl``; none if there is no file.
 
-    A record is an object with a step, as a ``TrainState`` holds it.
+    A record is an object with a ``step``, a non-negative int32.
     """
     if not file.exists():
         return Lines([], 0)
@@ -112,12 +111,12 @@ def read_lines(file: pathlib.Path) -> Lines:
 
 
 def describe_skipped(lines: Lines) -> str:
-    """Returns a sentence on the lines that are no records."""
-    return f"left out what is no record: {lines.skipped} of {len(lines.records) + lines.skipped} lines"
+    """Returns a sentence on the skipped lines."""
+    return f"{lines.skipped} of {len(lines.records) + lines.skipped} lines are not records and were skipped"
 
 
 def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the records of ``metrics.jsonl``; none where there is no file. Other lines are skipped."""
+    """Returns the records of ``metrics.jsonl``; none if there is no file. Other lines are skipped."""
     return read_lines(file).records
 
 
@@ -130,11 +129,11 @@ def similarity_files(workdir: Workdir) -> dict[int, pathlib.Path]:
 def read_similarity(workdir: Workdir) -> History:
     """Returns the recorded similarity matrices: step -> measure -> group -> ``[L, L]``.
 
-    Files that are damaged are left out.
+    Damaged files are skipped.
     """
     history: History = {}
     for step, file in similarity_files(workdir).items():
-        # What a damaged file raises is not documented.
+        # The errors that damage causes are undocumented.
         with contextlib.suppress(
             ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile
         ):
@@ -144,7 +143,7 @@ def read_similarity(workdir: Workdir) -> History:
 
 def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     with zipfile.ZipFile(file) as archive:
-        # It may have been made to fill the memory of whoever reads it; no more than these sizes is read.
+        # A malicious file could fill the memory. np.load reads at most these sizes.
         if sum(entry.file_size for entry in archive.infolist()) > MOST_SIMILARITY_BYTES:
             raise ValueError(f"{file} holds more than {MOST_SIMILARITY_BYTES} bytes")
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -156,7 +155,7 @@ def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """Returns the record on a line, or ``None`` where it is none."""
+    """Returns the record on a line, or ``None``."""
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -166,7 +165,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _seconds(record: Mapping[str, Any]) -> float:
-    """Returns the seconds that a run had taken when it wrote a record; 0 where it does not say."""
+    """Returns the run's time in seconds at a record; 0 if the record lacks it."""
     seconds = record.get(SECONDS)
     try:
         return float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else 0.0

@@ -1,4 +1,4 @@
-"""Asking a run to stop."""
+"""Stops a run on a signal."""
 
 import contextlib
 import signal
@@ -9,11 +9,11 @@ from softshare_jax.shell import ending
 
 
 class StopRequest:
-    """Set by the first signal that it answers; truthy from then on.
+    """A request to stop, set by the first signal that it handles and truthy from then on.
 
     Attributes:
-        number: of that signal; SIGTERM as long as there was none, as for a process that stops because
-            another one of its job was asked to.
+        number: number of that signal. Without one it is SIGTERM, also if another process of the job was
+            asked to stop.
     """
 
     def __init__(self):
@@ -25,29 +25,29 @@ class StopRequest:
         return self._set
 
     def answer(self, number: int) -> None:
-        """Takes a signal as the request from now on, unless there was a request already."""
+        """Handles a signal as a request from now on, unless one was made already."""
         if not self._set and number not in self._before:
             if number == signal.SIGINT:
                 ending.spare_interrupts(1)
             self._before[number] = signal.signal(number, self.set)
 
     def set(self, number: int, *_) -> None:
-        """Asks the run to stop, and lets a second signal end the process as it would have."""
+        """Asks the run to stop; a second signal then has its original effect."""
         self._set, self.number = True, number
         self.restore()
 
     def restore(self) -> None:
-        """Leaves signals to the handlers that they had before."""
+        """Restores the original signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turns SIGTERM into a request that the loop sees after the step at hand.
+    """Turns SIGTERM into a request that the loop polls after each dispatch.
 
-    A scheduler that takes the machine away sends SIGTERM; the loop then saves and ends well. Ctrl-C does the
-    same once the loop answers it: before the first step there is nothing to save.
+    Schedulers send SIGTERM before they take a machine away; the loop then saves and stops. Ctrl-C does the
+    same once the loop handles it; before the first step there is nothing to save.
     """
     request = StopRequest()
     request.answer(signal.SIGTERM)

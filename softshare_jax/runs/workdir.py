@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and whose it is."""
+"""The folder of a run: its files and its lock."""
 
 import contextlib
 import datetime
@@ -17,23 +17,23 @@ from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.storage import sealed_json, versions
 
-# Of files that a run may begin beside: what a shell or a scheduler writes of its output, and files that
-# ``write_whole`` did not finish.
+# Suffixes of files that a new run's folder may hold: output of a shell or a scheduler, and unfinished
+# files of ``write_whole``.
 OUTPUT_SUFFIXES = (".log", ".out", ".err", ".partial")
 
 
 class Workdir:
-    """Paths and small files of a workdir. Files appear whole or not at all, and on disk."""
+    """Paths and small files of a workdir. Writes are atomic and flushed to disk."""
 
     def __init__(self, root: str | os.PathLike):
-        """Names the paths; nothing is read or made yet.
+        """Sets the paths; nothing is read or created yet.
 
         Raises:
             UserError: the folder cannot be a workdir: it is a URL, or its path is not UTF-8.
         """
         self.root = paths.local(root)
         if (shown := paths.printable(str(self.root))) != str(self.root):
-            raise UserError(f"{shown} is not UTF-8, as a workdir must be for its checkpoints: rename it")
+            raise UserError(f"workdir {shown} is not UTF-8, which checkpoints need; rename it")
         self.lock_file = self.root / ".lock"
         self.config_file = self.root / "config.json"
         self.plan_file = self.root / "plan.json"
@@ -50,10 +50,10 @@ class Workdir:
         self.profile = self.root / "profile"
 
     def holds_run(self) -> bool:
-        """Returns whether this is the folder of a run, of which much may be missing."""
+        """Returns whether this is the folder of a run, even an incomplete one."""
         if any(path.exists() for path in (self.plan_file, self.metrics_file, self.checkpoints)):
             return True
-        # Other programs write a config.json, too.
+        # Other programs also write a config.json.
         try:
             values = json_text.parse(self.config_file.read_bytes())
         except (OSError, ValueError):
@@ -61,10 +61,9 @@ class Workdir:
         return isinstance(values, dict) and "sharing" in values
 
     def strangers(self) -> list[str]:
-        """Returns the names of what lies in the folder and is not of a run, sorted.
+        """Returns the names of files that do not belong to a run, sorted.
 
-        Hidden files, the output of a command that writes here, and what a start that was cut off leaves
-        behind are none.
+        Hidden files, command output and leftovers of an interrupted start do not count.
         """
         own = {self.plan_file.name, "lost+found"}
         names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
@@ -75,15 +74,15 @@ class Workdir:
         )
 
     def saved_steps(self) -> list[int]:
-        """Returns the steps that there are checkpoints of, whole or damaged."""
+        """Returns the steps that have a checkpoint, damaged or not."""
         found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
         return [int(path.name) for path in found if path.name.isdecimal()]
 
     def create(self) -> None:
-        """Makes the folder and shows that it can be written.
+        """Creates the folder and checks that it is writable.
 
         Raises:
-            UserError: it cannot.
+            UserError: it is not.
         """
         try:
             durable.make_folder(self.root)
@@ -94,10 +93,10 @@ class Workdir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the workdir for one writer; the system lets go when the process ends.
+        """Locks the workdir for one writer; the system releases the lock when the process ends.
 
         Raises:
-            UserError: another process holds it. The message says which, if that process has signed.
+            UserError: another process holds it. The message names the process if it signed the lock.
         """
         with open(self.lock_file, "ab") as file:
             try:
@@ -107,17 +106,17 @@ class Workdir:
             yield
 
     def sign_lock(self) -> None:
-        """Writes into the lock file which process holds the workdir and since when."""
+        """Writes this process and the time into the lock file."""
         now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
         self.lock_file.write_text(json.dumps(holder))
 
     def _holder(self) -> str:
-        """Returns the process that signed the lock, for a message; empty if it is gone or has not signed."""
+        """Returns the process that signed the lock, for a message; empty if unknown or no longer running."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             holder = json_text.parse(self.lock_file.read_bytes())
             if holder["host"] == socket.gethostname():
-                os.kill(holder["pid"], 0)  # the signature of a killed process stays
+                os.kill(holder["pid"], 0)  # a killed process leaves its signature
             return f": process {holder['pid']} on {holder['host']}, since {holder['since']}"
         return ""
 
@@ -125,7 +124,7 @@ class Workdir:
         """Returns the run's config.
 
         Raises:
-            UserError: the folder is missing, holds no run, or the config is not one or of a newer version.
+            UserError: the folder is missing or holds no run, or the config is invalid or of a newer version.
         """
         if not self.root.is_dir():
             raise UserError(f"workdir {self.root} does not exist")
@@ -134,19 +133,19 @@ class Workdir:
         values = versions.migrate(self.read_json(self.config_file), str(self.config_file))
         try:
             return config_lib.from_stored(values)
-        except RecursionError:  # a message that shows a value of a thousand brackets
+        except RecursionError:  # while a message formats a deeply nested value
             raise UserError(f"{self.config_file} is not a config: it is nested too deeply") from None
 
     def read_plan(self) -> Plan:
         """Returns the run's plan.
 
         Raises:
-            UserError: it is missing or not a plan.
+            UserError: it is missing or invalid.
         """
         try:
             return Plan.from_json(self.plan_file.read_bytes().decode())
         except FileNotFoundError:
-            raise UserError(f"workdir {self.root} is not complete: plan.json is missing") from None
+            raise UserError(f"workdir {self.root} is incomplete: plan.json is missing") from None
         except (PlanError, UnicodeDecodeError) as error:
             raise UserError(f"{self.plan_file}: {error}") from error
 
@@ -160,13 +159,13 @@ class Workdir:
         """Flushes the files that a resumed run needs besides its checkpoint.
 
         Raises:
-            OSError: something is missing, or the disk reports an error.
+            OSError: a file is missing, or the disk reports an error.
         """
         for file in (self.config_file, self.plan_file, self.metrics_file):
             durable.fsync_file(file)
 
     def read_json(self, file: pathlib.Path) -> Any:
-        """Returns what a JSON file of the workdir holds.
+        """Returns the content of a JSON file of the workdir.
 
         Raises:
             UserError: it is not JSON.
@@ -177,16 +176,16 @@ class Workdir:
             raise UserError(f"{file} is not JSON: {error}") from error
 
     def write(self, file: pathlib.Path, text: str) -> None:
-        """Writes a text file: its old content or its new one is on disk, never a part."""
-        # The report quotes paths of data, and those may be any bytes.
+        """Writes a text file atomically: a crash leaves either the old or the new content."""
+        # The report quotes data paths, which may contain any bytes.
         durable.write(file, text.encode(errors="backslashreplace"))
 
     def write_sealed(self, file: pathlib.Path, values: Mapping[str, Any]) -> None:
-        """Writes a JSON file that carries its own checksum and the versions that wrote it."""
+        """Writes a JSON file with its checksum and the versions that wrote it."""
         self.write(file, json.dumps(sealed_json.seal(versions.stamped(values)), indent=1))
 
     def read_sealed(self, file: pathlib.Path) -> dict[str, Any]:
-        """Returns what was written by ``write_sealed``, or by an earlier version without a seal.
+        """Returns the content that ``write_sealed``, or an earlier version without a seal, wrote.
 
         Raises:
             UserError: it is not JSON, or its seal does not match.

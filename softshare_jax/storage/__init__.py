@@ -1,1 +1,1 @@
-"""Steps of a run on disk: written whole, sealed, read back or set aside."""
+"""Steps of a run on disk: saved, sealed, restored, and set aside if damaged."""

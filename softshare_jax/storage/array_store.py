@@ -1,4 +1,4 @@
-"""Trees of arrays on disk: the one place that knows Orbax."""
+"""Trees of arrays on disk. No other module uses Orbax's checkpointing."""
 
 import pathlib
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from etils import epath
 from softshare_jax.job.save_barrier import SaveBarrier
 from softshare_jax.training.checksum import named_leaves
 
-# Orbax bounds a save by the wall clock, which may jump; a process that hangs is noticed by its heartbeat.
+# Orbax times a save by the wall clock, which may jump. A hanging process is detected by its heartbeat.
 LONGEST_SAVE_SECONDS = 7 * 24 * 3600
 
 
 class Writer:
-    """Saves trees of arrays in the background, each save into a folder of its own."""
+    """Saves trees of arrays in the background, one folder per save."""
 
     def __init__(self, barrier: SaveBarrier):
-        """Starts no thread yet.
+        """Creates a writer; it starts no thread yet.
 
         Args:
-            barrier: where the processes of a job meet while they save.
+            barrier: synchronizes the processes of a job while they save.
         """
         options = ocp.AsyncOptions(
             timeout_secs=LONGEST_SAVE_SECONDS,
             barrier_sync_fn=barrier,
-            # In a thread, a folder that cannot be made would hold the other processes of a job.
+            # If a thread failed to create a folder, the other processes of a job would hang.
             create_directories_asynchronously=False,
         )
         handler = ocp.CompositeCheckpointHandler(
@@ -35,33 +35,33 @@ class Writer:
         self._checkpointer = ocp.AsyncCheckpointer(handler, async_options=options)
 
     def save(self, folder: pathlib.Path, items: Mapping[str, Any]) -> None:
-        """Starts to save.
+        """Starts a save.
 
         Args:
-            folder: to make; it does not exist.
-            items: trees of arrays by name. They may be donated as soon as this returns.
+            folder: the folder to create; it must not exist.
+            items: trees of arrays by name. The caller may donate them as soon as this returns.
         """
         trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
         self._checkpointer.save(folder, args=ocp.args.Composite(**trees))
 
     def wait(self) -> None:
-        """Returns when the folder is complete, but not yet flushed to the disk; raises what a save raised."""
+        """Waits until the folder is complete, but not yet flushed to disk; raises the errors of the save."""
         self._checkpointer.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and ends the threads."""
+        """Waits, then ends the threads."""
         self._checkpointer.close()
 
 
 def read(folder: pathlib.Path, item: str, shapes: Any) -> Any:
-    """Returns a tree of arrays that was saved.
+    """Returns a saved tree of arrays.
 
     Args:
-        folder: of the save.
+        folder: folder of the save.
         item: name of the tree.
-        shapes: its structure, shapes, dtypes and shardings.
+        shapes: structure, shapes, dtypes and shardings of the tree.
     """
-    # By the handler, because the checkpointer lets the processes of a job wait for one that could not read.
+    # The checkpointer would make the processes of a job wait for one that cannot read; the handler does not.
     handler = ocp.StandardCheckpointHandler()
     try:
         return handler.restore(epath.Path(folder / item), args=ocp.args.StandardRestore(shapes))
@@ -70,7 +70,7 @@ def read(folder: pathlib.Path, item: str, shapes: Any) -> Any:
 
 
 def stored_shapes(folder: pathlib.Path, item: str) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a tree that was saved, by the names of its arrays."""
+    """Returns the shapes of a saved tree, by the names of its arrays."""
     handler = ocp.StandardCheckpointHandler()
     try:
         tree = handler.metadata(epath.Path(folder / item)).tree

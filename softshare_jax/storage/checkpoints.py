@@ -1,4 +1,4 @@
-"""Checkpoints that are never restored wrong and that a power loss does not take."""
+"""Checkpoints: damage is detected before they are restored, and a power loss does not delete them."""
 
 import concurrent.futures
 import contextlib
@@ -29,7 +29,7 @@ from softshare_jax.training.state import TrainState
 
 T = TypeVar("T")
 
-# How often a reader looks again when the run has deleted what it was about to read.
+# Attempts of a reader when the run deletes the step that it is about to read.
 ATTEMPTS = 20
 
 
@@ -54,8 +54,8 @@ class Checkpoints:
 
         Args:
             root: absolute path of the ``checkpoints`` folder.
-            stages: of the run, made from its config and plan.
-            before_commit: flushes what a step needs outside of this folder; called in a thread.
+            stages: the run's stages, made from its config and plan.
+            before_commit: flushes the files outside this folder that a step needs; called in a thread.
         """
         self._folders, self._stages, self._before_commit = StepFolders(root), stages, before_commit
         self._score_name = f"target/{stages.final.task.score}"
@@ -66,7 +66,7 @@ class Checkpoints:
         self._saved: concurrent.futures.Future[None] | None = None
 
     def steps(self) -> list[int]:
-        """Returns the steps on disk, the newest first."""
+        """Returns the steps on disk, newest first."""
         return self._folders.steps()
 
     def save(self, state: TrainState, scores: Mapping[str, float] | None) -> None:
@@ -74,17 +74,19 @@ class Checkpoints:
 
         Args:
             state: it may be donated as soon as this returns.
-            scores: of this step, if it was evaluated: a candidate for the best.
+            scores: evaluation scores, which make this step a candidate for the best; ``None`` without them.
 
         Raises:
-            RunError: the state is not finite, the folder holds this step or a later one or is gone with its
-                workdir, or the save before this one failed.
-            OSError: the save before this one failed.
+            RunError: the state is not finite, the folder holds this step or a later one, the workdir is gone,
+                or the previous save failed.
+            OSError: the previous save failed.
         """
         self.wait()
         step, items = int(state.step), {"variables": state.variables, "optimizer": state.opt_state}
         if leaf := first_not_finite(items):
-            raise RunError(f"{leaf} is not finite at step {step}, which is not saved: {self.way_on()}")
+            raise RunError(
+                f"{leaf} is not finite at step {step}, so step {step} is not saved; {self.way_on()}"
+            )
         seal = Seal(
             arrays={name: checksum(tree) for name, tree in items.items()},
             step=step,
@@ -95,17 +97,17 @@ class Checkpoints:
         with together():
             if is_first():
                 if not (workdir := self._folders.root.parent).is_dir():
-                    # Or a folder without config.json would be made, in which no run can begin.
-                    raise RunError(f"step {step} is not saved: {workdir} was moved or deleted meanwhile")
+                    # Saving would create a folder without config.json, where no run can start.
+                    raise RunError(f"step {step} is not saved: {workdir} was moved or deleted during the run")
                 if max(self.steps(), default=-1) >= step:
-                    raise RunError(f"step {step} is not saved: {self._folders.root} has it or a later one")
+                    raise RunError(f"step {step} is not saved: {self._folders.root} has it or a later step")
                 durable.make_folder(self._folders.root)
         self._writer = self._writer or array_store.Writer(self._barrier)
         self._writer.save(self._folders.saving(step), items)
         self._saved = self._thread.submit(self._finish, step, seal)
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk.
+        """Waits until the last save is on disk.
 
         Raises:
             RunError: the save failed, here or in another process.
@@ -117,7 +119,7 @@ class Checkpoints:
                 saved.result()
 
     def close(self) -> None:
-        """Waits, and ends the threads."""
+        """Waits, then ends the threads."""
         try:
             self.wait()
         finally:
@@ -126,30 +128,28 @@ class Checkpoints:
                 self._writer.close()
 
     def way_on(self) -> str:
-        """Returns how to go on with a run that is no longer finite; none of its states was saved."""
+        """Returns advice, for a message, on resuming a run whose state is no longer finite."""
         self.wait()
         steps = self._agreed_steps()
         last = (
-            f"the same command goes on from checkpoint {steps[0]}, which is finite"
+            f"the same command resumes from checkpoint {steps[0]}, which is finite"
             if steps
-            else "none is saved"
+            else "there is no checkpoint yet"
         )
-        return (
-            f"{last}; if it happens again, a lower config.optimizer.learning_rate in a new workdir may help"
-        )
+        return f"{last}; if it happens again, try a lower config.optimizer.learning_rate in a new workdir"
 
     def restore(self, set_aside: pathlib.Path) -> TrainState | None:
-        """Restores the newest state that is whole, or ``None`` where there are no checkpoints.
+        """Returns the newest undamaged state, or ``None`` if there are no checkpoints.
 
-        The caller holds the lock of the workdir: leftovers of killed processes are deleted.
+        Deletes leftovers of killed processes, so the caller must hold the lock of the workdir.
 
         Args:
             set_aside: folder that damaged steps are moved to.
 
         Raises:
-            RunError: all checkpoints are damaged, or were so before; or the newest whole one cannot be read
-                for another reason, or is not finite.
-            UserError: the newest whole one is of another step, config or plan.
+            RunError: all checkpoints are or were damaged; or the newest undamaged one is not finite or cannot
+                be read for another reason.
+            UserError: the newest undamaged one belongs to another step, config or plan.
         """
         with together():
             if is_first():
@@ -166,36 +166,36 @@ class Checkpoints:
             if leaf := first_not_finite({"variables": state.variables, "optimizer": state.opt_state}):
                 raise RunError(
                     f"checkpoint {self._folders.of(step)} is not finite ({leaf}): "
-                    f"move it to {set_aside} to go on from the one before"
+                    f"move it to {set_aside} to resume from the previous one"
                 )
             if change := versions.change_of_bits(seal.versions):
-                log.warning("checkpoint %d %s: the bits of the run differ from here on", step, change)
+                log.warning("checkpoint %d %s; the resumed run is not bit-for-bit the same", step, change)
             return state
         if holds_steps(set_aside):
             raise RunError(
-                f"all checkpoints of {self._folders.root} were damaged, they are in {set_aside}: "
-                "train in another workdir, or put one back"
+                f"all checkpoints of {self._folders.root} were damaged and are now in {set_aside}; "
+                "train in another workdir, or move one back"
             )
         return None
 
     def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
-        """Reads the network of a step, for commands that train nothing and change nothing.
+        """Reads the variables of a step, for commands that do not train and change nothing here.
 
-        The run may be in progress. If it deletes a step that is being read, its present steps are read.
+        The run may be in progress. If it deletes the step that is being read, the read starts again.
 
         Args:
-            step: which; ``None`` for the newest that is whole.
+            step: number of the step; ``None`` for the newest undamaged one.
 
         Returns:
             ``(step, variables)``.
 
         Raises:
-            UserError: there is no such step, or none at all, or it is of another step, config or plan.
-            RunError: it is damaged, or all are, or it cannot be read for another reason.
+            UserError: the step does not exist, there are no steps, or it belongs to another config or plan.
+            RunError: it is damaged, all are damaged, or it cannot be read for another reason.
         """
         root = self._folders.root
         for _ in range(ATTEMPTS):
-            # A list that is read while folders are renamed may miss one.
+            # A listing during a rename may miss a folder.
             steps = self._agreed_steps() or self._agreed_steps()
             if not steps:
                 raise UserError(f"{root} holds no checkpoint: train first")
@@ -203,7 +203,7 @@ class Checkpoints:
                 raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
             with contextlib.suppress(Vanished):
                 return self._newest_whole(steps if step is None else [step])
-        raise RunError(f"the steps of {root} are deleted faster than they can be read: try again later")
+        raise RunError(f"the steps of {root} are deleted faster than they can be read; try again later")
 
     def _newest_whole(self, steps: list[int]) -> tuple[int, dict[str, Any]]:
         for step in steps:
@@ -212,19 +212,19 @@ class Checkpoints:
                 _, items = self._in_all(functools.partial(self._read, step, shapes))
                 return step, items["variables"]
             except Damaged as damage:
-                log.warning("checkpoint %d is damaged (%s); passed over", step, damage)
+                log.warning("checkpoint %d is damaged (%s); skipped", step, damage)
         raise RunError(f"no checkpoint of {self._folders.root} can be read")
 
     def _agreed_steps(self) -> list[int]:
-        """Returns the steps on disk, the newest first, the same in all processes of a job."""
+        """Returns the steps on disk, newest first, the same in all processes of a job."""
         return [int(step) for step in same_for_all(" ".join(map(str, self.steps()))).split()]
 
     def _in_all(self, read: Callable[[], T]) -> T:
-        """Returns what is read, if all processes of a job can read it.
+        """Returns what ``read`` returns, if it succeeds in all processes of a job.
 
         Raises:
-            Damaged: it is damaged, as one of them sees it.
-            Vanished: it was deleted while one of them read it.
+            Damaged: a process finds it damaged.
+            Vanished: it was deleted while a process read it.
         """
         failure: Damaged | Vanished | None = None
         with together():
@@ -234,7 +234,7 @@ class Checkpoints:
                 failure = error
         if any_process(isinstance(failure, Vanished)):
             raise Vanished("a checkpoint was deleted while it was read")
-        # What one process cannot read none of them goes on from.
+        # If one process cannot read it, no process uses it.
         if any_process(failure is not None):
             raise failure or Damaged("another process cannot read it")
         return found
@@ -250,7 +250,7 @@ class Checkpoints:
         """Reads items of a step as ``step_reader.read`` does.
 
         Raises:
-            Vanished: it was deleted meanwhile.
+            Vanished: it was deleted while it was read.
         """
         with self._folders.kept(step) as folder:
             try:
@@ -261,7 +261,7 @@ class Checkpoints:
                 raise
 
     def _finish(self, step: int, seal: Seal) -> None:
-        """Commits what is being saved, in a thread: the first process does, the others wait for it."""
+        """Finishes a save, in a thread: the first process commits it, the others wait."""
         assert self._writer is not None
         try:
             self._writer.wait()
@@ -285,7 +285,7 @@ class Checkpoints:
             self._folders.delete(old)
 
     def _superseded(self) -> list[int]:
-        """Returns the steps that are neither among the last nor the best, by what their seals say."""
+        """Returns the steps that are neither among the last nor the best by the scores in their seals."""
         steps = self.steps()
         for step in steps:
             if step not in self._scores:

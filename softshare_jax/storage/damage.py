@@ -1,4 +1,4 @@
-"""Tells damaged checkpoints from faults of the machine."""
+"""Distinguishes damaged checkpoints from faults of the machine."""
 
 import errno
 import os
@@ -6,9 +6,9 @@ import re
 
 from softshare_jax.errors import RunError
 
-# Errors of the operating system that say that a file is missing or is a folder.
+# System errors for a file that is missing or is a folder.
 OF_FILES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-# How tensorstore quotes such errors, and how it and XLA report exhausted memory.
+# The form in which tensorstore quotes system errors; it and XLA report exhausted memory in the other.
 QUOTED = re.compile(r"os_error_code='(\d+)'")
 EXHAUSTED = "RESOURCE_EXHAUSTED"
 LONGEST = 100
@@ -23,7 +23,7 @@ class Vanished(RunError):
 
 
 def of_the_machine(error: BaseException) -> bool:
-    """Returns whether reading failed because of the disk, the memory or a limit, and not the checkpoint.
+    """Returns whether the disk, the memory or a limit caused an error, and not the checkpoint.
 
     Libraries wrap errors in others, so the causes of an error are examined too.
     """

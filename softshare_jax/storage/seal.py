@@ -15,21 +15,21 @@ from softshare_jax.storage import sealed_json, versions
 from softshare_jax.storage.damage import Damaged, first_line
 
 FORMAT = 1
-# Its file in the folder of a step, and the file in which earlier versions kept the scores.
+# The seal's file in the folder of a step, and the file where earlier versions kept the scores.
 FILE = pathlib.PurePath("seal", "metadata")
 EARLIER_METRICS = pathlib.PurePath("metrics", "metrics")
 
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """What a checkpoint says about itself.
+    """The contents of a seal.
 
     Seals of earlier versions hold only ``arrays``; ``step`` is then ``None``, and the others are empty.
 
     Attributes:
         arrays: checksum of each item, such as ``{"variables": ...}``, over the restored arrays.
         step: steps taken.
-        scores: of the evaluation at this step, by name; empty where there was none.
+        scores: evaluation scores of this step, by name; empty if it was not evaluated.
         config: the run's config, as ``config.json`` holds it.
         plan: the run's plan, as ``plan.json`` holds it.
         files: size in bytes and SHA-256 of every other file of the step, by path.
@@ -44,28 +44,28 @@ class Seal:
 
     @property
     def versions(self) -> Mapping[str, Any]:
-        """The versions that wrote it, as ``versions.stamp`` returns them; empty where they are not known."""
+        """The versions that wrote it, as ``versions.stamp`` returns them; empty if unknown."""
         return self.config.get(versions.VERSION, {})
 
     def check_run(self, folder: pathlib.Path, config: config_lib.Config, plan: Plan) -> None:
-        """Compares the seal with the name of the folder, the config and the plan.
+        """Checks the seal against the name of the folder, the config and the plan.
 
         Args:
-            folder: of the step.
-            config: of the run, from ``config.json``.
-            plan: of the run, from ``plan.json``.
+            folder: folder of the step.
+            config: the run's config, from ``config.json``.
+            plan: the run's plan, from ``plan.json``.
 
         Raises:
-            UserError: the folder was renamed, or the config or the plan is not that of the checkpoint.
+            UserError: the folder was renamed, or the checkpoint belongs to another config or plan.
         """
         if self.step is None:
             return
         if folder.name != str(self.step):
-            raise UserError(f"{folder} holds step {self.step}: give the folder its name back")
+            raise UserError(f"{folder} holds step {self.step}; rename the folder to {self.step}")
         sealed = config_lib.from_dict(versions.migrate(self.config, f"the config of checkpoint {folder}"))
         if difference := config_lib.first_difference(sealed, config):
             raise UserError(
-                f"checkpoint {folder} is of another config: {difference}; undo the change of config.json"
+                f"checkpoint {folder} belongs to another config: {difference}; undo the change in config.json"
             )
         try:
             difference = plan_difference(Plan.from_json(json.dumps(self.plan)), plan)
@@ -73,11 +73,11 @@ class Seal:
             raise UserError(f"the plan of checkpoint {folder} cannot be read: {error}") from error
         if difference:
             raise UserError(
-                f"checkpoint {folder} is of another plan: {difference}; undo the change of plan.json"
+                f"checkpoint {folder} belongs to another plan: {difference}; undo the change in plan.json"
             )
 
     def wrong_file(self, folder: pathlib.Path) -> str | None:
-        """Returns what is wrong with the first file of a step that does not match, or ``None``.
+        """Returns the first difference between the files of a step and the seal, or ``None``.
 
         Raises:
             OSError: a file exists and cannot be read.
@@ -88,14 +88,14 @@ class Seal:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return f"{name} is missing"
             if found[0] != size:
-                return f"{name} has {found[0]} bytes and not {size}"
+                return f"{name} has {found[0]} bytes instead of {size}"
             if found[1] != digest:
                 return f"the checksum of {name} is wrong"
         return None
 
 
 def write(folder: pathlib.Path, seal: Seal) -> None:
-    """Seals a step whose other files are complete, with their sizes and checksums.
+    """Seals a step with the sizes and checksums of its other files, which must be complete.
 
     Raises:
         OSError: a file cannot be read, or the seal cannot be written.
@@ -128,7 +128,7 @@ def read(folder: pathlib.Path) -> Seal:
             return Seal(values)
         values = sealed_json.unseal(values)
         if values["format"] != FORMAT:
-            raise UserError(f"checkpoint {folder} has format {values['format']}: use a newer softshare_jax")
+            raise UserError(f"checkpoint {folder} has format {values['format']}; update softshare_jax")
         return Seal(
             {item: values[item] for item in ("variables", "optimizer")},
             values["step"],
@@ -140,11 +140,11 @@ def read(folder: pathlib.Path) -> Seal:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Damaged("it has no seal") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Damaged(f"its seal is not one: {first_line(error)}") from error
+        raise Damaged(f"its seal is invalid: {first_line(error)}") from error
 
 
 def score(folder: pathlib.Path, name: str) -> float | None:
-    """Returns a score of a step, or ``None`` where it has none or its seal is damaged.
+    """Returns a score of a step, or ``None`` if it has none or its seal is damaged.
 
     Raises:
         OSError: the seal exists and cannot be read.
@@ -161,7 +161,7 @@ def plan_difference(old: Plan, new: Plan) -> str | None:
     """Returns the first difference of two plans, with both values, or ``None``."""
     names = [[group.name for group in plan.groups] for plan in (old, new)]
     if names[0] != names[1]:
-        return f"its groups are {', '.join(names[0])} there and {', '.join(names[1])} here"
+        return f"its groups were {', '.join(names[0])} and are now {', '.join(names[1])}"
     for before, after in zip(old.groups, new.groups, strict=True):
         for field in dataclasses.fields(before):
             values = getattr(before, field.name), getattr(after, field.name)
@@ -173,8 +173,8 @@ def plan_difference(old: Plan, new: Plan) -> str | None:
 def _where(old: Any, new: Any) -> str:
     if isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
         index = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
-        return f" at {index} is {old[index]} there and {new[index]} here"
-    return f" is {old} there and {new} here"
+        return f" at {index} was {old[index]} and is now {new[index]}"
+    return f" was {old} and is now {new}"
 
 
 def _facts(file: pathlib.Path) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""JSON documents that carry a checksum of their own content."""
+"""JSON documents with a checksum of their content."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def unseal(values: Any) -> dict[str, Any]:
     """Returns the values of a sealed document without the checksum.
 
     Raises:
-        ValueError: it is no object, it has no seal, or the seal does not match.
+        ValueError: it is not an object, has no seal, or does not match its seal.
     """
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")
@@ -30,8 +30,8 @@ def unseal(values: Any) -> dict[str, Any]:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """Returns 16 hex digits over values as JSON, whatever the order of keys and the layout."""
-    # Through JSON once, so that tuples count as the lists that they are read back as.
-    plain = json.loads(json.dumps(values))
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    """Returns 16 hex digits over values as JSON, independent of key order and layout."""
+    # A round trip turns tuples into lists, as they are read back.
+    as_read = json.loads(json.dumps(values))
+    text = json.dumps(as_read, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The folders of a run's checkpoints: one for each step, which appears and disappears in one move."""
+"""The folders of a run's checkpoints: one per step, which appears and disappears in one rename."""
 
 import contextlib
 import fcntl
@@ -13,23 +13,23 @@ from softshare_jax import durable
 from softshare_jax.storage import seal
 
 STEP = re.compile(r"0|[1-9][0-9]*")
-# A step that was moved aside, perhaps not as the first of its number.
+# A step that was moved aside, with a suffix if its number was taken.
 ASIDE = re.compile(rf"({STEP.pattern})(-[0-9]+)?")
-# A step that is not committed yet, and one that is being deleted.
+# Suffixes of a step that is not committed yet, and of one that is being deleted.
 SAVING, DELETING = ".saving", ".deleting"
-# What a killed process leaves of these, and of a save by earlier versions.
+# Leftovers of killed processes, including saves by earlier versions.
 LEFTOVER = re.compile(rf"[0-9]+({SAVING}|{DELETING}|\.orbax-checkpoint-tmp).*")
 
 
 class StepFolders:
-    """The folder ``checkpoints`` of a workdir. All methods raise ``OSError`` where the disk refuses."""
+    """The folder ``checkpoints`` of a workdir. All methods raise ``OSError`` if the disk fails."""
 
     def __init__(self, root: pathlib.Path):
         """Opens the folder; it need not exist."""
         self.root = root
 
     def steps(self) -> list[int]:
-        """Returns the steps that are committed, the newest first."""
+        """Returns the committed steps, newest first."""
         names = os.listdir(self.root) if self.root.exists() else []
         return sorted((int(name) for name in names if STEP.fullmatch(name)), reverse=True)
 
@@ -38,11 +38,11 @@ class StepFolders:
         return self.root / str(step)
 
     def saving(self, step: int) -> pathlib.Path:
-        """Returns the folder in which a step is made."""
+        """Returns the folder that a step is saved in before it is committed."""
         return self.root / f"{step}{SAVING}"
 
     def commit(self, step: int) -> None:
-        """Renames a step, whose files are complete and on disk, to its final name."""
+        """Renames a saved step to its final name; its files must be complete and on disk."""
         durable.rename(self.saving(step), self.of(step))
 
     def delete(self, step: int) -> None:
@@ -60,7 +60,7 @@ class StepFolders:
 
     @contextlib.contextmanager
     def kept(self, step: int) -> Iterator[pathlib.Path]:
-        """Yields the folder of a step and keeps it from deletion, where the file system can lock files."""
+        """Yields the folder of a step and prevents its deletion, if the file system supports locks."""
         with contextlib.ExitStack() as held:
             with contextlib.suppress(OSError):
                 fcntl.flock(held.enter_context(open(self.of(step) / seal.FILE, "rb")), fcntl.LOCK_SH)
@@ -73,7 +73,7 @@ class StepFolders:
                 shutil.rmtree(path)
 
     def move_aside(self, step: int, target: pathlib.Path) -> pathlib.Path:
-        """Moves a step into another folder, which is made, and returns where it is now."""
+        """Moves a step into another folder, which is created if needed, and returns its new path."""
         durable.make_folder(target)
         names = itertools.chain([str(step)], (f"{step}-{number}" for number in itertools.count(2)))
         moved = next(target / name for name in names if not (target / name).exists())

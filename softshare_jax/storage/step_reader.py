@@ -1,4 +1,4 @@
-"""Reads a step of a run, and tells why it cannot be read."""
+"""Reads a step of a run, or finds out why it cannot be read."""
 
 import pathlib
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ def read(
     """Reads items of a step.
 
     Args:
-        folder: of the step.
-        config, plan: of the run that it must belong to.
+        folder: folder of the step.
+        config, plan: of the run that the step must belong to.
         shapes: structure, shapes, dtypes and shardings of each item, such as ``variables``.
 
     Returns:
@@ -29,7 +29,7 @@ def read(
 
     Raises:
         Damaged: its format or a checksum is wrong.
-        UserError: it is of another step, config or plan.
+        UserError: it belongs to another step, config or plan.
         RunError: it cannot be read for another reason.
     """
     try:
@@ -44,7 +44,7 @@ def _read_item(folder: pathlib.Path, seal: Seal, item: str, shapes: Any) -> Any:
     try:
         tree = array_store.read(folder, item, shapes)
         found = checksum(tree)
-    except Exception as error:  # what damage raises is not documented
+    except Exception as error:  # the errors that damage causes are undocumented
         raise _verdict(folder, seal, item, shapes, error) from error
     if found != seal.arrays[item]:
         raise Damaged(f"the checksum of its {item} is wrong")
@@ -52,7 +52,7 @@ def _read_item(folder: pathlib.Path, seal: Seal, item: str, shapes: Any) -> Any:
 
 
 def _verdict(folder: pathlib.Path, seal: Seal, item: str, shapes: Any, error: Exception) -> Exception:
-    """Returns ``Damaged`` where damage can be shown, and another error where it cannot.
+    """Returns ``Damaged`` if the checkpoint is provably damaged, otherwise another error.
 
     Raises:
         OSError: the files cannot be compared with the seal.
@@ -69,26 +69,26 @@ def _verdict(folder: pathlib.Path, seal: Seal, item: str, shapes: Any, error: Ex
     if of_the_machine(error):
         return _unreadable(folder, error)
     if difference := _other_shape(folder, item, shapes):
-        return UserError(f"checkpoint {folder} is of another config or plan: {difference}")
+        return UserError(f"checkpoint {folder} belongs to another config or plan: {difference}")
     return Damaged(first_line(error))
 
 
 def _unreadable(folder: pathlib.Path, error: Exception) -> RunError:
     return RunError(
-        f"checkpoint {folder} cannot be read, and nothing shows that it is damaged ({first_line(error)}): "
-        "try again, or move it away to go on from the one before"
+        f"checkpoint {folder} cannot be read, but is not known to be damaged ({first_line(error)}); "
+        "try again, or move it away to resume from the previous one"
     )
 
 
 def _other_shape(folder: pathlib.Path, item: str, shapes: Any) -> str | None:
-    """Returns the first array of an item that has another shape on disk, or is missing on one side."""
+    """Returns the first array of an item whose shape on disk differs, or that is missing on one side."""
     try:
         stored = array_store.stored_shapes(folder, item)
-    except Exception:  # the description of the arrays may be what is damaged
+    except Exception:  # the metadata may be damaged
         return None
     wanted = {name: tuple(leaf.shape) for name, leaf in named_leaves(shapes)}
     for name in dict.fromkeys([*stored, *wanted]):
         there, here = stored.get(name, "missing"), wanted.get(name, "missing")
         if there != here:
-            return f"{name} is {there} there and {here} here"
+            return f"{name} was {there} and is now {here}"
     return None

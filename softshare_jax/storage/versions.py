@@ -1,4 +1,4 @@
-"""Versions: what wrote a file, how an older file is read, and when a resumed run computes other bits."""
+"""Versions that wrote a file, migration of older files, and whether a resumed run is bit-for-bit the same."""
 
 import platform
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ VERSION = "version"
 
 
 def stamp() -> dict[str, Any]:
-    """Returns the schema of the files written here, and the versions of this package, jax and Python."""
+    """Returns the current schema and the versions of this package, jax and Python."""
     return {
         "schema": len(RENAMED),
         "softshare_jax": softshare_jax.__version__,
@@ -24,19 +24,19 @@ def stamp() -> dict[str, Any]:
 
 
 def stamped(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of a file together with the stamp."""
+    """Returns the content of a file with the stamp."""
     return {VERSION: stamp(), **values}
 
 
 def migrate(values: Any, source: str) -> Any:
-    """Returns the content of a file of any schema in the present schema, without its stamp.
+    """Returns the content of a file of any schema in the current schema, without its stamp.
 
     Args:
-        values: as read from the file; anything but an object is returned unchanged.
-        source: of the values, for the message.
+        values: as read from the file; returned unchanged if it is not an object.
+        source: name of the file, for messages.
 
     Raises:
-        UserError: the file is of a schema that this version does not know.
+        UserError: this version does not know the schema of the file.
     """
     if not isinstance(values, Mapping):
         return values
@@ -44,11 +44,11 @@ def migrate(values: Any, source: str) -> Any:
     version = values.pop(VERSION, {"schema": 0})
     schema = version.get("schema") if isinstance(version, Mapping) else None
     if type(schema) is not int or schema < 0:
-        raise UserError(f"{source}: its schema is not a number of 0 or more: {version!r}")
+        raise UserError(f"{source} has version {version!r}; its schema must be an integer of at least 0")
     if schema > len(RENAMED):
         raise UserError(
             f"{source} has schema {schema}, written by softshare_jax {version.get('softshare_jax')}; "
-            f"softshare_jax {softshare_jax.__version__} reads up to {len(RENAMED)}: install that version"
+            f"softshare_jax {softshare_jax.__version__} reads up to schema {len(RENAMED)}; update it"
         )
     for names in RENAMED[schema:]:
         for old, new in names.items():
@@ -57,13 +57,13 @@ def migrate(values: Any, source: str) -> Any:
 
 
 def change_of_bits(saved: Mapping[str, Any]) -> str | None:
-    """Returns what a checkpoint was saved with, where a run that resumes from it computes other bits.
+    """Returns the changed versions if a run resumed from a checkpoint is not bit-for-bit the same.
 
     Args:
         saved: the stamp of the checkpoint; empty for checkpoints of earlier versions.
 
     Returns:
-        The end of a sentence about the checkpoint; ``None`` if jax and Python are the same or not known.
+        A predicate for a sentence about the checkpoint; ``None`` if jax and Python are the same or unknown.
     """
     there = (saved.get("jax"), _minor(saved.get("python")))
     here = (jax.__version__, _minor(platform.python_version()))
@@ -77,7 +77,7 @@ def _minor(version: Any) -> str | None:
 
 
 def _rename(values: dict[str, Any], old: str, new: str) -> None:
-    """Gives a field its new name within its section; both are written with dots. Sections are copied."""
+    """Renames a field within its section; both names are full names. Sections are copied."""
     section, _, rest = old.partition(".")
     if rest:
         if isinstance(values.get(section), Mapping):

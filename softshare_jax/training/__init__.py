@@ -1,1 +1,1 @@
-"""Training: pure steps, and the loop, checkpoints and records around them."""
+"""Training: pure steps, and the tasks, optimizers and compiled programs around them."""

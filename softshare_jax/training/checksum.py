@@ -1,4 +1,4 @@
-"""A checksum of array trees that the device computes."""
+"""A checksum of array trees, computed on the device."""
 
 import hashlib
 from typing import Any
@@ -10,10 +10,9 @@ import jax.numpy as jnp
 def checksum(tree: Any) -> str:
     """Returns 16 hex digits over paths, shapes, dtypes and every bit of a tree of arrays.
 
-    The arrays stay where they are: each is reduced to one number by integer sums, which are
-    exact in any order, so the checksum does not depend on how the tree is sharded. Any
-    change within one 4-byte word of an array changes it for certain, any other with
-    probability 1 - 2^-32.
+    The devices reduce each array to one number by integer sums. These are exact in any order, so the
+    checksum does not depend on the sharding. A change within one 4-byte word of an array always changes the
+    checksum; any other change does so with probability 1 - 2^-32.
     """
     leaves = named_leaves(tree)
     sums = jax.device_get(_sums([leaf for _, leaf in leaves]))
@@ -26,7 +25,7 @@ def checksum(tree: Any) -> str:
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     """Returns the leaves of a tree with their paths, such as ``'templates/stage_1'``, in the tree's order.
 
-    The seals on disk depend on these names: they must stay what they are.
+    The seals on disk depend on these names, so they must not change.
     """
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]

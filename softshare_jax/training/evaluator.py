@@ -1,4 +1,4 @@
-"""Evaluation of an unshared network on the data of a task."""
+"""Evaluates an unshared network on the data of a task."""
 
 import functools
 import itertools
@@ -16,15 +16,15 @@ from softshare_jax.training.tasks.task import Split, Task
 
 
 class Evaluator:
-    """Evaluates the variables of an unshared network, batch by batch, over the devices of a mesh."""
+    """Evaluates the variables of an unshared network in batches, over the devices of a mesh."""
 
     def __init__(self, network: nn.Module, task: Task, batching: Batching):
-        """Nothing is computed yet.
+        """Creates an evaluator; nothing is computed yet.
 
         Args:
-            network: whose variables are evaluated.
+            network: the unshared network.
             task: data, loss and metrics.
-            batching: of the run.
+            batching: the run's batching.
         """
         self._network, self._task, self._batching = network, task, batching
 
@@ -33,24 +33,24 @@ class Evaluator:
 
         Args:
             dense: variables as ``sharing.to_dense`` returns them.
-            phase: whose examples.
+            phase: phase of the curriculum.
             split: ``None`` for the one that is evaluated during training.
         """
         batches = self._evaluated(dense, phase, split or self._task.evaluated)
-        return self._scores(measured for measured, _ in batches)
+        return self._scores(metrics for metrics, _ in batches)
 
     def test(self, dense: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` on all test examples of a phase.
 
-        In one process only: no process can read what other processes' devices hold.
+        Only for a job of one process: a process cannot read the devices of others.
         """
-        measured, logits = zip(*self._evaluated(dense, phase, "test"), strict=True)
-        return self._scores(measured), np.concatenate(logits)[: self._task.size("test", phase)]
+        metrics, logits = zip(*self._evaluated(dense, phase, "test"), strict=True)
+        return self._scores(metrics), np.concatenate(logits)[: self._task.size("test", phase)]
 
     def predict(self, dense: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``.
 
-        In one process only, as ``test``.
+        Only for a job of one process, like ``test``.
         """
         batches = itertools.islice(self._evaluated(dense, phase, "test"), -(-number // self._batching.size))
         return np.concatenate([logits for _, logits in batches])[:number]
@@ -60,10 +60,10 @@ class Evaluator:
         for batch, mask in self._task.eval_batches(self._batching, split, phase):
             yield self._step(dense, batch, mask)
 
-    def _scores(self, measured: Iterable[Any]) -> dict[str, float]:
+    def _scores(self, batches: Iterable[Any]) -> dict[str, float]:
         """Returns the metrics of all batches together."""
         metrics = mesh_lib.place(self._batching.mesh, self._task.metrics.empty())
-        for one in measured:
+        for one in batches:
             metrics = metrics.merge(one)
         return {name: float(value) for name, value in metrics.compute().items()}
 

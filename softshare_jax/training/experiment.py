@@ -1,4 +1,4 @@
-"""A config as a value made of parts: task, network, plan, schedule and optimizer."""
+"""An experiment: the task, network, plan, schedule and optimizer of a config."""
 
 import dataclasses
 import functools
@@ -32,16 +32,16 @@ from softshare_jax.training.tasks.task import Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Experiment:
-    """What is trained and how, for one plan; nothing in it changes during a run.
+    """What is trained and how, for one plan. An experiment is immutable.
 
     Attributes:
         config: the validated config.
         task: data, loss and metrics.
         network: the unshared network.
         plan: which layers share.
-        coefficients: their initializer.
-        schedule: lengths in steps.
-        optimizer: over the trainable collections.
+        coefficients: initializer of the coefficients.
+        schedule: durations and intervals in steps.
+        optimizer: optimizer of the trainable collections.
         mesh: the devices.
     """
 
@@ -68,7 +68,7 @@ class Experiment:
     def train_step(self) -> TrainStep:
         """The pure training step, split over the mesh."""
         config = self.config
-        # The same network, of which each device sees a part of the batch.
+        # The same network, for devices that each see a part of the batch.
         network = build_network(config, self.task.classes, mesh_lib.AXIS)
         drop_path = optax.linear_schedule(0.0, config.drop_path_rate, self.schedule.total)
         return TrainStep(
@@ -88,7 +88,7 @@ class Experiment:
 
     @property
     def steps_per_dispatch(self) -> int:
-        """The most steps that a dispatch takes; 0 in the config chooses by backend."""
+        """The maximum number of steps per dispatch; with 0 in the config it depends on the backend."""
         chosen = self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
         return self.task.steps_per_dispatch or chosen
 
@@ -109,10 +109,7 @@ class Experiment:
         )
 
     def fresh_state(self, step: int | jax.Array, variables: dict[str, Any]) -> TrainState:
-        """Returns a state with given variables and an optimizer without history.
-
-        The learning-rate schedule is at ``step``.
-        """
+        """Returns a state with given variables and a new optimizer state, with its schedule at ``step``."""
         opt_state = self.optimizer.init(trainable(variables))
         if self.config.optimizer.ema_decay:
             variables = {**variables, AVERAGE: variables}
@@ -131,11 +128,11 @@ def make_experiment(
 
     Args:
         config: a validated config.
-        plan: as stored in a workdir; ``None`` to make it by the network's own rule.
-        devices: to compute on; ``None`` for all there are.
+        plan: a stored plan; ``None`` to apply the network's rule.
+        devices: devices to compute on; ``None`` for all.
 
     Raises:
-        UserError: the config names no network, or asks for what the network cannot do.
+        UserError: the network is unknown or does not support an option.
     """
     task = make_task(config)
     if plan is None:
@@ -150,7 +147,7 @@ def make_experiment(
         raise UserError(f"{config.model}: {earlier}{error}") from error
     for field in ("recurrence", "anneal"):
         if getattr(config.sharing, field) and not plan.groups:
-            raise UserError(f"config.sharing.{field} is for shared layers; {config.model} has none")
+            raise UserError(f"config.sharing.{field} needs shared layers, but {config.model} has none")
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(
         config=config,

@@ -1,4 +1,4 @@
-"""Whether all numbers of a tree of arrays are finite."""
+"""Checks that all numbers of a tree of arrays are finite."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from softshare_jax.training.checksum import named_leaves
 def first_not_finite(tree: Any) -> str | None:
     """Returns the name of the first array that holds a NaN or an infinity, or ``None``.
 
-    Each array is reduced where it lies, so all processes of a job get the same answer.
+    The devices that hold an array reduce it, so all processes of a job get the same answer.
     """
     leaves = [(name, leaf) for name, leaf in named_leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     finite = jax.device_get(_are_finite([leaf for _, leaf in leaves]))

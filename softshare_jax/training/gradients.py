@@ -1,4 +1,4 @@
-"""Gradients of a batch that devices split: each takes those of its part, and one reduction averages them."""
+"""Gradients of a batch split over devices: each computes its part, and one all-reduce averages them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,27 +13,27 @@ Gradient = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 def split_over(mesh: Mesh, gradient: Gradient, specs: Any, dtype: Any) -> Gradient:
-    """Returns a function of a global batch that lets each device work on its part of it.
+    """Returns a gradient function of the global batch in which each device computes its part.
 
-    What is reduced is the gradient of the templates, after the contraction with the coefficients. Left
-    to the partitioner, XLA reduces the gradient of every layer's weight before it, and the traffic is that
-    of the unshared network.
+    The all-reduce transfers the gradients of the templates, after the contraction with the coefficients.
+    XLA's partitioner would reduce the gradient of every layer's weight before it, with the traffic of the
+    unshared network.
 
     Args:
-        mesh: of the run.
-        gradient: ``(weights, others, batch) -> (gradients, updated, measured)`` of one device's part:
-            the gradients of a mean over examples, what is alike on all devices, and what is measured
-            example by example.
-        specs: how the gradients are to lie on the mesh, as ``mesh.state_specs`` has it.
-        dtype: in which they travel.
+        mesh: the devices.
+        gradient: ``(weights, others, batch) -> (gradients, updated, outputs)`` for one device's part:
+            the gradients of a mean over examples, values that are equal on all devices, and values per
+            example.
+        specs: partition specs of the gradients, as ``mesh.state_specs`` returns them.
+        dtype: precision of the all-reduce.
     """
 
     def on_device(weights, others, batch):
-        # Each device differentiates by weights of its own. By weights that all share, the derivative
-        # would be summed over devices wherever it is taken, which is once for each layer.
+        # Differentiate with respect to a device's own copy of the weights. For replicated weights jax would
+        # sum over the devices at each use, which is once per layer.
         weights = jax.lax.pcast(weights, AXIS, to="varying")
-        gradients, updated, measured = gradient(weights, others, batch)
-        return _mean(gradients, specs, dtype), updated, measured
+        gradients, updated, outputs = gradient(weights, others, batch)
+        return _mean(gradients, specs, dtype), updated, outputs
 
     return jax.shard_map(
         on_device,
@@ -44,7 +44,7 @@ def split_over(mesh: Mesh, gradient: Gradient, specs: Any, dtype: Any) -> Gradie
 
 
 def _mean(gradients: Any, specs: Any, dtype: Any) -> Any:
-    """Returns the mean over devices; of a leaf that is split a device gets its own part alone."""
+    """Returns the mean over devices; of a split leaf, each device gets only its part."""
 
     def mean(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
         sent = gradient.astype(dtype)

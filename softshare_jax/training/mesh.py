@@ -1,4 +1,4 @@
-"""The device mesh: one axis, over which batches are split, and large leaves of the state where asked."""
+"""The device mesh: one axis that splits batches and, on request, large leaves of the state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,24 +11,24 @@ from softshare_jax.errors import UserError
 
 # The name of the mesh's axis; batch-norm and the gradient take means over it.
 AXIS = "batch"
-# A leaf of fewer numbers is not worth a gather: every device holds it whole.
+# Smaller leaves are not worth a gather; every device holds them whole.
 SMALLEST_SPLIT = 4096
 
 
 def data_mesh(batch_size: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Returns a mesh of devices, ``None`` for all there are.
+    """Returns a mesh of devices, ``None`` for all.
 
     Raises:
-        UserError: they cannot split the batch evenly.
+        UserError: the devices cannot split the batch evenly.
     """
     number = jax.device_count() if devices is None else len(devices)
     if batch_size % number:
-        raise UserError(f"config.batch_size is {batch_size}, which {number} devices cannot split evenly")
+        raise UserError(f"config.batch_size is {batch_size}; it must be a multiple of {number} (devices)")
     return jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole: data sets, and the state by default."""
+    """Returns the sharding of arrays that every device holds whole: data sets, and the state by default."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -38,7 +38,7 @@ def split(mesh: Mesh) -> NamedSharding:
 
 
 def place(mesh: Mesh, tree: Any) -> Any:
-    """Puts arrays that every process holds on all devices, whole."""
+    """Copies arrays, which every process holds, to all devices."""
 
     def put(array) -> jax.Array:
         host = np.asarray(array)
@@ -48,16 +48,15 @@ def place(mesh: Mesh, tree: Any) -> Any:
 
 
 def state_specs(mesh: Mesh, tree: Any, shard: bool) -> Any:
-    """Returns how the leaves of a state, or of weights or gradients, lie on the mesh.
+    """Returns the partition specs of a state, or of weights or gradients.
 
-    It is a function of a leaf's shape, so a weight, its gradient and what the optimiser keeps of it
-    lie alike.
+    They depend on the shape of a leaf only, so a weight, its gradient and its optimizer state match.
 
     Args:
-        mesh: of the run.
+        mesh: the devices.
         tree: arrays or their shapes.
-        shard: split each large leaf over its longest axis that the devices divide; otherwise every
-            device holds all.
+        shard: split each large leaf over its longest axis that is a multiple of the number of devices;
+            otherwise every device holds all leaves whole.
     """
 
     def spec(leaf) -> PartitionSpec:

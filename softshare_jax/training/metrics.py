@@ -1,4 +1,4 @@
-"""Metrics that add up over batches, beyond those of clu."""
+"""Metrics that accumulate over batches, in addition to those of clu."""
 
 import flax
 import jax
@@ -11,8 +11,8 @@ class F1(metrics.Metric):
     """F1 over pixels: 2 tp / (2 tp + fp + fn), counted over all examples.
 
     Attributes:
-        true_positive: pixels predicted and on a path, a count.
-        wrong: pixels predicted or on a path, but not both, a count.
+        true_positive: number of pixels that are predicted and on a path.
+        wrong: number of pixels that are predicted or on a path, but not both.
     """
 
     true_positive: jax.Array
@@ -34,18 +34,18 @@ class F1(metrics.Metric):
         )
 
     def merge(self, other: "F1") -> "F1":
-        """Returns the metric of both sets of examples together."""
+        """Returns the metric of the union of both sets of examples."""
         return F1(self.true_positive + other.true_positive, self.wrong + other.wrong)
 
     def compute(self) -> jax.Array:
-        """Returns F1 from 0 to 1; 1 where there was nothing to find and nothing was found."""
+        """Returns F1 from 0 to 1; 1 if no pixel is predicted or on a path."""
         total = 2 * self.true_positive + self.wrong
         return jnp.where(total > 0, 2 * self.true_positive / jnp.maximum(total, 1), 1.0)
 
 
 @flax.struct.dataclass
 class PathMetrics(metrics.Collection):
-    """What is measured on shortest paths."""
+    """Metrics of shortest paths."""
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
     f1: F1
@@ -53,21 +53,21 @@ class PathMetrics(metrics.Collection):
 
 @flax.struct.dataclass
 class ClassMetrics(metrics.Collection):
-    """What is measured where the answer is a class."""
+    """Metrics of a classifier."""
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
     accuracy: metrics.Accuracy
 
 
 def _among_five(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
-    """Says of each example ``[B]`` whether fewer than five classes are thought likelier than its own."""
+    """Returns 1 for each example ``[B]`` whose class has fewer than five larger logits, otherwise 0."""
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     return (jnp.sum(logits > own, axis=-1) < 5).astype(jnp.float32)
 
 
 @flax.struct.dataclass
 class TopMetrics(metrics.Collection):
-    """The same, and how often the class is among the five likeliest."""
+    """Metrics of a classifier, including top-5 accuracy."""
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
     accuracy: metrics.Accuracy

@@ -1,4 +1,4 @@
-"""Optimizers, with the paper's rule for what decays."""
+"""Optimizers, with the paper's rule for weight decay."""
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +9,19 @@ from softshare_jax import sharing
 
 
 def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) -> optax.GradientTransformation:
-    """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
+    """Returns an optimizer over ``{'params', 'templates', 'coefficients'}``.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
     (Savarese & Maire 2019, section 4). For ``'sgd'`` (momentum 0.9) and ``'adam'``
-    it is an L2 term in the gradient, for ``'adamw'`` it is decoupled. Gradients are clipped before that.
+    it is an L2 term in the gradient, for ``'adamw'`` it is decoupled. Gradients are clipped first.
 
     Args:
-        config: name, learning rate and its schedule, weight decay, the norm that gradients are clipped to.
+        config: the optimizer section of a config.
         steps: length of the run, for the schedule.
-        warmup: steps over which the rate first rises in a straight line to that of the schedule.
+        warmup: steps over which the rate rises linearly to that of the schedule.
 
     Raises:
-        KeyError: there is no optimiser or schedule of that name.
+        KeyError: the optimizer or the schedule is unknown.
     """
     decay = sharing.add_decayed_weights(config.weight_decay)
     rules = {
@@ -41,20 +41,20 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
         *clip,
         *rules[config.name],
         optax.scale_by_learning_rate(_warmed_up(rate, warmup) if warmup else rate),
-        # Older versions had one more transform here, without a state; their checkpoints keep its place.
+        # Checkpoints of older versions contain the empty state of another transform here.
         optax.identity(),
     )
 
 
 def _warmed_up(rate: optax.Schedule, steps: int) -> optax.Schedule:
-    """Returns a schedule that takes its first steps at 1 / n, 2 / n, ... of the rate that it has there."""
+    """Returns a schedule with 1 / n, 2 / n, ... of the original rate in its first n steps."""
     return lambda count: rate(count) * jnp.minimum(1.0, (count + 1) / steps)
 
 
 def at_step(opt_state: optax.OptState, step: int | jax.Array) -> optax.OptState:
-    """Returns an optimiser's state with its learning-rate schedule moved to a step.
+    """Returns an optimizer state with its learning-rate schedule moved to a step.
 
-    Other counts stay: Adam's bias correction is about the moments, which have seen nothing.
+    Other counts stay: Adam's bias correction counts the updates of its moments.
     """
 
     def of_schedule(path, _) -> bool:

@@ -21,10 +21,10 @@ class Programs:
 
     Attributes:
         mesh: the devices.
-        step: the training step, split over them.
-        initial: returns the initial state; it is traced.
-        batch_size: of a training step.
-        steps_per_dispatch: the most steps of a dispatch.
+        step: the training step, split over the devices.
+        initial: traceable function that returns the initial state.
+        batch_size: examples per training step.
+        steps_per_dispatch: maximum number of steps per dispatch.
     """
 
     mesh: Mesh
@@ -51,28 +51,28 @@ class Programs:
 
     @functools.cached_property
     def state_shardings(self) -> TrainState:
-        """How the state lies on the mesh."""
+        """The shardings of the state."""
         specs = mesh_lib.state_specs(self.mesh, jax.eval_shape(self.initial), self.step.shard_state)
         return jax.tree.map(functools.partial(NamedSharding, self.mesh), specs)
 
     def no_metrics(self) -> Any:
-        """Returns the metrics of no examples, on all devices."""
+        """Returns empty metrics, on all devices."""
         return mesh_lib.place(self.mesh, self.step.task.metrics.empty())
 
     @functools.cached_property
     def train_steps(self):
         """The compiled ``(state, metrics, fed, count) -> (state, metrics)``; see ``feed`` of a task.
 
-        It takes ``count`` steps, all within one epoch and phase, in one dispatch and adds up their metrics.
-        The count is an argument of the compiled code.
+        It takes ``count`` steps of one epoch and phase in one dispatch and accumulates their metrics. All
+        counts use the same compiled program.
         """
         batch_sharding = mesh_lib.split(self.mesh)
 
         def one(carry, fed: Fed):
             state, metrics = carry
             batch = take(fed, state.step, self.batch_size)
-            state, measured = self.step(state, jax.lax.with_sharding_constraint(batch, batch_sharding))
-            return state, metrics.merge(measured)
+            state, new = self.step(state, jax.lax.with_sharding_constraint(batch, batch_sharding))
+            return state, metrics.merge(new)
 
         def single(state, metrics, fed, count):
             del count
@@ -81,8 +81,7 @@ class Programs:
         def several(state, metrics, fed, count):
             return jax.lax.fori_loop(0, count, lambda _, carry: one(carry, fed), (state, metrics))
 
-        # A loop on the device saves dispatches, but XLA:CPU runs convolutions in a loop more than ten times
-        # slower.
+        # XLA:CPU runs convolutions in a loop more than ten times slower, so a CPU gets no loop.
         return jax.jit(
             single if self.steps_per_dispatch == 1 else several,
             donate_argnums=(0, 1),

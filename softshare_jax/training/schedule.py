@@ -1,4 +1,4 @@
-"""When things happen in a run, in steps."""
+"""The durations and intervals of a run, in steps."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from softshare_jax.training.durations import to_steps
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The lengths of a run in steps.
+    """The durations and intervals of a run.
 
     Attributes:
         epoch: steps of an epoch.
@@ -18,7 +18,7 @@ class Schedule:
         phases: number of phases.
         warmup: steps of the learning rate's warm-up; 0: none.
         annealing: steps until the groups have k templates; 0: from the start.
-        log, evaluation, checkpoint: steps between two of these.
+        log, evaluation, checkpoint: intervals of these, in steps.
     """
 
     epoch: int
@@ -32,7 +32,7 @@ class Schedule:
     checkpoint: int
 
     def phase_at(self, step: int) -> int:
-        """Returns the phase that trains the step after ``step``."""
+        """Returns the phase of the step after ``step``."""
         return min(step // self.phase, self.phases - 1)
 
 
@@ -40,26 +40,29 @@ def make_schedule(config: Config, phases: int, phase_duration: str | None) -> Sc
     """Returns the schedule of a config.
 
     Args:
-        config: of the run.
-        phases: of the task.
-        phase_duration: of a phase; ``None`` where there is one phase.
+        config: the run's config.
+        phases: number of phases of the task.
+        phase_duration: duration of a phase; ``None`` if there is one phase.
 
     Raises:
-        UserError: a field is not a duration, or annealing lasts longer than the run.
+        UserError: a field is not a duration, or annealing is longer than the run.
     """
     epoch = config.data.train_examples // config.batch_size
 
     def steps(field: str, duration: str) -> int:
         return to_steps(duration, epoch, f"config.{field}") if duration else 0
 
-    # An empty duration of these is an error, not 0.
+    # These must not be empty.
     total, log, evaluation, checkpoint = (
         to_steps(getattr(config, field), epoch, f"config.{field}")
         for field in ("duration", "log_every", "evaluate_every", "checkpoint_every")
     )
     annealing = steps("sharing.anneal", config.sharing.anneal)
     if annealing > total:
-        raise UserError(f"config.sharing.anneal is {config.sharing.anneal!r}, longer than config.duration")
+        raise UserError(
+            f"config.sharing.anneal is {config.sharing.anneal!r}; it must be at most config.duration = "
+            f"{config.duration!r}"
+        )
     return Schedule(
         epoch=epoch,
         total=total,

@@ -1,4 +1,4 @@
-"""The experiments that a run passes through: one, or two where the run is annealed."""
+"""The experiments of a run in order: one, or two if the run is annealed."""
 
 import dataclasses
 import functools
@@ -19,8 +19,8 @@ class Stages:
 
     Attributes:
         final: the experiment that the run ends with.
-        unshared: of an annealed run, the experiment before: a template for each layer, and an optimizer that
-            shrinks what k templates cannot represent. ``None`` otherwise.
+        unshared: the experiment during annealing, with one template per layer and an optimizer that shrinks
+            what k templates cannot represent; ``None`` if the run is not annealed.
     """
 
     final: Experiment
@@ -40,8 +40,7 @@ class Stages:
     def take_over(self):
         """The compiled ``state of unshared -> state of final``, for the step at which annealing ends.
 
-        Outputs are unchanged: groups now have k templates. The optimizer loses its history, which is of other
-        templates.
+        Outputs are unchanged. The groups then have k templates, and the optimizer state is reset.
         """
         final, unshared = self.final, self.unshared
         assert unshared is not None

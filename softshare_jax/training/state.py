@@ -7,19 +7,19 @@ import jax
 import optax
 
 TRAINABLE = ("params", "templates", "coefficients")
-# The collection that holds the moving average (EMA) of all others, where a run keeps one.
+# The collection with the exponential moving average (EMA) of all others, if the run keeps one.
 AVERAGE = "average"
 Batch = dict[str, jax.Array]
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that training changes.
+    """Everything that training changes.
 
     Attributes:
-        step: steps taken, int32 scalar. Data order and randomness are functions of it, so a resumed run needs
-            nothing else to continue bit for bit.
+        step: steps taken, int32 scalar. Data order and randomness are functions of it, so a resumed run
+            continues bit for bit.
         variables: collections of the network: ``params``, ``templates``, ``coefficients``, ``batch_stats``;
-            and ``average``, the moving average of all these, where the run keeps one.
+            and ``average``, the EMA of all these, if the run keeps one.
         opt_state: the optimizer's state.
     """
 
@@ -34,10 +34,10 @@ def trainable(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def averaged(variables: dict[str, Any]) -> dict[str, Any]:
-    """Returns the network that a run is evaluated by: the moving average where the run keeps one."""
+    """Returns the variables to evaluate: the EMA if the run keeps one."""
     return variables.get(AVERAGE, variables)
 
 
 def without_average(variables: dict[str, Any]) -> dict[str, Any]:
-    """Returns the network that is trained, without the moving average."""
+    """Returns the trained variables, without the EMA."""
     return {name: tree for name, tree in variables.items() if name != AVERAGE}

@@ -24,19 +24,19 @@ class TrainStep:
     """The pure step ``(state, batch) -> (state, metrics of the batch)``.
 
     Attributes:
-        model: the soft-shared network; with a mesh, built with the name of the mesh's axis.
+        model: the soft-shared network; with a mesh, it must be built with the name of the mesh's axis.
         plan: which layers share.
         task: inputs, loss and metrics.
-        optimizer: over the trainable collections.
-        seed: of the run; randomness in the step is a function of the seed and the step's number.
+        optimizer: optimizer of the trainable collections.
+        seed: the run's seed; randomness in the step is a function of the seed and the step's number.
         recurrence: lambda_R, the weight of the recurrence regularizer; 0: none.
-        ema_decay: decay of the moving average of the variables; 0: no average.
-        aux_loss_weight: weight of the loss of the network's auxiliary classifier; 0 for a network without.
-        drop_path_rate: step -> probability that a path is dropped; ``None`` for a network without.
-        mesh: the devices that split the batch; their number changes the result by rounding only. ``None`` for
-            a step of one device, to be run as it is.
-        gradient_dtype: precision in which gradients travel between devices.
-        shard_state: whether large leaves of the state are split over the mesh, as ``state_specs`` says.
+        ema_decay: decay of the EMA of the variables; 0: no EMA.
+        aux_loss_weight: loss weight of the auxiliary classifier; 0 if the network has none.
+        drop_path_rate: step -> probability of dropping a path; ``None`` if the network has no drop-path.
+        mesh: the devices that split the batch; their number changes only rounding. ``None`` for a step on one
+            device, without collectives.
+        gradient_dtype: all-reduce precision of the gradients.
+        shard_state: whether ``state_specs`` splits large leaves of the state over the mesh.
     """
 
     model: SoftShare
@@ -69,7 +69,7 @@ class TrainStep:
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, weights)
         variables = {**network, **updated, **optax.apply_updates(weights, updates)}
         if self.ema_decay:
-            # A short horizon at the start, where the initial weights should not count.
+            # Short horizon early on: the initial weights should not count.
             decay = jnp.minimum(self.ema_decay, (1 + state.step) / (10 + state.step))
             variables[AVERAGE] = optax.incremental_update(variables, state.variables[AVERAGE], 1 - decay)
         metrics = _measure(self.task, logits, losses, batch, jnp.ones(losses.shape, bool))
@@ -78,12 +78,12 @@ class TrainStep:
     def _gradient(self, weights, others, examples):
         """Returns gradients, updated statistics, and logits and losses of the examples of one device."""
         loss = lambda weights: self._objective(weights, others, examples)  # noqa: E731 (an argument)
-        gradients, (updated, measured) = jax.grad(loss, has_aux=True)(weights)
-        return gradients, updated, measured
+        gradients, (updated, outputs) = jax.grad(loss, has_aux=True)(weights)
+        return gradients, updated, outputs
 
     def _objective(self, weights, others, examples):
         (statistics, key, step), (inputs, batch) = others, examples
-        # Only networks that have these know the argument and the collection.
+        # Other networks accept neither the argument nor the collection.
         scheduled = {"drop_path": self.drop_path_rate(step)} if self.drop_path_rate else {}
         auxiliary = ["intermediates"] if self.aux_loss_weight else []
         outputs = self.model.apply(
@@ -98,8 +98,8 @@ class TrainStep:
         losses = self.task.loss(logits, batch, train=True)
         objective = jnp.mean(losses)
         if self.aux_loss_weight:
-            (of_middle,) = updated.pop("intermediates")[AUXILIARY]
-            objective += self.aux_loss_weight * jnp.mean(self.task.loss(of_middle, batch, train=True))
+            (aux_logits,) = updated.pop("intermediates")[AUXILIARY]
+            objective += self.aux_loss_weight * jnp.mean(self.task.loss(aux_logits, batch, train=True))
         if self.recurrence:
             objective -= self.recurrence * recurrence_penalty(self.plan, weights)
         return objective, (updated, (logits, losses))
@@ -110,7 +110,7 @@ class EvalStep:
     """The pure step ``(variables, batch, mask) -> (metrics, logits)`` of an unshared network.
 
     Attributes:
-        network: whose variables are evaluated.
+        network: the unshared network.
         task: inputs, loss and metrics.
     """
 

@@ -118,7 +118,7 @@ def test_evaluate_fold_and_go_on(tmp_path, trained, data_dir):
     # One template already is one layer: folding changes no weight but by rounding.
     assert certificate["metric"]["drop"] == pytest.approx(0, abs=1e-6)
 
-    assert "going on from step 6 of 9" in train(folded, data_dir, "9 steps")
+    assert "resuming from step 6 of 9" in train(folded, data_dir, "9 steps")
     steps = [record["step"] for record in read_metrics(folded / "metrics.jsonl")]
     assert steps == [2, 3, 4, 6, 8, 9]
 
@@ -161,7 +161,7 @@ def test_a_run_with_an_average_goes_on_as_if_it_had_not_stopped(tmp_path, traine
     workdir, whole = trained
     assert checksum(train(tmp_path, data_dir, "4 steps")) != checksum(whole)
     gone_on = train(tmp_path, data_dir)
-    assert "going on from step 4 of 6" in gone_on
+    assert "resuming from step 4 of 6" in gone_on
     assert checksum(gone_on) == checksum(whole)
     last = [read_metrics(folder / "metrics.jsonl")[-1] for folder in (tmp_path, workdir.root)]
     for key in ("eval/loss", "eval/accuracy", "test/loss"):

@@ -44,7 +44,7 @@ def test_the_quickstart_s_way(tmp_path, trained):
     gone_on = succeeds(
         "main", f"--workdir={folded}", "--config=configs/quickstart.py", *tiny.flags(duration="24 steps")
     )
-    assert "going on from step 16 of 24" in gone_on
+    assert "resuming from step 16 of 24" in gone_on
     again = tmp_path / "again"
     succeeds("fold", f"--workdir={folded}", f"--output={again}", "--threshold=1")
     # Training on kept the loop, and the records of the source stand before its own.

@@ -30,11 +30,11 @@ def check(result, message, code=2):
             "config.data.windows is 'a'; it must be of type int",
         ),
         ([QUICKSTART, "--config.data.density=1.5"], "data.density is 1.5; it must be at least 0 and below 1"),
-        ([QUICKSTART, "--config.duration=forever"], "config.duration is a duration such as '1000 steps'"),
+        ([QUICKSTART, "--config.duration=forever"], "config.duration is 'forever'; it must be a duration"),
         ([QUICKSTART, "--config.model=scnn-4-8-0"], "1 to 4 templates, not 0"),
         ([QUICKSTART, "--config.model=scnn-1-8"], "groups of fewer than two layers"),
         ([QUICKSTART, "--config.model=resnet"], "unknown network 'resnet'; did you mean resnet-50"),
-        ([QUICKSTART, "--config.model=cnn-4-8"], "cnn-4-8 has none"),
+        ([QUICKSTART, "--config.model=cnn-4-8"], "needs shared layers, but cnn-4-8 has none"),
         ([f"--config={VARIANTS}:rnn"], "unknown variant 'rnn'; choose one of cnn, scnn, scnn-r"),
         (["--config=configs/none.py"], "configs/none.py"),
         ([QUICKSTART, "--mode=play"], "play"),
@@ -74,14 +74,14 @@ def test_a_workdir_of_another_config(tmp_path, trained):
     for arguments in (["--config.seed=3"], ["--mode=evaluate", "--config.seed=3"]):
         check(
             tiny.run("main", QUICKSTART, *tiny.flags(), *arguments, f"--workdir={workdir}"),
-            "belongs to another config: seed is 0 there and 3 here",
+            "belongs to another config: seed was 0 and is now 3",
         )
     assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "lacks seed, model or data"), ("{}", "lacks seed, model or data")],
+    [("{", "is not JSON"), ("[]", "it must have seed, model"), ("{}", "it must have seed, model and data")],
 )
 def test_a_config_json_that_is_none(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")

@@ -76,7 +76,7 @@ def checksum(out):
 
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, trained, folder):
     workdir, out = trained
-    assert "going on from step 5 of 10" in out
+    assert "resuming from step 5 of 10" in out
     assert checksum(train(tmp_path, folder, "10 steps")) == checksum(out)
     records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
     assert list(records) == [2, 4, 5, 6, 8, 10]
@@ -114,13 +114,13 @@ def test_fold_and_report(tmp_path, trained):
         (
             "steps_per_dispatch",
             8,
-            "config.steps_per_dispatch is 8; it must be 0 or 1 where batches come from the host",
+            "config.steps_per_dispatch is 8; it must be 0 or 1 for imagenet2012",
         ),
         ("data.resize", 100, "config.data.resize is 100; it must be at least data.image_size"),
         ("data.min_crop_area", 0.0, "config.data.min_crop_area is 0.0; it must be above 0 and at most 1"),
-        ("optimizer.warmup", "soon", "config.optimizer.warmup is a duration such as '1000 steps'"),
+        ("optimizer.warmup", "soon", "config.optimizer.warmup is 'soon'; it must be a duration such as"),
         ("zero_init_residual", True, "config.zero_init_residual is True, and wrn-10-1 has no"),
-        ("model", "cnn-4-8", "cnn-4-8 answers for every pixel, which is not what imagenet2012 asks"),
+        ("model", "cnn-4-8", "cnn-4-8 predicts a value for every pixel; imagenet2012 needs another"),
     ],
 )
 def test_mistakes_in_the_config(field, value, message):

@@ -131,7 +131,7 @@ def test_variables_of_jobs():
     assert cluster.detect(dict(SLURM)).processes == 4
     # A shell of a job of four: its own step is of one.
     assert cluster.detect({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}).processes == 1
-    with pytest.raises(UserError, match=r"SLURM_NTASKS=many is no number: --num_processes=1 runs"):
+    with pytest.raises(UserError, match=r"SLURM_NTASKS=many is not a number; --num_processes=1 runs"):
         cluster.detect({**SLURM, "SLURM_NTASKS": "many"})
     with pytest.raises(UserError, match=r"process 5 \(SLURM_PROCID\) of 4"):
         cluster.detect({**SLURM, "SLURM_PROCID": "5"})
@@ -244,7 +244,7 @@ def test_a_folder_of_other_things(tmp_path, trained):
     other.mkdir()
     (other / "mine.txt").write_text("mine")
     (other / "report.html").write_text("mine")
-    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds no run but 'mine.txt'")
+    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds 'mine.txt' but no run")
     check(tiny.run("report", f"--workdir={other}"), "holds no run")
     assert sorted(path.name for path in other.iterdir()) == ["mine.txt", "report.html"]
     assert (other / "report.html").read_text() == "mine"
@@ -282,12 +282,12 @@ def test_output_that_nobody_can_store():
 def test_fields_of_the_stored_config(tmp_path, trained):
     workdir = pathlib.Path(shutil.copytree(trained.root, tmp_path / "run"))
     before = (workdir / "config.json").read_text()
-    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is at step 16 already")
+    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is already at step 16")
     check(tiny.run("main", f"--workdir={workdir}", "--config.seed=7"), "belongs to another config: seed")
     assert (workdir / "config.json").read_text() == before
     result = tiny.run("main", f"--workdir={workdir}", "--config.duration=18 steps")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "going on from step 16 of 18" in result.stdout
+    assert "resuming from step 16 of 18" in result.stdout
     assert json.loads((workdir / "config.json").read_text())["duration"] == "18 steps"
 
 

@@ -55,7 +55,7 @@ def test_paths_that_are_none():
         Workdir("")
     with pytest.raises(UserError, match=r"~nobody.here/run: there is no such home folder"):
         paths.local("~nobody.here/run")
-    with pytest.raises(UserError, match=r"caf\\xe9 is not UTF-8, as a workdir must be"):
+    with pytest.raises(UserError, match=r"caf\\xe9 is not UTF-8, which checkpoints need"):
         Workdir(os.fsdecode(b"/runs/caf\xe9"))
 
 

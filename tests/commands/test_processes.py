@@ -120,7 +120,7 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     np.testing.assert_allclose(np.array(found, float), [[s["loss"], s["f1"]] for s in scores], atol=1e-4)
     for process, (_, err) in zip(wrong, end(wrong), strict=True):
         (line,) = err.splitlines()
-        assert (process.returncode, "another config: seed" in line) == (2, True)
+        assert (process.returncode, "another config: seed was" in line) == (2, True)
 
     # Two processes of two devices, one of four and one of one: the same losses.
     config = workdir.read_config()
@@ -150,7 +150,7 @@ def test_a_dead_process_ends_the_job_with_a_line(tmp_path):
     (_, err), _ = end(processes)
     assert time.monotonic() - begin < 60
     assert processes[0].returncode != 0
-    assert "lost touch with the others" in err or "heartbeat" in err, err
+    assert "lost contact with the others" in err or "heartbeat" in err, err
 
 
 def test_mistakes_in_the_flags(tmp_path):

@@ -104,7 +104,7 @@ def test_a_config_file_imports_what_lies_beside_it(tmp_path):
         tmp_path, "softshare_jax.main", f"--config={configs / 'config.py'}", f"--workdir={tmp_path / 'run'}"
     )
     (line,) = result.stderr.splitlines()
-    assert (result.returncode, "duration is a duration such as" in line) == (2, True), line
+    assert (result.returncode, "it must be a duration such as" in line) == (2, True), line
 
 
 def test_a_report_reads_no_data_that_a_workdir_names(tmp_path, trained, monkeypatch):

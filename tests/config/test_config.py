@@ -47,8 +47,8 @@ def changed(**changes):
         ({"data": 5}, "config.data is 5; it must be a section with fields"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"data__density": 1.0}, "data.density is 1.0; it must be at least 0 and below 1"),
-        ({"data__windows": (4,)}, r"data.windows is \(4,\); it must hold an odd number"),
-        ({"data__windows": ()}, r"data.windows is \(\); it must hold an odd number"),
+        ({"data__windows": (4,)}, r"data.windows is \(4,\); it must have an odd number"),
+        ({"data__windows": ()}, r"data.windows is \(\); it must have an odd number"),
         (
             {"data__name": "mnist"},
             "data.name is 'mnist'; it must be one of shortest_paths, cifar10, cifar100, imagenet2012",
@@ -71,8 +71,8 @@ def changed(**changes):
             {"optimizer__schedule": "step"},
             "schedule is 'step'; it must be one of constant, cosine, steps",
         ),
-        ({"optimizer__schedule": "steps"}, "the schedule 'steps' needs milestones"),
-        ({"optimizer__milestones": (0.5,)}, "other schedules have none"),
+        ({"optimizer__schedule": "steps"}, r"milestones is \(\) and optimizer.schedule is 'steps'; set"),
+        ({"optimizer__milestones": (0.5,)}, "schedule is 'cosine'; set milestones for the schedule"),
         ({"optimizer__ema_decay": 1.0}, "optimizer.ema_decay is 1.0; it must be at least 0 and below 1"),
         ({"optimizer__average": 0.5}, "config.optimizer.average is now called config.optimizer.ema_decay"),
         ({"dropout": 0.3}, "config.dropout is now called config.dropout_rate"),
@@ -107,7 +107,7 @@ def cifar(model):
 
 @pytest.mark.parametrize("model", ["wrn-38-2", "swrn-38-2", "resnet-50", "densenet-121"])
 def test_networks_for_imagenet_do_not_train_on_small_images(model):
-    with pytest.raises(UserError, match=f"{model} is a network for images of 224x224 pixels, which cifar10"):
+    with pytest.raises(UserError, match=f"{model} is for images of 224x224 pixels, which cifar10 does not"):
         make_experiment(cifar(model))
     # A run that an earlier version made so goes on.
     assert make_experiment(cifar(model), Plan()).plan == Plan()
@@ -115,7 +115,7 @@ def test_networks_for_imagenet_do_not_train_on_small_images(model):
 
 def test_networks_for_small_images_do_not_train_on_large_ones():
     config = recipe("resnet-50", 1000, 8)
-    with pytest.raises(UserError, match="wrn-28-10 is a network for images of 32x32 pixels"):
+    with pytest.raises(UserError, match="wrn-28-10 is for images of 32x32 pixels"):
         make_experiment(dataclasses.replace(config, model="wrn-28-10"))
     small = dataclasses.replace(config.data, image_size=32, resize=32)
     make_experiment(dataclasses.replace(config, model="wrn-10-1", data=small))
@@ -135,7 +135,7 @@ def test_endings_of_variants(variant, message):
 
 
 def test_a_batch_that_the_devices_cannot_split():
-    with pytest.raises(UserError, match="batch_size is 6, which 4 devices cannot split evenly"):
+    with pytest.raises(UserError, match=r"batch_size is 6; it must be a multiple of 4 \(devices\)"):
         make_experiment(tiny.config(batch_size=6))
 
 
@@ -186,4 +186,4 @@ def test_what_a_resumed_run_may_change():
     longer = dataclasses.replace(config, duration="99 steps", log_every="1 step", keep_checkpoints=9)
     assert config_lib.first_difference(config, longer) is None
     other = tiny.config(optimizer__learning_rate=0.5)
-    assert config_lib.first_difference(config, other) == "optimizer.learning_rate is 0.006 there and 0.5 here"
+    assert config_lib.first_difference(config, other) == "optimizer.learning_rate was 0.006 and is now 0.5"

@@ -446,6 +446,6 @@ def test_more_images_than_there_are(written):
     assert len(task(root, 15, 5).load("train", 0)["labels"]) == 15
     greedy = task(root, 15, 6)
     for split in ("train", "validation"):
-        with pytest.raises(UserError, match=r"asks for 15 [+] 6 images, cifar10 has 20 for training"):
+        with pytest.raises(UserError, match=r"is 15 [+] 6; cifar10 has only 20 training images"):
             greedy.load(split, 0)
     assert len(greedy.load("test", 0)["labels"]) == 7

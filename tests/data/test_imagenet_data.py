@@ -303,8 +303,8 @@ def test_the_advice_on_classes_names_them(folder, tmp_path):
 
     root = shutil.copytree(folder, tmp_path / "data")
     assert said(classes=4) == (
-        "config.data.classes is 4, and there are 3 classes: n01440764, n01443537, n01484850; complete them "
-        "or remove what is no class, or say --config.data.classes=3 if all of them are meant"
+        "config.data.classes is 4; the data set has 3 classes: n01440764, n01443537, n01484850; add the "
+        "missing classes, remove folders that are not classes, or set --config.data.classes=3"
     )
     # A folder that is no class: by the names of both splits, by its emptiness, and then by its name.
     (root / "train" / "backup").mkdir()
@@ -312,14 +312,14 @@ def test_the_advice_on_classes_names_them(folder, tmp_path):
     shutil.copy(next((root / "train" / "n01440764").iterdir()), root / "train" / "backup")
     assert "only training has backup, only testing has none" in said()
     shutil.copytree(root / "train" / "backup", root / "val" / "backup")
-    assert "there are 4 classes: backup, n01440764, n01443537, n01484850; complete them or remove" in said()
+    assert "has 4 classes: backup, n01440764, n01443537, n01484850; add the missing" in said()
     # Of many the first and the last.
     for split in ("train", "val"):
         for i in range(20):
             shutil.copytree(root / "train" / "backup", root / split / f"o{i:02}")
     assert "24 classes: backup, n01440764, n01443537, n01484850, ..., o16, o17, o18, o19;" in said()
     # Also for those who do not prepare, such as a report.
-    with pytest.raises(UserError, match=r"config.data.classes is 3, and there are 24"):
+    with pytest.raises(UserError, match=r"config.data.classes is 3; the data set has 24"):
         task(root).class_names()
 
 
@@ -348,7 +348,7 @@ def test_data_that_are_not_there(tmp_path, folder):
     (tmp_path / "train" / "n01440764").mkdir()
     fails("train/n01440764 holds no image")
     with pytest.raises(
-        UserError, match=r"train_examples is 25, and there are 24 .*--config.data.train_examples=24"
+        UserError, match=r"train_examples is 25; the data set has 24 .*--config.data.train_examples=24"
     ):
         task(folder, train_examples=25).prepare()
     with pytest.raises(UserError, match=r"config.data.classes is 4, and there are 3 classes"):

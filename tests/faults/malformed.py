@@ -135,7 +135,7 @@ def attempt(reader: str, workdir: Workdir, expected: Any) -> tuple[Verdict, str]
         return Verdict.TRACEBACK, traceback.format_exc()
     if found == expected:
         return Verdict.RIGHT, ""
-    if reader != "resume" and re.search(r"checkpoint \d+ is damaged \(.*\); passed over", said):
+    if reader != "resume" and re.search(r"checkpoint \d+ is damaged \(.*\); skipped", said):
         return Verdict.SAID, said  # it took the one before
     return Verdict.WRONG, f"{found} in place of {expected}"
 

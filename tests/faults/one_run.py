@@ -62,7 +62,7 @@ def checksum(output: str) -> str | None:
 
 def start_step(output: str) -> int:
     """Returns the step that a run went on from."""
-    found = re.search(r"(?:going on from|is trained to) step (\d+)", output)
+    found = re.search(r"(?:resuming from|is trained to) step (\d+)", output)
     return int(found[1]) if found else 0
 
 

@@ -93,14 +93,14 @@ class Job:
         with self.process.stdout as out:
             for line in out:
                 self.said.append(line.strip())
-                if re.search(r"a new run of|going on from step|is trained to step", line):
+                if re.search(r"a new run of|resuming from step|is trained to step", line):
                     self._announced.set()
         self._announced.set()
 
     def start_step(self) -> int:
         """The step that it went on from, once its state is restored; 0 for a new run."""
         self._announced.wait()
-        found = re.search(r"(?:going on from|is trained to) step (\d+)", self.output())
+        found = re.search(r"(?:resuming from|is trained to) step (\d+)", self.output())
         return int(found[1]) if found else 0
 
     def workers(self) -> list[int]:

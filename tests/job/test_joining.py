@@ -25,7 +25,7 @@ def test_a_shell_of_another_job_waits_for_a_bounded_time(tmp_path):
     code, line = fails("--join_timeout_seconds=3", f"--workdir={tmp_path / 'run'}", env=SHELL)
     assert time.monotonic() - begin < 60
     assert code == 2
-    assert "not all 4 processes that Slurm (SLURM_NTASKS) tells of started within 3 s" in line
+    assert "not all 4 processes of Slurm (SLURM_NTASKS) started within 3 s" in line
     assert "--num_processes=1 runs this process alone" in line
     assert not (tmp_path / "run").exists()
 
@@ -39,4 +39,4 @@ def test_processes_that_were_named_and_do_not_come_are_a_fault(tmp_path):
 def test_an_address_without_a_port(tmp_path):
     job = ("--coordinator_address=localhost", "--num_processes=2", "--process_id=1")
     code, line = fails(*job, f"--workdir={tmp_path / 'run'}")
-    assert (code, "--coordinator_address is HOST:PORT, not 'localhost'" in line) == (2, True)
+    assert (code, "--coordinator_address is 'localhost'; it must be HOST:PORT" in line) == (2, True)

@@ -42,7 +42,7 @@ def test_a_run_that_another_process_began_meanwhile_is_left_alone(tmp_path, tiny
         return lock(self)
 
     monkeypatch.setattr(Workdir, "lock", late)
-    with pytest.raises(UserError, match=r"another process has begun a run in .*: start again"):
+    with pytest.raises(UserError, match=r"another process started a run in .*; try again"):
         train(tiny_config, workdir)
     assert workdir.read_config().seed == 5
     assert not workdir.checkpoints.exists()

@@ -65,7 +65,7 @@ def test_records_after_the_checkpoint_are_dropped_and_torn_lines_are_none(tmp_pa
 def test_another_config_is_refused_and_nothing_written(tmp_path, trained):
     workdir = copy(trained, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in workdir.root.rglob("*")}
-    with pytest.raises(UserError, match="another config: seed is 0 there and 1 here"):
+    with pytest.raises(UserError, match="another config: seed was 0 and is now 1"):
         train(tiny.config(seed=1), workdir)
     assert {p: p.stat().st_mtime_ns for p in workdir.root.rglob("*")} == before
 
@@ -80,7 +80,7 @@ def test_one_writer_at_a_time(tmp_path, tiny_config):
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
     workdir = Workdir(tmp_path / "run")
     with pytest.raises(
-        RunError, match=r"the loss is nan by step \d+: .* lower config.optimizer.learning_rate"
+        RunError, match=r"the loss is nan by step \d+; .* lower config.optimizer.learning_rate"
     ):
         train(tiny.config(optimizer__name="sgd", optimizer__learning_rate=1e30), workdir)
     assert not list(workdir.checkpoints.glob("[0-9]*"))
@@ -107,7 +107,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     assert err == ""
     last = out.splitlines()[-1]
     assert last.startswith("stopped at step ")
-    assert last.endswith("run the same command again to go on")
+    assert last.endswith("run the same command again to resume")
     step = int(last.split()[3])
     assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
 

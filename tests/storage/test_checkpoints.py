@@ -179,7 +179,7 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
     flip(workdir.checkpoints / "16")
     train(None, workdir)
-    assert "going on from step 12 of 16" in capfd.readouterr().out
+    assert "resuming from step 12 of 16" in capfd.readouterr().out
     assert final_checksum(workdir) == final_checksum(trained)
 
 

@@ -68,9 +68,7 @@ def test_what_is_not_shown_to_be_damage_moves_nothing(workdir, monkeypatch, what
         raise OF_THE_MACHINE.get(what, LookupError("never heard of"))
 
     monkeypatch.setattr(array_store, "read", fail)
-    check_nothing_moves(
-        workdir, RunError, "checkpoints/16 cannot be read, and nothing shows that it is damaged"
-    )
+    check_nothing_moves(workdir, RunError, "checkpoints/16 cannot be read, but is not known to be damaged")
 
 
 @pytest.mark.parametrize("what", OF_THE_MACHINE)
@@ -82,7 +80,7 @@ def test_nor_does_it_where_the_seal_is_of_an_earlier_version(old, monkeypatch, w
             raise ValueError("a library says it in its own way") from error
 
     monkeypatch.setattr(array_store, "read", fail)
-    check_nothing_moves(old, RunError, "nothing shows that it is damaged")
+    check_nothing_moves(old, RunError, "not known to be damaged")
 
 
 def test_a_seal_that_the_disk_does_not_give_back_moves_nothing(workdir, monkeypatch):
@@ -125,7 +123,7 @@ def test_another_plan_on_an_old_checkpoint_moves_nothing(old):
     plan = json.loads(old.plan_file.read_text())
     plan["groups"][0]["templates"] = 2
     old.plan_file.write_text(json.dumps(plan))
-    check_nothing_moves(old, UserError, r"another config or plan: \S+ is \(4, 4\) there and \(4, 2\) here")
+    check_nothing_moves(old, UserError, r"another config or plan: \S+ was \(4, 4\) and is now \(4, 2\)")
 
 
 def test_damage_is_told_from_the_machine():
@@ -141,7 +139,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_never_starts_anew(workdir, capf
         empty(workdir.checkpoints / str(step))
     for _ in range(2):
         with pytest.raises(
-            RunError, match=r"all checkpoints of .* were damaged, they are in .*damaged: train in"
+            RunError, match=r"all checkpoints of .* were damaged and are now in .*damaged; train in"
         ):
             train(None, workdir)
     assert "a new run" not in capfd.readouterr().out

@@ -49,24 +49,24 @@ def assign_otherwise(plan):
 
 
 PLANS = {
-    "members swapped": (swap_members, r"members of group 'blocks' at 0 is \S+ there and \S+ here"),
+    "members swapped": (swap_members, r"members of group 'blocks' at 0 was \S+ and is now \S+"),
     "a group renamed": (
         lambda plan: plan["groups"][0].update(name="b"),
-        "groups are blocks there and b here",
+        "groups were blocks and are now b",
     ),
     "fewer templates": (
         lambda plan: plan["groups"][0].update(templates=2),
-        "templates of group 'blocks' is 4",
+        "templates of group 'blocks' was 4",
     ),
-    "an assignment": (assign_otherwise, "of group 'blocks' is"),
+    "an assignment": (assign_otherwise, "of group 'blocks' was"),
 }
 CONFIGS = {
-    "seed": (lambda config: config.update(seed=5), "seed is 0 there and 5 here"),
+    "seed": (lambda config: config.update(seed=5), "seed was 0 and is now 5"),
     "density": (
         lambda config: config["data"].update(density=0.5),
-        r"data.density is 0\.\d+ there and 0.5 here",
+        r"data.density was 0\.\d+ and is now 0.5",
     ),
-    "rate": (lambda config: config["optimizer"].update(learning_rate=0.5), "optimizer.learning_rate is"),
+    "rate": (lambda config: config["optimizer"].update(learning_rate=0.5), "optimizer.learning_rate was"),
 }
 
 
@@ -86,7 +86,7 @@ def test_a_changed_plan_or_config_is_named(trained, copy, what):
 def test_a_changed_assignment_of_a_folded_run_is_named(folded, copy):
     workdir = copy(folded)
     change(workdir.plan_file, lambda plan: plan["groups"][0].update(templates=2, assignment=[0, 1, 0, 1]))
-    with pytest.raises(UserError, match="of group 'blocks' is 1 there and 2 here"):
+    with pytest.raises(UserError, match="of group 'blocks' was 1 and is now 2"):
         load(workdir)
 
 

@@ -43,10 +43,10 @@ def test_a_newer_schema_is_refused_with_a_line(workdir):
     for version, message in (
         (
             {"schema": 99, "softshare_jax": "9.0"},
-            r"has schema 99, written by softshare_jax 9\.0; .* up to \d+: install",
+            r"has schema 99, written by softshare_jax 9\.0; .* up to schema \d+; update it",
         ),
-        ({"schema": "x"}, "its schema is not a number"),
-        (7, "its schema is not a number"),
+        ({"schema": "x"}, "its schema must be an integer of at least 0"),
+        (7, "has version 7; its schema must be an integer of at least 0"),
     ):
         workdir.config_file.write_text(json.dumps({**config, "version": version}))
         for command in (load, lambda workdir: train(None, workdir)):
@@ -76,12 +76,12 @@ def test_another_python_is_a_line_at_resume(workdir, monkeypatch, capfd, version
     if version:
         monkeypatch.setattr(platform, "python_version", lambda: version)
     train(dataclasses.replace(workdir.read_config(), duration="17 steps"), workdir)
-    lines = [line for line in capfd.readouterr().out.splitlines() if "bits" in line]
+    lines = [line for line in capfd.readouterr().out.splitlines() if "bit-for-bit" in line]
     here = ".".join(platform.python_version().split(".")[:2])
     assert len(lines) == bool(version)
     for line in lines:
         assert line.startswith(f"checkpoint 16 was saved with jax {jax.__version__} on Python 3.")
-        assert f", this is jax {jax.__version__} on Python {here}: the bits of the run differ" in line
+        assert f", this is jax {jax.__version__} on Python {here}; the resumed run is not" in line
 
 
 def test_what_changes_the_bits():

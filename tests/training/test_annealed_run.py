@@ -101,9 +101,9 @@ def test_folding_and_converting_wait_for_the_end(annealed, tmp_path):
 
 
 def test_mistakes():
-    with pytest.raises(UserError, match=r"sharing\.anneal is '17 steps', longer than config\.duration"):
+    with pytest.raises(UserError, match=r"sharing\.anneal is '17 steps'; it must be at most config"):
         make_experiment(tiny.config(sharing__anneal="17 steps"))
-    with pytest.raises(UserError, match=r"sharing\.anneal is for shared layers; cnn-4-6 has none"):
+    with pytest.raises(UserError, match=r"sharing\.anneal needs shared layers, but cnn-4-6 has none"):
         make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0, sharing__anneal="4 steps"))
-    with pytest.raises(UserError, match=r"sharing\.anneal is a duration"):
+    with pytest.raises(UserError, match=r"sharing\.anneal is 'soon'; it must be a duration"):
         make_experiment(tiny.config(sharing__anneal="soon"))

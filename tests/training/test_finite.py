@@ -41,12 +41,12 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path, tiny_config, part):
     broken = jax.tree.map(lambda x: x * jnp.nan if x.dtype == jnp.float32 else x, getattr(state, part))
     broken = state.replace(step=2, **{part: broken})
     with pytest.raises(
-        RunError, match="is not finite at step 2, which is not saved: none is saved; if it happens"
+        RunError, match="at step 2, so step 2 is not saved; there is no checkpoint yet; if it happens"
     ):
         checkpoints.save(broken, None)
     checkpoints.save(state.replace(step=1), None)
     with pytest.raises(
-        RunError, match="the same command goes on from checkpoint 1, which is finite; if it happens"
+        RunError, match="the same command resumes from checkpoint 1, which is finite; if it happens"
     ):
         checkpoints.save(broken, {"target/f1": 1.0})
     checkpoints.close()
@@ -71,7 +71,7 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Programs, "train_steps", property(break_weights))
         with pytest.raises(
-            RunError, match="not finite at step 17, which is not saved: the same command goes on"
+            RunError, match="not finite at step 17, so step 17 is not saved; the same command resumes"
         ):
             train(config, workdir)
     assert not (workdir.checkpoints / "17").exists()
@@ -79,7 +79,7 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
     # And so it does.
     capfd.readouterr()
     train(config, workdir)
-    assert "going on from step 16" in capfd.readouterr().out
+    assert "resuming from step 16" in capfd.readouterr().out
     assert (workdir.checkpoints / "17").is_dir()
 
 

@@ -23,7 +23,7 @@ def make_task(config: config_lib.Config) -> Task:
     """Returns the task of a config; no data are read yet.
 
     Raises:
-        UserError: ``data_dir`` is no folder of this machine.
+        UserError: ``data_dir`` is not a local folder.
     """
     if config.data_dir:
         paths.local(config.data_dir)

@@ -1,4 +1,4 @@
-"""Batches of a run on its devices: gathered there from a data set, or brought there by the host."""
+"""Batches of a run on its devices: gathered there from a data set, or sent by the host."""
 
 import dataclasses
 import functools
@@ -24,9 +24,9 @@ class Batching:
 
     Attributes:
         mesh: the devices.
-        size: B, examples of a batch over all devices.
-        seed: of the run.
-        schedule: of the run.
+        size: B, examples per batch over all devices.
+        seed: the run's seed.
+        schedule: the run's schedule.
     """
 
     mesh: Mesh
@@ -50,10 +50,10 @@ class Batching:
 
 
 class Fed(NamedTuple):
-    """What a training step takes its examples from, see ``take``.
+    """The source of the examples of a training step; see ``take``.
 
     Attributes:
-        data: a data set ``[N, ...]`` for each name or, without an order, the batch itself.
+        data: arrays ``[N, ...]`` of a data set by name or, without an order, the batch itself.
         order: the epoch's permutation ``[N]``, or ``None``.
     """
 
@@ -65,9 +65,9 @@ def take(fed: Fed, step: jax.Array, size: int) -> Batch:
     """Returns the batch of a step.
 
     Args:
-        fed: by a feed.
+        fed: the output of a feed.
         step: steps taken before, in the whole run.
-        size: B; the N mod B examples at the end of an order are left out in its epoch.
+        size: B; an epoch leaves out the last N mod B examples of its order.
     """
     data, order = fed
     if order is None:
@@ -78,26 +78,26 @@ def take(fed: Fed, step: jax.Array, size: int) -> Batch:
 
 
 class Feed(Protocol):
-    """Feeds the training steps of a run; steps are asked for in turn."""
+    """Feeds the training steps of a run, in order."""
 
     def at(self, step: int) -> Fed:
-        """Returns what the step after ``step`` takes its examples from."""
+        """Returns the source of the examples of the step after ``step``."""
 
     def close(self) -> None:
         """Stops reading ahead."""
 
 
 class ResidentFeed:
-    """Data sets that stay on the device, with an order for each epoch."""
+    """Data sets that stay on the device, with one order per epoch."""
 
     def __init__(self, load: Callable[[int], Batch], batching: Batching, number: int, phase: int | None):
-        """Nothing is loaded yet.
+        """Creates a feed; nothing is loaded yet.
 
         Args:
-            load: phase -> training examples, ``[N, ...]`` for each name.
-            batching: of the run.
+            load: phase -> training examples, arrays ``[N, ...]`` by name.
+            batching: the run's batching.
             number: N.
-            phase: whose examples; ``None`` for the one of each step.
+            phase: a fixed phase; ``None`` for the phase of each step.
         """
         self._load, self._batching, self._number, self._phase = load, batching, number, phase
         self._held: tuple[int, int] | None = None
@@ -133,7 +133,7 @@ class StreamedFeed:
 
     def at(self, step: int) -> Fed:
         """Returns the batch of a step, on the devices."""
-        assert step == self._next, f"the next batch is that of step {self._next}, not {step}"
+        assert step == self._next, f"the next batch is for step {self._next}, not {step}"
         self._next += 1
         return Fed(self._batching.place(next(self._batches)), None)
 
@@ -160,7 +160,7 @@ def resident_batches(data: Batch, batching: Batching) -> Iterator[tuple[Batch, j
 
 
 def streamed_batches(batches: Generator[HostBatch], batching: Batching) -> Iterator[tuple[Batch, jax.Array]]:
-    """Yields host batches on the devices, with the mask ``[B]`` that is among their arrays."""
+    """Yields host batches on the devices, each with its mask ``[B]``."""
     try:
         for host in batches:
             batch = batching.place(host)

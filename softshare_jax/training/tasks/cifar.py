@@ -14,15 +14,14 @@ from softshare_jax.training.tasks.losses import cross_entropy
 from softshare_jax.training.tasks.task import Batch, ResidentTask, Split
 
 PADDING = 4
-# The tasks of one process, such as those of a report on several runs, decode a data set once.
+# Several tasks of a process, as in a report on several runs, decode a data set once.
 _decoded = functools.lru_cache(maxsize=1)(cifar.load)
 
 
 class CifarTask(ResidentTask):
-    """Image classification: mirrored, shifted by up to 4 pixels, and with a hole where the config says so.
+    """Image classification with random flips, shifts of up to 4 pixels and, if configured, cutout.
 
-    Where the config holds images out, they are what is measured during training, and the test
-    split is left for the end.
+    With a validation split in the config, training evaluates that split, and the test split only at the end.
     """
 
     score = "accuracy"
@@ -37,10 +36,10 @@ class CifarTask(ResidentTask):
         self.evaluated = "validation" if data.validation_examples else "test"
 
     def prepare(self) -> None:
-        """Reads the data set, and fetches it where it is missing.
+        """Reads the data set, and downloads it if it is missing.
 
         Raises:
-            UserError: it cannot be had, or has fewer images than the config asks for.
+            UserError: it is not available, or has fewer images than the config requires.
         """
         cifar.prepare(self._data.name, self._data_dir)
         self._arrays("train")
@@ -51,17 +50,17 @@ class CifarTask(ResidentTask):
         return self._data.name
 
     def class_names(self) -> list[str]:
-        """Returns what the classes are called, by label."""
+        """Returns the names of the classes, by label."""
         return cifar.class_names(self._data.name, self._data_dir)
 
     @functools.lru_cache(maxsize=3)  # noqa: B019 (a task lives as long as its process)
     def load(self, split: Split, phase: int) -> Batch:
         """Returns ``images`` ``[N, 32, 32, 3]`` uint8 and ``labels`` ``[N]`` int32.
 
-        The training images are the first of the training split and those held out its last.
+        The training images are the first of the training split, the validation images its last.
 
         Raises:
-            UserError: the data set is not there, or has fewer images than the config asks for.
+            UserError: the data set is missing, or has fewer images than the config requires.
         """
         del phase
         return {name: jnp.asarray(array) for name, array in self._arrays(split).items()}
@@ -73,21 +72,21 @@ class CifarTask(ResidentTask):
         there = len(arrays["labels"])
         if split != "test" and number + held_out > there:
             raise UserError(
-                f"config.data asks for {number} + {held_out} images, "
-                f"{self._data.name} has {there} for training"
+                f"config.data.train_examples + validation_examples is {number} + {held_out}; "
+                f"{self._data.name} has only {there} training images"
             )
         chosen = {"train": slice(number), "validation": slice(there - held_out, None), "test": slice(None)}
         return {name: array[chosen[split]] for name, array in arrays.items()}
 
     def inputs(self, batch: Batch) -> jax.Array:
-        """Returns normalised images, ``[B, 32, 32, 3]`` float32."""
+        """Returns normalized images, ``[B, 32, 32, 3]`` float32."""
         return augmentation.normalize(batch["images"], self._facts.mean, self._facts.std)
 
     def augment(self, key: jax.Array, inputs: jax.Array) -> jax.Array:
-        """Mirrors and shifts normalised images, and cuts a hole where the config says so."""
+        """Flips and shifts normalized images at random, with cutout if configured."""
         flip, crop, hole = jax.random.split(key, 3)
         black = -jnp.array(self._facts.mean) / jnp.array(self._facts.std)
-        # The authors pad before they normalise, with black.
+        # The authors pad with black before they normalize.
         shifted = augmentation.crop(crop, augmentation.flip(flip, inputs), PADDING, black)
         if self._data.cutout:
             shifted = augmentation.cutout(hole, shifted, self._data.cutout)

@@ -17,16 +17,16 @@ from softshare_jax.training.randomness import host_stream
 from softshare_jax.training.tasks.losses import cross_entropy
 from softshare_jax.training.tasks.task import Batch, Split, StreamedTask
 
-# That a message lists from each end.
+# Names that a message lists from each end.
 MOST_NAMES = 4
-# Listing a million files takes seconds: the tasks of one process do it once.
+# Listing a million files takes seconds, so the tasks of a process do it once.
 _opened = functools.lru_cache(maxsize=2)(imagenet.open_split)
 
 
 class ImageNetTask(StreamedTask):
-    """Image classification: a random part of each image, resized and mirrored at random.
+    """Image classification with random resized crops and flips.
 
-    The host reads, cuts and resizes; the device normalises and mirrors inside the jitted step.
+    The host reads, crops and resizes; the device normalizes and flips inside the jitted step.
     """
 
     score = "accuracy"
@@ -38,23 +38,23 @@ class ImageNetTask(StreamedTask):
         self.input_shape = (data.image_size, data.image_size, 3)
 
     def prepare(self) -> None:
-        """Makes sure that the images are there.
+        """Checks that the images exist.
 
         Raises:
-            UserError: they are not, or they are not what the config says.
+            UserError: they are missing or do not match the config.
         """
         names = [_opened(split, self._data_dir).class_names for split in ("train", "test")]
         if names[0] != names[1]:
             alone = [_listed(sorted(set(names[i]) - set(names[1 - i]))) for i in (0, 1)]
             raise UserError(
-                f"the classes of the two splits are not the same: only training has {alone[0]}, only testing "
-                f"has {alone[1]}; labels count the classes: complete them, or remove what is no class"
+                f"the two splits have different classes: only training has {alone[0]}, only testing has "
+                f"{alone[1]}; add the missing classes, or remove folders that are not classes"
             )
         expected, there = self._data.train_examples, len(self._source("train"))
         if there != expected:
             raise UserError(
-                f"config.data.train_examples is {expected}, and there are {there} images for training: "
-                f"complete them, or say --config.data.train_examples={there}"
+                f"config.data.train_examples is {expected}; the data set has {there} training images; add "
+                f"images, or set --config.data.train_examples={there}"
             )
 
     def phase_name(self, phase: int) -> str:
@@ -63,7 +63,7 @@ class ImageNetTask(StreamedTask):
         return self._data.name
 
     def class_names(self) -> list[str]:
-        """Returns what the classes are called, by label: numbers of WordNet."""
+        """Returns the names of the classes, by label: WordNet IDs."""
         return self._source("test").class_names
 
     def size(self, split: Split, phase: int) -> int:
@@ -74,8 +74,8 @@ class ImageNetTask(StreamedTask):
     def train_batches(self, steps: range, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields ``images`` ``[b, H, W, 3]`` uint8 and ``labels`` ``[b]`` int32.
 
-        Each epoch has an order of its own, from which whole batches are taken. The order is a function
-        of the seed and the epoch, the part of an image of the seed and its position in the run.
+        Each epoch has its own order, a function of the seed and the epoch, and drops an incomplete last
+        batch. A crop is a function of the seed and the image's position in the run.
         """
         source, number = self._source("train"), self._data.train_examples
         taken = number // batch_size * batch_size
@@ -96,7 +96,7 @@ class ImageNetTask(StreamedTask):
         return read_batches(example, steps, batch_size, rows, self._data.threads)
 
     def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
-        """Yields the middle of every image of a split once, with ``mask``."""
+        """Yields the center crop of every image of a split once, with ``mask``."""
         source = self._source(split)
         share = self._data.image_size / self._data.resize
 
@@ -113,11 +113,11 @@ class ImageNetTask(StreamedTask):
         return read_batches(example, range(number), batch_size, rows, self._data.threads)
 
     def inputs(self, batch: Batch) -> jax.Array:
-        """Returns normalised images, ``[B, H, W, 3]`` float32."""
+        """Returns normalized images, ``[B, H, W, 3]`` float32."""
         return augmentation.normalize(batch["images"], imagenet.MEAN, imagenet.STD)
 
     def augment(self, key: jax.Array, inputs: jax.Array) -> jax.Array:
-        """Mirrors normalised images at random."""
+        """Flips normalized images at random."""
         return augmentation.flip(key, inputs)
 
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
@@ -129,19 +129,19 @@ class ImageNetTask(StreamedTask):
         return {"images": pixels, "labels": np.int32(image.label)}
 
     def _source(self, split: Split) -> Source:
-        """Returns the images of a split, which have the classes that the network has."""
+        """Returns the images of a split and checks their number of classes."""
         source = _opened("train" if split == "train" else "test", self._data_dir)
         if (there := len(source.class_names)) != self.classes:
             raise UserError(
-                f"config.data.classes is {self.classes}, and there are {there} classes: "
-                f"{_listed(source.class_names)}; complete them or remove what is no class, or say "
-                f"--config.data.classes={there} if all of them are meant"
+                f"config.data.classes is {self.classes}; the data set has {there} classes: "
+                f"{_listed(source.class_names)}; add the missing classes, remove folders that are not "
+                f"classes, or set --config.data.classes={there}"
             )
         return source
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Returns names for a message, of many the first and the last: what is no class is often there."""
+    """Returns names for a message: the first and last of many, where stray folders often sort."""
     if len(names) > 2 * MOST_NAMES:
         names = [*names[:MOST_NAMES], "...", *names[-MOST_NAMES:]]
     return ", ".join(names) or "none"

@@ -1,4 +1,4 @@
-"""Losses that tasks have in common."""
+"""Losses of several tasks."""
 
 import jax
 import optax
@@ -10,7 +10,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
     Args:
         logits: ``[B, C]``.
         labels: ``[B]``.
-        smoothing: share of the target that goes to all classes alike.
+        smoothing: fraction of the target that is spread over all classes.
     """
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     if smoothing:

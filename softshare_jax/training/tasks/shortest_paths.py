@@ -27,7 +27,7 @@ class ShortestPathsTask(ResidentTask):
         self.input_shape = (data.side, data.side, 2)
 
     def phase_name(self, phase: int) -> str:
-        """Returns what to call a phase, such as ``'window 9x9'``."""
+        """Returns the name of a phase, such as ``'window 9x9'``."""
         window = self._data.windows[phase]
         return f"window {window}x{window}"
 
@@ -40,11 +40,11 @@ class ShortestPathsTask(ResidentTask):
         return shortest_paths.generate(key, number, data.side, data.density, data.windows[phase])
 
     def inputs(self, batch: Batch) -> jax.Array:
-        """Returns what the network sees, ``[B, H, W, 2]`` float32."""
+        """Returns the network's inputs, ``[B, H, W, 2]`` float32."""
         return batch["images"].astype(jnp.float32)
 
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
-        """Returns the loss of each example ``[B]``: binary cross-entropy, in nats a pixel."""
+        """Returns the loss of each example ``[B]``: binary cross-entropy, in nats per pixel."""
         del train
         labels = batch["labels"].astype(jnp.float32)
         return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=(1, 2))

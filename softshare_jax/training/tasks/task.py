@@ -1,4 +1,4 @@
-"""What the loop needs to know about a task."""
+"""The interface of a task to the training loop."""
 
 import abc
 from collections.abc import Generator, Iterator
@@ -25,20 +25,20 @@ Split = Literal["train", "validation", "test"]
 
 
 class Task(abc.ABC):
-    """Data, loss and metrics. Examples are plain numbers, ``images`` and ``labels``.
+    """Data, loss and metrics. Examples have the arrays ``images`` and ``labels``.
 
-    The data sets of a ``ResidentTask`` stay on the device, the batches of a ``StreamedTask`` come from the
-    host. Nothing outside of this module needs to know which.
+    The data sets of a ``ResidentTask`` stay on the device; the batches of a ``StreamedTask`` come from the
+    host. Code outside this module does not depend on which.
 
     Attributes:
         phases: number of phases of a curriculum; 1 without one.
-        phase_duration: of each phase but the last, in steps or epochs; ``None`` without a curriculum.
-        score: the metric by which a model is judged; larger is better.
-        input_shape: one example, ``(H, W, C)``.
-        classes: number of classes; ``None`` where the answer is not a class.
-        metrics: what is measured on a batch.
+        phase_duration: duration of each phase except the last; ``None`` without a curriculum.
+        score: metric for model selection; larger is better.
+        input_shape: shape of an example, ``(H, W, C)``.
+        classes: number of classes; ``None`` if the task is not classification.
+        metrics: metrics of a batch.
         evaluated: the split that is evaluated during training.
-        steps_per_dispatch: the most steps that a dispatch may take; ``None`` for any number.
+        steps_per_dispatch: maximum number of steps per dispatch; ``None`` for any number.
     """
 
     phases: int = 1
@@ -51,14 +51,14 @@ class Task(abc.ABC):
     steps_per_dispatch: int | None = None
 
     def prepare(self) -> None:  # noqa: B027 (a task may have nothing to do)
-        """Makes sure that the data can be read, and downloads them where needed."""
+        """Checks that the data can be read, and downloads them if needed."""
 
     @abc.abstractmethod
     def phase_name(self, phase: int) -> str:
-        """Returns what to call a phase."""
+        """Returns the name of a phase."""
 
     def class_names(self) -> list[str] | None:
-        """Returns what the classes are called, by label; ``None`` where the answer is not a class."""
+        """Returns the names of the classes, by label; ``None`` if the task is not classification."""
         return None
 
     @abc.abstractmethod
@@ -67,34 +67,34 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def first(self, split: Split, phase: int, number: int) -> HostBatch:
-        """Returns the first examples of a split of a phase, at most so many."""
+        """Returns the first examples of a split of a phase, at most ``number``."""
 
     @abc.abstractmethod
     def inputs(self, batch: Batch) -> jax.Array:
-        """Returns what the network sees, ``[B, H, W, C]`` float32."""
+        """Returns the network's inputs, ``[B, H, W, C]`` float32."""
 
     def augment(self, key: jax.Array, inputs: jax.Array) -> jax.Array:
-        """Returns the inputs of a training step, as a pure function of a key."""
+        """Returns augmented inputs for training, a pure function of a key."""
         del key
         return inputs
 
     @abc.abstractmethod
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
-        """Returns the loss of each example ``[B]``, with what training adds to it where ``train``."""
+        """Returns the loss of each example ``[B]``, as in training if ``train``."""
 
     @abc.abstractmethod
     def feed(self, batching: Batching, steps: range, phase: int | None = None) -> Feed:
-        """Returns what feeds these training steps; to be closed.
+        """Returns a feed for these training steps; the caller closes it.
 
         Args:
-            batching: of the run.
-            steps: of the run.
-            phase: whose examples; ``None`` for the one of each step.
+            batching: the run's batching.
+            steps: steps of the run.
+            phase: a fixed phase; ``None`` for the phase of each step.
         """
 
     @abc.abstractmethod
     def fed_shapes(self, batching: Batching) -> Fed:
-        """Returns shapes, dtypes and shardings of what a feed returns."""
+        """Returns shapes, dtypes and shardings of the output of a feed."""
 
     @abc.abstractmethod
     def eval_batches(self, batching: Batching, split: Split, phase: int) -> Iterator[tuple[Batch, jax.Array]]:
@@ -129,12 +129,12 @@ class ResidentTask(Task):
         return {name: np.asarray(array[:number]) for name, array in self.load(split, phase).items()}
 
     def feed(self, batching: Batching, steps: range, phase: int | None = None) -> ResidentFeed:
-        """Returns what feeds training steps."""
+        """Returns a feed for training steps."""
         del steps
         return ResidentFeed(lambda phase: self.load("train", phase), batching, self.train_examples, phase)
 
     def fed_shapes(self, batching: Batching) -> Fed:
-        """Returns shapes, dtypes and shardings of what a feed returns."""
+        """Returns shapes, dtypes and shardings of the output of a feed."""
         whole, number = mesh_lib.replicated(batching.mesh), self.train_examples
         order = jax.ShapeDtypeStruct((number,), np.int32, sharding=whole)
         return Fed(self._example_shapes(number, whole), order)  # type: ignore[arg-type]
@@ -145,9 +145,9 @@ class ResidentTask(Task):
 
 
 class StreamedTask(Task):
-    """A task whose batches are read by the host, step by step; it has one phase."""
+    """A task of one phase whose batches are read by the host, step by step."""
 
-    # Every batch is a transfer.
+    # Every batch needs a transfer.
     steps_per_dispatch = 1
 
     @abc.abstractmethod
@@ -157,16 +157,16 @@ class StreamedTask(Task):
         A batch is a function of the seed and the step.
 
         Args:
-            steps: of the run.
-            batch_size: B, of the global batch.
-            rows: those of the global batch that this process holds, ``[b]``.
+            steps: steps of the run.
+            batch_size: B, size of the global batch.
+            rows: rows of the global batch that this process holds, ``[b]``.
         """
 
     @abc.abstractmethod
     def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields every example of a split once, in order, as evaluation sees it.
 
-        Beside the arrays of a batch there is ``mask`` ``[b]``, false for the padding of the last batch.
+        A batch also has ``mask`` ``[b]``, false for the padding of the last batch.
         """
 
     def first(self, split: Split, phase: int, number: int) -> HostBatch:
@@ -178,13 +178,13 @@ class StreamedTask(Task):
         return {name: array for name, array in batch.items() if name != "mask"}
 
     def feed(self, batching: Batching, steps: range, phase: int | None = None) -> StreamedFeed:
-        """Returns what feeds these training steps."""
+        """Returns a feed for these training steps."""
         del phase
         batches = self.train_batches(steps, batching.size, batching.local_rows())
         return StreamedFeed(batches, batching, steps.start)
 
     def fed_shapes(self, batching: Batching) -> Fed:
-        """Returns shapes, dtypes and shardings of what a feed returns."""
+        """Returns shapes, dtypes and shardings of the output of a feed."""
         return Fed(self._example_shapes(batching.size, mesh_lib.split(batching.mesh)), None)
 
     def eval_batches(self, batching: Batching, split: Split, phase: int) -> Iterator[tuple[Batch, jax.Array]]:
