@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from softshare_jax.errors import RunError
 
-# Limit on the draws of an example, per pixel of its window. With probability of about 4 / pixels two points are
-# neighbors, which always have a path. So about e^-400 of the examples need more draws.
+# Limit on the draws of an example, per pixel of its window. With a probability of about 4 / pixels the points
+# are neighbors, which always have a path. So about e^-400 of the examples need more draws.
 DRAWS_PER_PIXEL = 100
 
 

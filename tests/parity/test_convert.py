@@ -356,7 +356,7 @@ def test_networks_that_are_not_whole(tmp_path, twin):
     fails(
         saved(conv_3x3__weight=torch.ones(16, 1, 3, 3)),
         output,
-        r"has \(3, 3, 1, 16\) for params/stem/kernel, .* \(3, 3, 3, 16\)",
+        r"has \(3, 3, 1, 16\) for params/stem/kernel; .* \(3, 3, 3, 16\)",
     )
     state = Twin(22, 1).state_dict()
     state["stage_1.2.bn1.bias"] = torch.ones(7)
