@@ -347,9 +347,7 @@ def test_networks_that_are_not_whole(tmp_path, twin):
     fails(saved(bank_1__templates=torch.ones(2)), output, "holds no wide ResNet")
     fails(saved(stage_1__0__bn2__running_var=None), output, "has no array stage_1.0.bn2.running_var")
     fails(saved(stage_2__0__extra=torch.ones(1)), output, "wide ResNet does not have: stage_2.0.extra")
-    fails(
-        saved(conv_3x3__weight=torch.ones(3)), output, r"has \(3,\) for conv_3x3.weight; a kernel is"
-    )
+    fails(saved(conv_3x3__weight=torch.ones(3)), output, r"has \(3,\) for conv_3x3.weight; a kernel is")
     fails(
         saved(stage_2__1__bn1__bias=torch.ones(7)), output, r"has \(1, 7\) for batch|has \(1, 7\) for params"
     )
