@@ -196,7 +196,7 @@ def quantized(tensor):
         (lambda t: t * float("nan"), "it has values in conv_3x3.weight that are not finite"),
         (lambda t: t / 0, "it has values in conv_3x3.weight that are not finite"),
         (lambda t: t.double() * 1e300, "it has values in conv_3x3.weight that are not finite in float32"),
-        (lambda t: t[:1, :1, :1, :1].expand(10000, 10000, 3, 3), "tensors that are larger than the file"),
+        (lambda t: t[:1, :1, :1, :1].expand(10000, 10000, 3, 3), "tensors are larger than the file"),
         (lambda t: [0.5], "it has a value of type list for conv_3x3.weight; weights must be dense tensors"),
         (lambda t: None, "it has a value of type NoneType for conv_3x3.weight"),
         (lambda t: np.array(["a"]), "numpy arrays of type U1 are not supported"),
