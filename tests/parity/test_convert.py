@@ -70,7 +70,7 @@ def test_a_converted_run_computes_what_theirs_did(tmp_path, twin, file):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert result.stdout.startswith(
-        f"{tmp_path / 'run'} holds swrn-16-1-2 at step 58500 (passed over: utils.RecorderMeter): evaluate"
+        f"{tmp_path / 'run'} holds swrn-16-1-2 at step 58500 (skipped: utils.RecorderMeter): evaluate"
     )
     run = load(Workdir(tmp_path / "run"))
     assert run.step == 150 * 390
