@@ -4,4 +4,4 @@ The method is in :mod:`softshare_jax.sharing`; all other packages train, fold
 and report networks that use it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

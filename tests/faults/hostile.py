@@ -68,6 +68,9 @@ def plant_data_set(folder: pathlib.Path) -> None:
     config |= {"model": "wrn-10-1", "data_dir": str(folder / "data"), "data": {"name": "cifar10"}}
     config["sharing"]["recurrence"] = 0.0
     (folder / "config.json").write_text(json.dumps(config))
+    # A run that has not begun, so that training reads the data set.
+    (folder / "plan.json").write_text(json.dumps({"version": 1, "groups": []}))
+    shutil.rmtree(folder / "checkpoints")
 
 
 def plant_pickled_similarity(folder: pathlib.Path) -> None:
@@ -84,10 +87,10 @@ def plant_torch_file(folder: pathlib.Path) -> None:
 
 
 def plant_bomb(folder: pathlib.Path) -> None:
-    """Writes a PyTorch checkpoint that unpacks to 32 GB."""
+    """Writes a PyTorch checkpoint that unpacks to 2 GB."""
     with zipfile.ZipFile(folder / "model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("model/data.pkl", "w", force_zip64=True) as member:
-            for _ in range(256):
+            for _ in range(16):
                 member.write(bytes(1 << 27))
         archive.writestr("model/version", "3\n")
 
@@ -109,7 +112,7 @@ READERS = (("main", "--mode=evaluate"), ("report",), ("fold", "--output=out"), (
 TORCH = (("convert", "--torch=model.pt", "--model=swrn-10-1-2", "--output=theirs"),)
 CASES = (
     Case("modules in the folder", plant_modules, (*READERS, ("main", "--config.duration=6 steps"))),
-    Case("a data set with a class of its own", plant_data_set, (("main", "--mode=evaluate"), ("main",))),
+    Case("a data set with a class of its own", plant_data_set, (("main",),)),
     Case("a pickle among the matrices", plant_pickled_similarity, (("report",),)),
     Case("a pickle as a PyTorch file", plant_torch_file, TORCH),
     Case("a bomb as a PyTorch file", plant_bomb, TORCH),
