@@ -120,7 +120,7 @@ def test_fold_and_report(tmp_path, trained):
         ("data.min_crop_area", 0.0, "config.data.min_crop_area is 0.0; it must be above 0 and at most 1"),
         ("optimizer.warmup", "soon", "config.optimizer.warmup is a duration such as '1000 steps'"),
         ("zero_init_residual", True, "config.zero_init_residual is True, and wrn-10-1 has no"),
-        ("model", "cnn-4-8", "cnn-4-8 answers for every pixel, which is not what imagenet2012 asks"),
+        ("model", "cnn-4-8", "cnn-4-8 predicts a value for every pixel, which is not the task"),
     ],
 )
 def test_mistakes_in_the_config(field, value, message):

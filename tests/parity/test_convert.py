@@ -324,7 +324,7 @@ def test_flipped_bits(tmp_path, options):
         ("swrn-16-1-1", "10", r"holds swrn-16-1-2 .* is swrn-16-1-1"),
         ("wrn-16-1", "10", r"holds swrn-16-1-2 .* is wrn-16-1"),
         ("swrn-16-1-2", "100", r"with 10 classes; .* with 100 classes"),
-        ("scnn-4-8", "10", r"scnn-4-8 answers for every pixel"),
+        ("scnn-4-8", "10", r"scnn-4-8 predicts a value for every pixel"),
     ],
 )
 def test_a_checkpoint_of_another_network(tmp_path, file, model, data, message):
