@@ -1,1 +1,1 @@
-"""What is measured outside of tests: `python -m benchmarks.NAME --help`."""
+"""Benchmarks outside of the tests: `python -m benchmarks.NAME --help`."""

@@ -1,8 +1,8 @@
-"""Draws docs/figures/change-of-basis.png: one network, written in two bases of templates.
+"""Draws docs/figures/change-of-basis.png: the same network in two bases of templates.
 
     python -m benchmarks.change_of_basis
 
-The numbers are those of the example in docs/folding.md.
+The numbers match the example in docs/folding.md.
 """
 
 import pathlib
@@ -27,15 +27,15 @@ def main() -> None:
     plan = sharing.Plan((sharing.Group("body", members, 2, (16, 16)),))
     templates = jax.random.normal(randomness.key(0), (2, 16, 16))
     moved = jnp.tensordot(jnp.linalg.inv(BASIS), templates, 1)
-    written = {
+    bases = {
         "as trained": {"templates": {"body": templates}, "coefficients": {"body": ALPHA}},
         "another basis": {"templates": {"body": moved}, "coefficients": {"body": ALPHA @ BASIS}},
     }
     matrices: dict[str, dict[str, np.ndarray]] = {
         name: {m: np.asarray(sharing.similarity(plan, variables, m)["body"]) for m in sharing.MEASURES}
-        for name, variables in written.items()
+        for name, variables in bases.items()
     }
-    alt = "Coefficient similarity changes with the basis of templates, weight similarity does not."
+    alt = "Coefficient similarity depends on the basis of the templates; weight similarity does not."
     draw("change-of-basis.png", alt, lambda theme: draw_evolution(matrices, sharing.MEASURES, theme)).save(
         FIGURES
     )

@@ -1,4 +1,4 @@
-"""Compile time of the train step against depth, with the blocks of a stage unrolled and as a loop.
+"""Compile time of the train step against depth, with the blocks of a stage scanned and unrolled.
 
 python -m benchmarks.compile_time --depths 28 40 100 202
 """

@@ -1,9 +1,9 @@
-"""CNN, SCNN and SCNN-R on a curriculum that a laptop finishes: the paper's comparison, in small.
+"""The paper's comparison of CNN, SCNN and SCNN-R, on a small curriculum for a laptop.
 
     python benchmarks/curriculum.py --output=runs/curriculum
 
-Trains each variant of configs/shortest_paths.py with several seeds (a run that was interrupted
-goes on), prints the table of docs/results.md and draws docs/figures/curriculum.png.
+Trains each variant of configs/shortest_paths.py with several seeds, prints the table of docs/results.md
+and draws docs/figures/curriculum.png. Interrupted runs resume.
 """
 
 import argparse
@@ -39,10 +39,10 @@ MODELS = {"cnn": "cnn-10-24", "scnn": "scnn-10-24", "scnn-r": "scnn-10-24"}
 
 
 def main() -> None:
-    """Trains what is not trained yet, then reports."""
+    """Trains all incomplete runs, then reports."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default="runs/curriculum", help="folder of the workdirs")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")
+    parser.add_argument("--output", default="runs/curriculum", help="folder for the workdirs")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per variant")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     arguments = parser.parse_args()
     root = pathlib.Path(arguments.output)
@@ -60,7 +60,7 @@ def workdir(root: pathlib.Path, variant: str, seed: int) -> Workdir:
 
 
 def train(root: pathlib.Path, variant: str, seed: int) -> None:
-    """Trains or resumes one run through the ordinary entry point."""
+    """Trains or resumes one run through the command line."""
     target = workdir(root, variant, seed)
     flags = {**SETTING, "model": MODELS[variant], "seed": seed}
     subprocess.run(
@@ -75,7 +75,7 @@ def train(root: pathlib.Path, variant: str, seed: int) -> None:
 
 
 def read_curve(run: Workdir) -> dict[int, float]:
-    """Returns F1 on the held-out examples of the current phase by step."""
+    """Returns F1 on held-out examples of the current phase, by step."""
     return {r["step"]: r["eval/f1"] for r in read_metrics(run.metrics_file) if "eval/f1" in r}
 
 
@@ -87,18 +87,18 @@ def print_table(root: pathlib.Path, curves: dict[str, list[dict[int, float]]]) -
     for variant, runs in curves.items():
         cells = []
         for phase in range(len(WINDOWS)):
-            # How fast a network adapts: its mean F1 over the first 100 steps of a phase.
+            # Speed of adaptation: mean F1 over the first 100 steps of a phase.
             steps = range(phase * PHASE_STEPS + 25, phase * PHASE_STEPS + 101, 25)
             cells.append(spread([statistics.mean(run[step] for step in steps) for run in runs]))
         last = PHASE_STEPS * len(WINDOWS)
-        # The mean of the last four evaluations: one alone is noisy at a constant learning rate.
+        # Average the last four evaluations, because a single one is noisy at a constant learning rate.
         cells.append(spread([statistics.mean(run[last - back] for back in (0, 25, 50, 75)) for run in runs]))
         cells.append(spread([mean_similarity(workdir(root, variant, s)) for s in range(len(runs))]))
         print(f"| {variant} | " + " | ".join(cells) + " |")
 
 
 def mean_similarity(run: Workdir) -> float:
-    """Returns the mean off-diagonal entry of the coefficient LSM at the end, NaN without one."""
+    """Returns the mean off-diagonal entry of the last coefficient LSM, or NaN without sharing."""
     history = read_similarity(run)
     if not history:
         return float("nan")
@@ -115,7 +115,7 @@ def spread(values: list[float]) -> str:
 
 
 def draw(curves: dict[str, list[dict[int, float]]], file: pathlib.Path) -> None:
-    """Draws F1 over steps: every seed thin, their mean bold, phases as bands."""
+    """Draws F1 over steps: seeds as thin lines, their mean as a bold line, phases as bands."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.add_subplot()
     for phase, window in enumerate(WINDOWS):

@@ -1,9 +1,9 @@
-"""What an export of a large network weighs, and what it takes to load it without Flax.
+"""Size of the export of a large network, and the time to load it without Flax.
 
     python -m benchmarks.export_size --model=swrn-28-10-2
 
-The network has its initial weights. Another process, which never imports Flax, loads the export, compiles
-it and runs it; the same is measured for the network with its layers as plain constants.
+The network has its initial weights. Another process, which does not import Flax, loads, compiles and runs the
+export. The same is timed for the network with dense weights as constants.
 """
 
 import json
@@ -23,7 +23,7 @@ from softshare_jax.loader import MODEL
 from softshare_jax.runs.load import Trained
 from softshare_jax.training.experiment import make_experiment
 
-# Prints what loading, compiling and running take, in seconds.
+# Prints the seconds for loading, compiling and running.
 RELOAD = """
 import json, sys, time
 import jax, numpy as np
@@ -55,14 +55,14 @@ def main() -> None:
     shape = (arguments.batch_size, *made.task.input_shape)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     expected = exporting.logits(shared, images)
-    plain = Trained(make_experiment(made.config, sharing.Plan()), 0, made.programs.to_dense(shared.variables))
-    for name, run in {"shared": shared, "plain": plain}.items():
+    dense = Trained(make_experiment(made.config, sharing.Plan()), 0, made.programs.to_dense(shared.variables))
+    for name, run in {"shared": shared, "dense": dense}.items():
         with tempfile.TemporaryDirectory() as folder:
             print(f"\n{name}\n{_measure(run, images, expected, pathlib.Path(folder))}", flush=True)
 
 
 def _measure(run: Trained, images: np.ndarray, expected: np.ndarray, root: pathlib.Path) -> str:
-    """Exports a run, loads it in another process and returns what is to be said of it."""
+    """Exports a run, loads it in another process and returns the results as text."""
     folder = root / "exported"
     folder.mkdir()
     description = exporting.write(run, images[:4], None, folder)

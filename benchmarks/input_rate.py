@@ -1,10 +1,10 @@
-"""How many images a second the input pipeline of ImageNet reads, decodes, cuts and batches.
+"""Throughput of the input pipeline of ImageNet: reading, decoding, cropping and batching.
 
     python -m benchmarks.input_rate --cores 1 2
 
-The images are made up: JPEGs of 500x375 pixels at quality 90, as large on disk as ImageNet's. The process is
-bound to so many cores, with a thread on each. What a core does in a second that it has to itself is the
-number of images over the processor time spent: that is what counts on a machine that others use.
+The images are synthetic: JPEGs of 500x375 pixels at quality 90, with the file size of ImageNet. The process
+is bound to the given number of cores, with one thread each. Images per second of processor time is the rate
+of a core without other load, so compare that number on a shared machine.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from softshare_jax.training.tasks import ImageNetTask
 
 # ImageNet's files have 110 kB on average.
 QUALITY, NOISE = 90, 18
-# Batches before the clock starts: as many as are read ahead.
+# Warm-up batches: as many as are read ahead.
 WARM = 4
 
 
@@ -31,16 +31,16 @@ def main() -> None:
     """Measures and prints a table."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--cores", type=int, nargs="+", default=[1, 2])
-    flags.add_argument("--images", type=int, default=1024, help="files of a split")
+    flags.add_argument("--images", type=int, default=1024, help="files per split")
     flags.add_argument("--batch_size", type=int, default=64)
-    flags.add_argument("--batches", type=int, default=8, help="in a turn")
+    flags.add_argument("--batches", type=int, default=8, help="batches per turn")
     flags.add_argument("--turns", type=int, default=5)
     arguments = flags.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         size = write(root, arguments.images)
         print(f"{platform.machine()}, {os.cpu_count()} CPU cores; files of {size / 1000:.0f} kB on average")
-        print("| cores | split | images/s | images a second of processor time |\n|---|---|---|---|")
+        print("| cores | split | images/s | images per second of processor time |\n|---|---|---|---|")
         turns: dict[tuple[int, str], list[tuple[float, float]]] = {}
         for _ in range(arguments.turns):
             for cores in arguments.cores:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write(root: pathlib.Path, number: int) -> float:
-    """Writes made-up images for training and testing and returns their mean size in bytes."""
+    """Writes synthetic images for both splits and returns their mean size in bytes."""
     random = np.random.default_rng(0)
     sizes = []
     for i in range(number):
@@ -73,7 +73,7 @@ def write(root: pathlib.Path, number: int) -> float:
 
 
 def measure(root: pathlib.Path, split: str, cores: int, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Returns images a second on so many cores, and a second of processor time, once it is under way."""
+    """Returns images per second of wall-clock time and of processor time on some cores, after a warm-up."""
     available = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(available)[:cores])
     try:
@@ -84,7 +84,7 @@ def measure(root: pathlib.Path, split: str, cores: int, arguments: argparse.Name
             batches = task.train_batches(range(1_000_000), size, rows)
         else:
             batches = task.batches("test", size, rows)
-        # What is read ahead when the clock starts is made up for by what is when it stops.
+        # The batches read ahead at the start and at the end of the timing cancel out.
         for _ in range(WARM):
             next(batches)
         wall, processor = time.perf_counter(), time.process_time()

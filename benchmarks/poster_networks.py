@@ -1,10 +1,10 @@
-"""Do the poster's other networks learn from CIFAR-10, plain and soft-shared, in narrow variants?
+"""Checks that narrow variants of the poster's other networks learn CIFAR-10, unshared and soft-shared.
 
     python -m benchmarks.poster_networks --data_dir=DIR
 
-Trains each for some steps by its shipped config, but for small batches and one rate for all, and folds the
-shared ones, whose groups have one template. Prints the mean loss of the first and last ten steps, in nats,
-and what the fold changes.
+Trains each for some steps with its shipped config, except for small batches and one learning rate for all.
+Folds the shared ones, whose groups have one template. Prints the mean loss in nats of the first and last ten
+steps, and the effect of the fold.
 """
 
 import argparse
@@ -32,12 +32,12 @@ NETWORKS = (
 
 
 def main() -> None:
-    """Prints a row for each network, plain and shared."""
+    """Prints a row for each network, unshared and shared."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data_dir", required=True, help="folder of TFDS data sets")
-    parser.add_argument("--networks", nargs="+", help="only these, by their unshared names")
+    parser.add_argument("--networks", nargs="+", help="unshared names of the networks (default: all)")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -55,13 +55,13 @@ def main() -> None:
         "optimizer__schedule": "cosine",
         "optimizer__milestones": (),
     }
-    for plain in arguments.networks or NETWORKS:
-        for name in (plain, zoo.soft_shared(plain, 1)):
+    for unshared in arguments.networks or NETWORKS:
+        for name in (unshared, zoo.soft_shared(unshared, 1)):
             print(row(name, experiment(name, **fields), arguments.steps), flush=True)
 
 
 def row(name: str, run: Experiment, steps: int) -> str:
-    """Trains a network and says what came of it."""
+    """Trains a network and returns its row of the table."""
     state, losses = run.programs.init_state(), []
     feed = run.task.feed(run.batching, range(steps))
     size = count(state.variables).total

@@ -1,12 +1,11 @@
-"""Trained weights shared by SVD against random templates, before and after the same fine-tuning.
+"""Templates by SVD of trained weights against random templates, before and after fine-tuning.
 
     python -m benchmarks.pretrained --dense=runs/wrn-22-1 --output=runs/pretrained --steps=200
 
-Takes a trained unshared run. For k = 1, 2, 3 it makes two networks of it: one whose templates are the
-best k of its weights, and one whose templates and coefficients are drawn anew. All other parameters are
-the trained ones in both, and batch-norm statistics are taken anew. Both, and the unshared network itself,
-are then trained on with one recipe. Prints the table of docs/results.md. Called again it goes on where it
-was interrupted.
+Starts from a trained unshared run. For k = 1, 2, 3 it creates two networks: one with the best k templates
+for the trained weights, and one with random templates and coefficients. Both keep all other parameters, and
+batch-norm is recalibrated. Both, and the unshared network, are then fine-tuned with one recipe. Prints the
+table of docs/results.md. An interrupted benchmark resumes.
 """
 
 import argparse
@@ -28,23 +27,23 @@ BATCHES = 20
 
 
 def main() -> None:
-    """Makes, trains and compares the networks."""
+    """Creates, trains and compares the networks."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dense", required=True, help="workdir of a trained unshared run")
-    parser.add_argument("--output", default="runs/pretrained", help="folder of the workdirs")
-    parser.add_argument("--steps", type=int, default=200, help="of fine-tuning")
-    parser.add_argument("--learning_rate", type=float, default=0.02, help="at the start of its cosine")
-    parser.add_argument("--seed", type=int, default=1, help="of fine-tuning and of random templates")
+    parser.add_argument("--output", default="runs/pretrained", help="folder for the workdirs")
+    parser.add_argument("--steps", type=int, default=200, help="steps of fine-tuning")
+    parser.add_argument("--learning_rate", type=float, default=0.02, help="initial rate of the cosine")
+    parser.add_argument("--seed", type=int, default=1, help="seed of fine-tuning and random templates")
     arguments = parser.parse_args()
     root, dense = pathlib.Path(arguments.output), load(Workdir(arguments.dense))
     config = fine_tuning(dense.experiment.config, arguments)
 
-    plain = Workdir(root / "plain")
-    if not plain.root.exists():
-        write(plain, make_experiment(config), dense.variables)
-    rows = [("unshared", "", *(error(plain, when) for when in ("before", "after")), parameters(plain))]
+    unshared = Workdir(root / "plain")
+    if not unshared.root.exists():
+        write(unshared, make_experiment(config), dense.variables)
+    rows = [("unshared", "", *(error(unshared, when) for when in ("before", "after")), parameters(unshared))]
     for k in (1, 2, 3):
         kept, best, random = (Workdir(root / f"{name}-{k}") for name in ("kept", "svd", "random"))
         for output, batches in ((kept, 0), (best, BATCHES)):
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def fine_tuning(config: Config, arguments: argparse.Namespace) -> Config:
-    """Returns the recipe: that of the run, for fewer steps and at a lower rate that falls to zero."""
+    """Returns the recipe of the run with fewer steps and a lower, cosine learning rate."""
     duration = f"{arguments.steps} steps"
     optimizer = dataclasses.replace(
         config.optimizer, schedule="cosine", milestones=(), learning_rate=arguments.learning_rate
@@ -73,14 +72,14 @@ def fine_tuning(config: Config, arguments: argparse.Namespace) -> Config:
 
 
 def redrawn(shared: Trained) -> tuple[Experiment, dict]:
-    """Returns a network whose templates and coefficients are random, and all else is as it was."""
+    """Returns a network with new random templates and coefficients; all other variables are kept."""
     experiment = shared.experiment
     drawn = experiment.programs.init_state().variables
     return experiment, {**shared.variables, **{name: drawn[name] for name in ("templates", "coefficients")}}
 
 
 def write(output: Workdir, experiment: Experiment, variables: dict) -> None:
-    """Writes a run at step 0, with batch-norm statistics of its own."""
+    """Writes a run at step 0, with recalibrated batch-norm."""
     experiment.task.prepare()
     renewed = make_reestimation(experiment, BATCHES)(experiment.programs.to_dense(variables))
     with new_workdir(output) as workdir:
@@ -88,7 +87,7 @@ def write(output: Workdir, experiment: Experiment, variables: dict) -> None:
 
 
 def error(run: Workdir, when: str) -> float:
-    """Returns the test error of a run as it was made, or after it has been trained on."""
+    """Returns the test error of a run before or after fine-tuning."""
     if when == "after":
         train(None, run)
         return 1 - read_metrics(run.metrics_file)[-1]["eval/accuracy"]
@@ -103,7 +102,7 @@ def error(run: Workdir, when: str) -> float:
 
 
 def parameters(run: Workdir) -> int:
-    """Returns how many parameters a run has."""
+    """Returns the number of parameters of a run."""
     return count(load(run).variables).total
 
 

@@ -1,9 +1,9 @@
-"""Why the recurrence penalty smooths its gradient: how often following it makes all layers one.
+"""Why the recurrence penalty smooths its gradient: how often it makes all layers equal.
 
     python benchmarks/recurrence_gradient.py
 
-Ten orthogonal layers of ten coefficients follow the penalty alone, 2,000 steps of Adam at 0.003, from 30
-random starts: once by the exact gradient of |cos|, once by that of ``sharing.recurrence_penalty``.
+Optimizes the penalty alone for ten layers of ten coefficients, with 2,000 steps of Adam at 0.003 from 30
+random orthogonal starts: with the exact gradient of |cos|, and with that of ``sharing.recurrence_penalty``.
 """
 
 import jax
@@ -18,17 +18,17 @@ PLAN = sharing.Plan((sharing.Group("g", tuple(sharing.Member(str(i)) for i in ra
 
 
 def exact(variables: dict) -> jax.Array:
-    """Returns the plain sum, with its own gradient."""
+    """Returns the sum of the LSM, with its exact gradient."""
     return jnp.sum(sharing.similarity(PLAN, variables, "coefficients")["g"])
 
 
 def smoothed(variables: dict) -> jax.Array:
-    """Returns the same sum, with the gradient that training follows."""
+    """Returns the same sum, with the smoothed gradient of training."""
     return sharing.recurrence_penalty(PLAN, variables)
 
 
 def least_similarity(penalty, key: jax.Array) -> jax.Array:
-    """Returns the least entry of the LSM that one start ends with."""
+    """Returns the least entry of the final LSM for one start."""
     optimizer = optax.adam(0.003)
     templates = {"g": jnp.ones((LAYERS, 1))}
 
@@ -47,11 +47,11 @@ def least_similarity(penalty, key: jax.Array) -> jax.Array:
 
 
 def main() -> None:
-    """Prints how many starts end as one layer."""
+    """Prints how many starts end with all layers equal."""
     keys = jax.random.split(randomness.key(0), STARTS)
     for name, penalty in (("exact", exact), ("smoothed", smoothed)):
         least = jax.jit(jax.vmap(lambda key, penalty=penalty: least_similarity(penalty, key)))(keys)
-        print(f"{name:8} gradient: {int(jnp.sum(least > 0.99))} of {STARTS} starts end as one layer")
+        print(f"{name:8} gradient: {int(jnp.sum(least > 0.99))} of {STARTS} starts end with all layers equal")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks time: our train step and PyTorch's, on made-up data."""
+"""Shared code of the benchmarks: networks in training on synthetic data, timing and flags."""
 
 import argparse
 import os
@@ -23,18 +23,18 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 class Timed(Protocol):
-    """Something whose steps take time."""
+    """Something whose steps can be timed."""
 
     def block(self, steps: int) -> float:
-        """Returns the seconds that so many steps take."""
+        """Returns the seconds of a number of steps."""
 
 
 def experiment(model: str, **fields: Any) -> Experiment:
-    """Returns the experiment of a shipped config: CIFAR-10, cells or shortest paths, as the network has it.
+    """Returns the experiment of the shipped config for a network: CIFAR-10, cells or shortest paths.
 
     Args:
         model: name of a network.
-        fields: of the config, ``__`` for dots.
+        fields: fields of the config to change, with ``__`` for dots.
     """
     network = zoo.named(model)
     file, variant = ("cifar10", model) if network.classifies else ("shortest_paths", "scnn")
@@ -47,17 +47,17 @@ def experiment(model: str, **fields: Any) -> Experiment:
 
 
 class Run:
-    """A network in training, on the ordinary train step; how long it took to compile is kept.
+    """A network in training with its compiled train step.
 
     Attributes:
-        experiment: of the run.
-        fed: made-up examples in an order.
-        trace_seconds: to trace and lower the step.
-        compile_seconds: to compile it.
+        experiment: experiment of the run.
+        fed: synthetic examples in random order.
+        trace_seconds: seconds to trace and lower the step.
+        compile_seconds: seconds to compile the step.
     """
 
     def __init__(self, experiment: Experiment):
-        """Initialises and compiles."""
+        """Compiles the train step."""
         self.experiment = experiment
         number = experiment.config.data.train_examples
         shape = (number, *experiment.task.input_shape)
@@ -80,7 +80,7 @@ class Run:
         self.compile_seconds = time.perf_counter() - start
 
     def block(self, steps: int) -> float:
-        """Returns the seconds that so many steps take."""
+        """Returns the seconds of a number of steps."""
         if not hasattr(self, "state"):
             self.state = self.experiment.programs.init_state()
         start = time.perf_counter()
@@ -91,9 +91,9 @@ class Run:
 
 
 def interleave(runs: Mapping[str, Timed], pairs: int, block: int) -> list[dict[str, float]]:
-    """Lets runs take turns, a block of steps each, after one block to warm up.
+    """Times blocks of steps of several runs in turns, after one warm-up block each.
 
-    The ratio of neighbouring blocks is what a machine whose speed drifts leaves alone.
+    Ratios of neighboring blocks are robust on a machine whose speed drifts.
     """
     for run in runs.values():
         run.block(block)
@@ -101,7 +101,7 @@ def interleave(runs: Mapping[str, Timed], pairs: int, block: int) -> list[dict[s
 
 
 def ratio(turns: list[dict[str, float]], over: str, under: str) -> str:
-    """Returns the median ratio of two runs' times with its quartiles."""
+    """Returns the median and quartiles of the ratio of two runs' times."""
     ratios = sorted(turn[over] / turn[under] for turn in turns)
     quarter = len(ratios) // 4
     return (
@@ -111,16 +111,16 @@ def ratio(turns: list[dict[str, float]], over: str, under: str) -> str:
 
 
 def machine() -> str:
-    """Returns a line that says what this ran on."""
+    """Describes the machine in one line."""
     device = jax.devices()[0]
     return f"{device.device_kind} ({platform.machine()}, {os.cpu_count()} CPU cores), jax {jax.__version__}"
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """Returns a parser with the flags that all benchmarks have."""
+    """Returns a parser with the common flags of the benchmarks."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--batch_size", type=int, default=128)
     made.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     made.add_argument("--pairs", type=int, default=20, help="pairs of blocks")
-    made.add_argument("--block", type=int, default=5, help="steps in a block")
+    made.add_argument("--block", type=int, default=5, help="steps per block")
     return made

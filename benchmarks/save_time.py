@@ -1,9 +1,9 @@
-"""What durability costs: seconds a save takes, and seconds that training waits for it.
+"""The cost of durability: seconds of a save, and seconds that training waits for it.
 
     python -m benchmarks.save_time --model=swrn-28-10-2 --pairs=20
 
-Saves of ``Checkpoints`` take turns with saves of the same arrays by Orbax's ``CheckpointManager``, which
-flushes array data alone and keeps the last two steps and the best, with a checksum of both items beside them.
+Alternates saves of ``Checkpoints`` with saves of the same arrays by Orbax's ``CheckpointManager``. The latter
+flushes only array data. It also keeps the last two steps and the best, with a checksum of both items.
 """
 
 import logging
@@ -29,7 +29,7 @@ from softshare_jax.training.steps import TrainState
 
 
 class Seconds(NamedTuple):
-    """Seconds of a save: until training goes on, and until it is complete."""
+    """Seconds of a save: until training continues, and until the save is complete."""
 
     blocked: float
     total: float
@@ -40,7 +40,7 @@ def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--model", default="swrn-28-10-2")
     flags.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path(), help="folder on the disk to measure"
+        "--output", type=pathlib.Path, default=pathlib.Path(), help="folder on the disk to time"
     )
     arguments = flags.parse_args()
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -58,14 +58,14 @@ def main() -> None:
     print("  seconds, median (quartiles)")
     for key in writers:
         for what in Seconds._fields:
-            # The first one compiles.
+            # The first save compiles.
             found = [getattr(turn[key], what) for turn in turns[1:]]
             low, median, high = statistics.quantiles(found, n=4)
             print(f"  {key:16} {what:8} {median:.3f} ({low:.3f} to {high:.3f})")
 
 
 def made_up(run: Experiment) -> TrainState:
-    """Returns a state of random numbers, which do not compress."""
+    """Returns a state of random numbers, which cannot be compressed."""
     random = np.random.default_rng(0)
 
     def numbers(leaf: jax.ShapeDtypeStruct) -> jax.Array:
@@ -75,7 +75,7 @@ def made_up(run: Experiment) -> TrainState:
 
 
 def by_us(root: pathlib.Path, run: Experiment) -> Callable[[TrainState], Callable[[], None]]:
-    """Returns a function that starts to save a state and returns what waits for the end."""
+    """Returns a function that starts a save and returns a function that waits for its end."""
     checkpoints = Checkpoints(root, Stages(run))
 
     def save(state: TrainState) -> Callable[[], None]:

@@ -1,10 +1,10 @@
-"""A transformer of linen's own attention and one of NNX's, plain and with half of their templates.
+"""A transformer with linen's attention and one with NNX's, unshared and with half as many templates.
 
     python -m benchmarks.sequence
 
-Six layers learn to continue noisy repetitions: a random segment of unknown length runs again and again, and
-one token in ten is random. Only what can be predicted counts, the tokens after the first turn. All attention
-projections and both dense layers share three templates among six layers; the networks know nothing of it.
+Six layers learn to continue noisy repetitions: a random segment of unknown length repeats, and one token in
+ten is random. Only the predictable tokens count: those after the first segment. All attention projections and
+both dense layers share three templates among six layers; the networks need no changes.
 """
 
 import argparse
@@ -29,7 +29,7 @@ BATCH, HELD_OUT, LEARNING_RATE, WEIGHT_DECAY = 32, 1024, 4e-3, 1e-2
 
 
 class LinenTransformer(nn.Module):
-    """Pre-norm, causal, of linen's own attention: tokens ``[B, T]`` -> logits ``[B, T, V]``."""
+    """A pre-norm, causal transformer with linen's attention: tokens ``[B, T]`` -> logits ``[B, T, V]``."""
 
     @nn.compact
     def __call__(self, tokens):
@@ -88,22 +88,22 @@ RULE = sharing.by_regex(
     templates=LAYERS // 2,
 )
 
-# (variables, tokens [B, T]) -> logits [B, T, V]; linen says that apply may return anything.
+# (variables, tokens [B, T]) -> logits [B, T, V]; Any, because linen does not type the result of apply.
 Logits = Callable[[dict[str, Any], jax.Array], Any]
 
 
 class Network(NamedTuple):
-    """What training needs of a network.
+    """A network for training.
 
     Attributes:
-        variables: its collections.
-        logits: of the network as it is trained.
-        plain_logits: the same of the unmodified model on ordinary weights, called as its library does.
+        variables: collections of variables.
+        logits: logits of the network in training.
+        dense_logits: logits of the unmodified model on dense weights, called in its library's usual way.
     """
 
     variables: dict[str, Any]
     logits: Logits
-    plain_logits: Logits
+    dense_logits: Logits
 
 
 def linen(seed: int, shared: bool) -> Network:
@@ -119,23 +119,23 @@ def linen(seed: int, shared: bool) -> Network:
 
 
 def of_nnx(seed: int, shared: bool) -> Network:
-    """Returns the NNX network on materialised weights; unshared under the empty plan."""
+    """Returns the NNX network on materialized weights; unshared under the empty plan."""
     definition, params, *others = nnx.split(NnxTransformer(nnx.Rngs(seed)), nnx.Param, ...)
     plan = RULE(params) if shared else sharing.Plan()
 
     def logits(variables, tokens):
         return nnx.merge(definition, sharing.materialize(plan, variables), *others, copy=True)(tokens)
 
-    def plain_logits(variables, tokens):
+    def dense_logits(variables, tokens):
         model = NnxTransformer(nnx.Rngs(0))
         nnx.update(model, sharing.materialize(plan, variables))
         return model(tokens)
 
-    return Network(sharing.initialize(plan, params, randomness.key(seed)), logits, plain_logits)
+    return Network(sharing.initialize(plan, params, randomness.key(seed)), logits, dense_logits)
 
 
 def repetitions(key: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
-    """Returns sequences ``[number, LENGTH + 1]`` and which of their tokens count."""
+    """Returns sequences ``[number, LENGTH + 1]`` and a mask of the tokens that count."""
     keys = jax.random.split(key, 4)
     length = jax.random.randint(keys[0], (number, 1), SEGMENT[0], SEGMENT[1] + 1)
     segment = jax.random.randint(keys[1], (number, SEGMENT[1]), 0, VOCABULARY)
@@ -148,13 +148,13 @@ def repetitions(key: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
 
 
 def mean_loss(logits: Logits, variables: dict[str, Any], tokens: jax.Array, counts: jax.Array) -> jax.Array:
-    """Returns the cross-entropy in nats of a token that counts."""
+    """Returns the mean cross-entropy in nats of the tokens that count."""
     losses = optax.softmax_cross_entropy_with_integer_labels(logits(variables, tokens[:, :-1]), tokens[:, 1:])
     return jnp.sum(losses, where=counts[:, 1:]) / jnp.sum(counts[:, 1:])
 
 
 def train(network: Network, seed: int, steps: int) -> dict[str, Any]:
-    """Returns the variables after so many steps on fresh sequences."""
+    """Returns the variables after a number of steps on fresh sequences."""
     rate = optax.warmup_cosine_decay_schedule(0.0, LEARNING_RATE, steps // 10, steps)
     optimizer = optax.chain(
         optax.scale_by_adam(), sharing.add_decayed_weights(WEIGHT_DECAY), optax.scale_by_learning_rate(rate)
@@ -175,14 +175,14 @@ def train(network: Network, seed: int, steps: int) -> dict[str, Any]:
 
 
 def least_loss() -> float:
-    """Returns the entropy in nats of a token of whose segment all is known."""
+    """Returns the entropy in nats of a token, given its segment."""
     wrong = NOISE / VOCABULARY
     right = 1 - wrong * (VOCABULARY - 1)
     return -(right * math.log(right) + (VOCABULARY - 1) * wrong * math.log(wrong))
 
 
 def main() -> None:
-    """Trains all and prints a Markdown table."""
+    """Trains all networks and prints a Markdown table."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--seeds", type=int, default=3)
     flags.add_argument("--steps", type=int, default=500)
@@ -192,21 +192,21 @@ def main() -> None:
     print(machine())
     print(f"{arguments.steps} steps; loss by chance {math.log(VOCABULARY):.3f}, at least {least_loss():.3f}")
     print(
-        "| network | seed | parameters, plain -> shared | loss, plain | shared | ratio | largest difference |"
+        "| network | seed | parameters, unshared -> shared | loss, unshared | shared | ratio | difference |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, build in (("linen", linen), ("NNX", of_nnx)):
         for seed in range(arguments.seeds):
-            plain, shared = build(seed, shared=False), build(seed, shared=True)
-            sizes = [sum(x.size for x in jax.tree.leaves(n.variables)) for n in (plain, shared)]
-            trained = [train(network, seed, arguments.steps) for network in (plain, shared)]
+            unshared, shared = build(seed, shared=False), build(seed, shared=True)
+            sizes = [sum(x.size for x in jax.tree.leaves(n.variables)) for n in (unshared, shared)]
+            trained = [train(network, seed, arguments.steps) for network in (unshared, shared)]
             losses = [
                 float(jax.jit(partial(mean_loss, n.logits))(v, *held_out))
-                for n, v in zip((plain, shared), trained, strict=True)
+                for n, v in zip((unshared, shared), trained, strict=True)
             ]
             tokens = held_out[0][:64, :-1]
             difference = jnp.max(
-                jnp.abs(shared.logits(trained[1], tokens) - shared.plain_logits(trained[1], tokens))
+                jnp.abs(shared.logits(trained[1], tokens) - shared.dense_logits(trained[1], tokens))
             )
             print(
                 f"| {name} | {seed} | {sizes[0]:,} -> {sizes[1]:,} | {losses[0]:.4f} | {losses[1]:.4f} "

@@ -1,9 +1,9 @@
-"""What soft sharing costs: step time and compile time of a soft-shared network over its plain one.
+"""The cost of soft sharing: step and compile time of a soft-shared network over its unshared one.
 
     python -m benchmarks.step_time --plain=wrn-28-10 --shared=swrn-28-10-2
 
-With it: the share of a step that goes into its input (batch, augmentation, normalisation), and with
---peak_tflops the share of the device's peak that the shared network's convolutions reach.
+Also prints the fraction of a step that its input takes (batch, augmentation, normalization) and, with
+--peak_tflops, the fraction of the device's peak that the shared network reaches.
 """
 
 import statistics
@@ -24,9 +24,9 @@ def main() -> None:
     flags.add_argument("--shared", default="swrn-28-1-2")
     flags.add_argument("--scan_blocks", default="auto", help="yes, no or auto")
     flags.add_argument("--side", type=int, default=32, help="pixels per side of the grid (shortest paths)")
-    flags.add_argument("--peak_tflops", type=float, help="of the device in this dtype")
+    flags.add_argument("--peak_tflops", type=float, help="peak of the device in this dtype")
     arguments = flags.parse_args()
-    # Compile times are measured without a cache.
+    # Time compilation without a cache.
     jax.config.update("jax_enable_compilation_cache", False)
 
     fields = {"batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps_per_dispatch": 1}
@@ -48,20 +48,20 @@ def main() -> None:
             f"  {names[key]:14} step {median[key] * 1e3:9.2f} ms  {rate:9.1f} images/s   "
             f"compile {run.compile_seconds:6.2f} s"
         )
-    print(f"  shared over plain: step {ratio(turns, 'shared', 'plain')}")
+    print(f"  shared over unshared: step {ratio(turns, 'shared', 'plain')}")
     print(f"  input: {ratio(turns, 'input', 'shared')} of the shared step")
     if arguments.peak_tflops:
-        # Forward once, backward twice; what sharing itself computes is not counted as work.
+        # One forward pass, and twice that for the backward pass; the work of sharing itself does not count.
         work = 3 * describe(arguments.plain)["flops_per_example"] * arguments.batch_size
         share = work / median["shared"] / (arguments.peak_tflops * 1e12)
         print(f"  {share:.1%} of {arguments.peak_tflops} TFLOP/s")
 
 
 class Input:
-    """What a step does before the network: batch, augmentation, normalisation."""
+    """The input part of a step: batch, augmentation, normalization."""
 
     def __init__(self, run: Run):
-        """Compiles it alone."""
+        """Compiles the input part of a run's step."""
         task, config = run.experiment.task, run.experiment.config
 
         def inputs(fed, step):
@@ -71,7 +71,7 @@ class Input:
         self.fed, self.inputs = run.fed, jax.jit(inputs)
 
     def block(self, steps: int) -> float:
-        """Returns the seconds that so many inputs take."""
+        """Returns the seconds of a number of inputs."""
         start = time.perf_counter()
         for step in range(steps):
             images = self.inputs(self.fed, step)

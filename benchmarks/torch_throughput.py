@@ -1,10 +1,10 @@
-"""Images a second in training: our step against a PyTorch twin of the same network, on one machine.
+"""Images per second in training: our step against a PyTorch twin of the network on the same machine.
 
     python -m benchmarks.torch_throughput --network=swrn-28-1-2
 
-The twin (tests/parity/twin.py) is timed in each of its settings first, memory layout and
-torch.compile, and then takes turns with ours in the fastest of them. Its batch lies ready on the
-device; ours is gathered and augmented in the step. Needs the extra ``parity``.
+First times the twin (tests/parity/twin.py) in each setting of memory layout and torch.compile. Then runs
+ours and the fastest setting in turns. The twin's batch is ready on the device; ours is gathered and
+augmented in the step. Needs the extra ``parity``.
 """
 
 import re
@@ -39,7 +39,7 @@ def main() -> None:
             candidate = TorchRun(arguments, layout, compiled)
             candidate.block(2)
             seconds[layout, compiled] = candidate.block(arguments.block) / arguments.block
-        except Exception as error:  # torch.compile needs a compiler, which not every machine has
+        except Exception as error:  # torch.compile needs a compiler, which may be missing
             print(f"  torch {layout}, compile={compiled}: {type(error).__name__}")
             continue
         rate = arguments.batch_size / seconds[layout, compiled]
@@ -50,25 +50,23 @@ def main() -> None:
     for name in ("ours", "torch"):
         rate = arguments.batch_size / statistics.median(turn[name] for turn in turns)
         print(f"  {name:5} {rate:9.1f} images/s")
-    print(
-        f"  images a second, ours over torch ({best[0]}, compile={best[1]}): {ratio(turns, 'torch', 'ours')}"
-    )
+    print(f"  throughput, ours over torch ({best[0]}, compile={best[1]}): {ratio(turns, 'torch', 'ours')}")
 
 
 class TorchRun:
     """The twin in training."""
 
     def __init__(self, arguments, layout: str, compiled: bool):
-        """Builds it in a memory layout, compiled or eager."""
+        """Builds the twin in a memory layout, compiled or eager."""
         match = re.fullmatch(r"s?wrn-(\d+)-(\d+)(?:-(\d+))?", arguments.network)
         if match is None:
-            raise SystemExit(f"{arguments.network} has no twin: name a wrn-L-w or swrn-L-w-k")
+            raise SystemExit(f"{arguments.network} has no twin; name a wrn-L-w or swrn-L-w-k")
         torch.backends.cudnn.benchmark = True
         memory = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
         net: Any = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
         net = net.to(DEVICE)
         for conv in (module for module in net.modules() if isinstance(module, torch.nn.Conv2d)):
-            # Not the whole net at once: a bank of templates has one dimension more.
+            # Convert layer by layer, because a bank of templates has five dimensions.
             conv.weight.data = conv.weight.data.to(memory_format=memory)
         self.sgd = optimizer(net, 0.1, 5e-4)
         self.net = torch.compile(net) if compiled else net
@@ -77,7 +75,7 @@ class TorchRun:
         self.half = arguments.dtype == "bfloat16"
 
     def block(self, steps: int) -> float:
-        """Returns the seconds that so many steps take."""
+        """Returns the seconds of a number of steps."""
         start = time.perf_counter()
         for _ in range(steps):
             self.sgd.zero_grad(set_to_none=True)

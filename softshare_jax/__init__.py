@@ -1,7 +1,7 @@
 """Soft parameter sharing across layers, in JAX and Flax.
 
-The method lives in :mod:`softshare_jax.sharing`; everything else trains, folds
-and shows networks that use it.
+The method is in :mod:`softshare_jax.sharing`; all other packages train, fold
+and report networks that use it.
 """
 
 __version__ = "0.2.0"

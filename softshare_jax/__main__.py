@@ -1,4 +1,4 @@
-"""The command ``softshare``, also ``python -m softshare_jax``: one name for all commands.
+"""The command ``softshare``, also ``python -m softshare_jax``, with one subcommand per task.
 
 softshare train --config=quickstart --workdir=runs/quickstart
 """
@@ -11,12 +11,12 @@ from softshare_jax.shell import ending
 
 
 class Command(NamedTuple):
-    """A command.
+    """A subcommand.
 
     Attributes:
-        module: of this package; ``python -m softshare_jax.MODULE`` is the same command.
-        doc: what it does, in a line.
-        arguments: that stand before a person's own.
+        module: module of this package; ``python -m softshare_jax.MODULE`` runs the same command.
+        doc: one-line description.
+        arguments: arguments to insert before the user's.
     """
 
     module: str
@@ -52,10 +52,10 @@ def main() -> None:
 
 
 def _answer(name: str) -> None:
-    """Answers an argument that is not a command.
+    """Handles ``--version``, ``--help`` and unknown commands.
 
     Raises:
-        UserError: it is not a known option either.
+        UserError: the name is not a command or an option.
     """
     import softshare_jax
     from softshare_jax.errors import UserError, unknown

@@ -1,15 +1,15 @@
-"""Makes a workdir of trained weights from elsewhere, to be evaluated, folded and trained on.
+"""Creates a workdir from trained weights; it can be evaluated, folded and trained further.
 
-An unshared run becomes a soft-shared one, with k templates a group or what a budget buys:
+From an unshared run to a soft-shared one, with k templates per group or a total budget of parameters:
 
     python -m softshare_jax.convert --dense=runs/wrn --k=2 --output=runs/swrn
     python -m softshare_jax.convert --dense=runs/wrn --budget=17000000 --output=runs/swrn
 
-A soft-shared run gets more templates, and computes what it did, or fewer:
+From a soft-shared run to one with fewer templates, or with more and the same outputs:
 
     python -m softshare_jax.convert --shared=runs/swrn --k=3 --output=runs/larger
 
-A PyTorch checkpoint of the paper's authors becomes a run:
+From a PyTorch checkpoint of the paper's authors:
 
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
 """
@@ -17,7 +17,7 @@ A PyTorch checkpoint of the paper's authors becomes a run:
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import sys
 from typing import Any
@@ -31,41 +31,40 @@ from softshare_jax.shell import cli, config_flag, logs
 FLAGS = flags.FLAGS
 SOURCES = ("dense", "shared", "torch")
 
-flags.DEFINE_string("dense", None, "Workdir of an unshared run, which is not changed.")
-flags.DEFINE_string("shared", None, "Workdir of a soft-shared or folded run, which is not changed.")
-flags.DEFINE_integer("k", None, "With --dense or --shared: templates of each group.")
+flags.DEFINE_string("dense", None, "Workdir of an unshared run; it does not change.")
+flags.DEFINE_string("shared", None, "Workdir of a soft-shared or folded run; it does not change.")
+flags.DEFINE_integer("k", None, "With --dense or --shared: templates per group.")
 flags.DEFINE_integer(
-    "budget", None, "In place of --k: parameters in all; each group gets the k that lose least."
+    "budget", None, "Instead of --k: total parameters; each group gets the k with the least loss."
 )
 flags.DEFINE_integer("step", None, "Checkpoint of --dense or --shared (default: the newest).")
-flags.DEFINE_integer("batch_norm_batches", 0, "Then take batch-norm statistics anew over so many batches.")
+flags.DEFINE_integer("batch_norm_batches", 0, "Then recalibrate batch-norm over this many batches.")
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
-flags.DEFINE_string("model", None, "Network that --torch holds, such as swrn-28-10-2.")
+flags.DEFINE_string("model", None, "Network in --torch, such as swrn-28-10-2.")
 flags.DEFINE_string(
     "output",
     None,
-    "Workdir to make. With --config, or fields of its source's by --config.FIELD, it trains on by that, from "
-    "step 0 where it comes of a run; without, it goes on as its source would, or of --torch by the paper's "
-    "recipe for CIFAR.",
+    "Workdir to create. It keeps the config and step of the source run, or gets the paper's recipe for CIFAR "
+    "with --torch. --config and --config.FIELD change that; the copy of a run then starts at step 0.",
 )
 
 
 def main() -> None:
-    """Reads the flags, converts, and says what it made.
+    """Reads the flags, converts, and prints a summary.
 
     Raises:
         UserError: a flag is missing or wrong.
     """
     if config_flag.wants_help(__doc__, __name__):
         return
-    # Of --torch without a config they are set in that of the recipe, which depends on the checkpoint.
+    # With --torch and no --config, fields change the recipe, which depends on the checkpoint.
     alone = _given("torch") and not _given("config")
     fields, rest = config_flag.split_fields(sys.argv) if alone else ([], sys.argv)
     values = config_flag.parse(rest, _source_values)
     logs.configure(logs.from_flag())
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
-        raise UserError("name one of --dense, --shared and --torch (see --help)")
+        raise UserError("set exactly one of --dense, --shared and --torch (see --help)")
     if not FLAGS.output:
         raise UserError("--output is missing (see --help)")
     if FLAGS.torch:
@@ -94,8 +93,8 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
 
     output = Workdir(FLAGS.output)
     made, step, passed_over = convert_torch(paths.local(FLAGS.torch), config, output)
-    rest = f" (passed over: {', '.join(passed_over[:3])})" if passed_over else ""
-    print(f"{output.root} holds {made.model} at step {step}{rest}: evaluate, fold or train it on", flush=True)
+    rest = f" (skipped: {', '.join(passed_over[:3])})" if passed_over else ""
+    print(f"{output.root} holds {made.model} at step {step}{rest}: evaluate, fold or train it", flush=True)
 
 
 def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
@@ -109,10 +108,10 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
 
     devices.check()
     workdir, output = Workdir(folder), Workdir(FLAGS.output)
-    workdir.read_config()  # it says more where there is no run
+    workdir.read_config()  # a better error if there is no run
     shares = bool(workdir.read_plan().groups)
     if shares is (source == "dense"):
-        other = "shares already: use --shared" if shares else "shares nothing: use --dense"
+        other = "is not an unshared run: use --shared" if shares else "is an unshared run: use --dense"
         raise UserError(f"{workdir.root} {other}")
     conversion = resize_run(
         workdir,
@@ -123,7 +122,7 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
         step=FLAGS.step,
         batch_norm_batches=FLAGS.batch_norm_batches,
     )
-    print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained on", flush=True)
+    print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained further", flush=True)
 
 
 def _source_values() -> dict[str, Any]:
@@ -132,20 +131,20 @@ def _source_values() -> dict[str, Any]:
 
     source = FLAGS.dense or FLAGS.shared
     if not source:
-        raise UserError("--config.FIELD sets a field of --config or of --dense or --shared: name one of them")
+        raise UserError("--config.FIELD needs a config to change: set --config, --dense or --shared")
     return Workdir(source).read_config().to_dict()
 
 
 def _given(name: str) -> bool:
-    """Whether a flag stands on the command line, which is not parsed yet."""
+    """Returns whether a flag is on the command line, before it is parsed."""
     return any(argument.lstrip("-").partition("=")[0] == name for argument in sys.argv[1:])
 
 
 def _refuse(source: str, *names: str) -> None:
-    """Raises where a flag is set that the source has no use for."""
+    """Rejects flags that do not apply to a source."""
     for name in names:
         if FLAGS[name].present:
-            raise UserError(f"--{name} is not for {source} (see --help)")
+            raise UserError(f"--{name} does not apply to {source} (see --help)")
 
 
 if __name__ == "__main__":

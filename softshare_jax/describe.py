@@ -1,4 +1,4 @@
-"""Says what a named network is: parameters, groups and FLOPs; and what training it would take on TPUs.
+"""Prints parameters, groups and FLOPs of a network, and the cost of its training step on TPUs.
 
 python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
@@ -7,7 +7,7 @@ python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
 import dataclasses
@@ -46,19 +46,19 @@ def main() -> None:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.Parser("describe", __doc__.split("\n")[0])
     parser.add_argument("name", help="network, such as swrn-28-10-2 or cnn-20-32")
-    parser.add_argument("--num_classes", type=int, default=10, help="of a classifier (10)")
+    parser.add_argument("--num_classes", type=int, default=10, help="classes of a classifier (10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--topology", help="compile its train step for these TPUs, such as v5e:4x4")
-    parser.add_argument("--batch_size", type=int, default=1024, help="over all chips (1024)")
+    parser.add_argument("--topology", help="compile the train step for these TPUs, such as v5e:4x4")
+    parser.add_argument("--batch_size", type=int, default=1024, help="global batch size (1024)")
     floats = ["float32", "bfloat16"]
-    parser.add_argument("--dtype", choices=floats, default="bfloat16", help="of the computation (bfloat16)")
+    parser.add_argument("--dtype", choices=floats, default="bfloat16", help="of activations (bfloat16)")
     parser.add_argument(
-        "--gradient_dtype", choices=floats, default="float32", help="of gradients on the way (float32)"
+        "--gradient_dtype", choices=floats, default="float32", help="all-reduce precision (float32)"
     )
-    parser.add_argument("--shard_state", action="store_true", help="split weights and optimiser over chips")
+    parser.add_argument("--shard_state", action="store_true", help="shard weights and optimizer over chips")
     arguments = parser.parse_args(argv)
     if arguments.num_classes < 1:
-        parser.error(f"--num_classes is 1 or more, not {arguments.num_classes}")
+        parser.error(f"--num_classes is {arguments.num_classes}; it must be at least 1")
     return arguments
 
 

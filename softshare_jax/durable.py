@@ -1,10 +1,10 @@
-"""Writes that survive a power loss.
+"""Writes files and folders so that they survive a power loss.
 
-A file is on disk when its data and its entry in the folder are flushed. Closing a file flushes neither of
-them, and a rename only changes entries. Every function here returns when what it did is on disk.
+A file is on disk when its data and its folder entry are flushed. Closing a file flushes neither, and a rename
+only changes entries. Every function here returns when its effect is on disk.
 
-What is not finished lies beside its target, as ``.NAME.0123456789ab.partial``. Nobody else has that name, so
-it takes nothing away, and what a killed process left of it can be deleted.
+An unfinished file or folder is beside its target, as ``.NAME.0123456789ab.partial``. The name is unique, so
+it replaces nothing. Leftovers of killed processes can be deleted.
 """
 
 import contextlib
@@ -14,45 +14,45 @@ import pathlib
 import uuid
 from collections.abc import Iterator
 
-# What a file system answers that cannot flush a folder.
+# Errors of file systems that cannot flush a folder.
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
-# What a file system answers that has no hard links.
+# Errors of file systems without hard links.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-# Names of files have at most 255 bytes. So many characters of one are kept in the name of its partial.
+# File names have at most 255 bytes, so a partial keeps only the first characters of its target's name.
 KEPT_CHARACTERS = 40
 
 
 def partial(path: pathlib.Path) -> pathlib.Path:
-    """Returns the path for what becomes a file or folder when it is finished; each call another one."""
+    """Returns a path for an unfinished file or folder beside its target; each call returns a new one."""
     return path.with_name(f".{path.name[:KEPT_CHARACTERS]}.{uuid.uuid4().hex[:12]}.partial")
 
 
 def write(file: pathlib.Path, content: bytes) -> None:
-    """Replaces a file: the disk holds its old content or its new one, never a part.
+    """Replaces a file atomically: the disk has its old content or its new content, never a part.
 
-    Writers of one file do not disturb each other; the last one to finish wins.
+    Several writers of one file do not disturb each other; the last one to finish wins.
 
     Args:
-        file: to write; its folder exists.
-        content: of the file.
+        file: file to write; its folder must exist.
+        content: content of the file.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: the file cannot be written; no partial file remains.
     """
     with _finished(file, content) as finished:
         rename(finished, file)
 
 
 def write_new(file: pathlib.Path, content: bytes) -> None:
-    """Makes a file that does not exist: it appears with all of its content. Of several writers one succeeds.
+    """Creates a file that must not exist; it appears with all its content. Of several writers one succeeds.
 
     Args:
-        file: to make; its folder exists.
-        content: of the file.
+        file: file to create; its folder must exist.
+        content: content of the file.
 
     Raises:
-        FileExistsError: there is something of that name; it is not changed.
-        OSError: it cannot be written; nothing is left behind.
+        FileExistsError: the name is in use; what it names does not change.
+        OSError: the file cannot be written; no partial file remains.
     """
     with _finished(file, content) as finished:
         try:
@@ -60,7 +60,7 @@ def write_new(file: pathlib.Path, content: bytes) -> None:
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            # The empty file holds the name until the whole one replaces it.
+            # An empty file reserves the name until the complete file replaces it.
             os.close(os.open(file, os.O_CREAT | os.O_EXCL))
             os.replace(finished, file)
         fsync_folder(file.parent)
@@ -68,7 +68,7 @@ def write_new(file: pathlib.Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _finished(file: pathlib.Path, content: bytes) -> Iterator[pathlib.Path]:
-    """Yields a file beside another that is on disk, and removes what is left of it."""
+    """Yields a partial file with the content, flushed to disk; removes it if it remains."""
     unfinished = partial(file)
     try:
         with open(unfinished, "xb") as stream:
@@ -82,11 +82,11 @@ def _finished(file: pathlib.Path, content: bytes) -> Iterator[pathlib.Path]:
 
 
 def rename(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Renames a file, or a folder whose target is missing or empty.
+    """Renames a file or a folder. The target of a folder must be missing or empty.
 
     Args:
-        source: its content is on disk.
-        target: on the same file system.
+        source: file or folder, with its content already on disk.
+        target: new path on the same file system.
 
     Raises:
         OSError: it cannot be renamed.
@@ -98,10 +98,10 @@ def rename(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Makes a folder and the missing ones above it.
+    """Creates a folder and its missing parents.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: a folder cannot be created.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def make_folder(folder: pathlib.Path) -> None:
 
 
 def fsync_file(file: pathlib.Path) -> None:
-    """Flushes a file that was written in any way.
+    """Flushes an existing file.
 
     Raises:
         OSError: it is missing, or the disk reports an error.
@@ -123,7 +123,7 @@ def fsync_file(file: pathlib.Path) -> None:
 
 
 def fsync_folder(folder: pathlib.Path) -> None:
-    """Flushes the entries of a folder, but not what they lead to.
+    """Flushes the entries of a folder, but not the files and folders that they refer to.
 
     Raises:
         OSError: it is missing, or the disk reports an error.

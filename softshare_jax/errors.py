@@ -1,50 +1,50 @@
-"""What the commands may say to a person instead of a traceback."""
+"""Errors that commands print as one line instead of a traceback."""
 
 import difflib
 import errno
 import re
 from collections.abc import Iterable
 
-# A name is chosen from so few that an error lists them all.
+# Up to this many valid names are all listed in an error.
 FEW = 6
-# Of two names that may be meant for each other, as difflib measures it.
+# Least similarity (difflib) of a name to be suggested.
 LEAST_RATIO = 0.6
-# A full disk, a used-up quota or a broken disk. The folder is right, so it is not a mistake to name it.
+# A full disk, an exceeded quota or a broken disk. The path is valid, so this is not a user's mistake.
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class UserError(Exception):
-    """A mistake in what was asked for: one line on stderr, exit code 2."""
+    """A user's mistake: one line on stderr, exit code 2."""
 
     exit_code = 2
 
 
 class RunError(Exception):
-    """A fault that is not the user's doing, such as a loss that is not finite or
-    a workdir whose checkpoints are all damaged: one line on stderr, exit code 1."""
+    """A fault that the user did not cause, such as a loss that is not finite or
+    a workdir with only damaged checkpoints: one line on stderr, exit code 1."""
 
     exit_code = 1
 
 
 def cannot_write(what: str, error: OSError) -> UserError | RunError:
-    """Returns the error to raise for a file or folder that cannot be written.
+    """Returns an error for a file or folder that cannot be written.
 
     Args:
-        what: what was to be written, such as ``'--output runs/folded'``.
-        error: why not; a fault of the disk makes a ``RunError``, anything else a ``UserError``.
+        what: the output, such as ``'--output runs/folded'``.
+        error: the cause; a disk fault gives a ``RunError``, any other cause a ``UserError``.
     """
     kind = RunError if error.errno in DISK_FAULTS else UserError
     return kind(f"{what} cannot be written: {error.strerror or error}")
 
 
 def unknown(what: str, given: str, names: Iterable[str], otherwise: str = "") -> str:
-    """Returns the message for a name that does not exist, with the names that were perhaps meant.
+    """Returns the message for an unknown name, with suggestions.
 
     Args:
         what: the kind of name, such as ``'variant'``.
-        given: the name.
-        names: the names that exist. Where they are few the message lists all of them, otherwise the nearest.
-        otherwise: what to do where there are many and none is near.
+        given: the unknown name.
+        names: the valid names. The message lists all of them if they are few, otherwise the nearest.
+        otherwise: advice if there are many names and none is near.
     """
     names = list(dict.fromkeys(names))
     said = f"unknown {what} {given!r}"
@@ -54,7 +54,7 @@ def unknown(what: str, given: str, names: Iterable[str], otherwise: str = "") ->
 
 
 def nearest(given: str, names: Iterable[str]) -> str:
-    """Returns the end of such a message, ``'; did you mean ...?'``, or nothing where no name is near."""
+    """Returns ``'; did you mean ...?'`` with the nearest names, or an empty text if none is near."""
     ratios = {name: difflib.SequenceMatcher(None, given, name).ratio() for name in names}
     best = max(ratios.values(), default=0.0)
     near = [
@@ -64,12 +64,12 @@ def nearest(given: str, names: Iterable[str]) -> str:
 
 
 def one_line(text: object, most: int = 200, folder: object = "") -> str:
-    """Returns a text without line breaks, cut off after ``most`` characters.
+    """Returns a text without line breaks, truncated to ``most`` characters.
 
     Args:
-        text: or an error, whose type is named where it says nothing.
-        most: characters of the line.
-        folder: that the message around it names already, and that is left out here.
+        text: text or error; an error without a message gives the name of its type.
+        most: maximum length of the line.
+        folder: folder to remove from paths, because the message names it already.
     """
     said = str(text) or (type(text).__name__ if isinstance(text, Exception) else "")
     line = re.sub(r"\s+", " ", said.replace(f"{folder}/", "") if folder else said).strip()

@@ -6,7 +6,7 @@ python -m softshare_jax.fold --workdir=runs/quickstart --output=runs/quickstart-
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
 import sys
@@ -33,29 +33,29 @@ def main() -> None:
         step=arguments.step,
         batch_norm_batches=arguments.batch_norm_batches,
     )
-    print(f"{describe(certificate)}\n{output.root} can be evaluated and trained on", flush=True)
+    print(f"{describe(certificate)}\n{output.root} can be evaluated and trained further", flush=True)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.Parser("fold", __doc__.split("\n")[0])
-    parser.add_argument("--workdir", required=True, help="a trained run; it is not changed")
-    parser.add_argument("--output", required=True, help="workdir to make")
+    parser.add_argument("--workdir", required=True, help="a trained run; it does not change")
+    parser.add_argument("--output", required=True, help="workdir to create")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--threshold", type=float, help="merge layers at least this similar, from 0 to 1 (0.9)")
+    how.add_argument("--threshold", type=float, help="merge layers that are this similar, from 0 to 1 (0.9)")
     how.add_argument(
         "--max_drop",
         type=float,
-        help="in its place: fold as far as the score falls by no more than this, in percentage points",
+        help="instead: fold as far as the score drops by at most this, in percentage points",
     )
     parser.add_argument(
-        "--measure", choices=["weights", "coefficients"], default="weights", help="similarity that decides"
+        "--measure", choices=["weights", "coefficients"], default="weights", help="measure of similarity"
     )
     parser.add_argument("--step", type=int, help="checkpoint to fold (default: the newest)")
     parser.add_argument(
         "--batch_norm_batches",
         type=int,
         default=0,
-        help="then take batch-norm statistics anew over so many training batches (0: keep them)",
+        help="then recalibrate batch-norm over this many training batches (0: keep the statistics)",
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""JSON that anybody may have written: it is read, or refused with one kind of error."""
+"""Parses untrusted JSON; all failures are one kind of error."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ def parse(content: bytes) -> Any:
     """Returns the value of a JSON text.
 
     Raises:
-        ValueError: it is not UTF-8, not JSON, or nested deeper than Python can follow.
+        ValueError: the text is not UTF-8, is not JSON, or is nested too deeply for Python.
     """
     try:
         return json.loads(content.decode())

@@ -1,4 +1,4 @@
-"""Runs what ``export`` wrote, without the network's code and without Flax.
+"""Runs an exported network, without its code and without Flax.
 
 python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.npy
 """
@@ -6,7 +6,7 @@ python -m softshare_jax.loader runs/exported --images=batch.npy --output=logits.
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
 import hashlib
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ml_dtypes  # noqa: F401 (numpy then knows bfloat16)
+import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -33,12 +33,12 @@ MODEL = "model.stablehlo"
 
 
 class Weights(NamedTuple):
-    """What a safetensors file holds.
+    """The content of a safetensors file.
 
     Attributes:
         variables: nested dictionaries of numpy arrays, such as ``variables["templates"]["stage_1"]``.
-        metadata: texts: ``model``, ``step``, and of ``shared.safetensors`` also ``plan``, the JSON that
-            ``sharing.Plan.from_json`` reads.
+        metadata: texts ``model`` and ``step``; in ``shared.safetensors`` also ``plan``, JSON for
+            ``sharing.Plan.from_json``.
     """
 
     variables: dict[str, Any]
@@ -48,17 +48,17 @@ class Weights(NamedTuple):
 def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
     """Returns the exported model: a function from images ``[B, H, W, C]`` to float32 logits ``[B, ...]``.
 
-    Images are numpy or jax arrays of the data set's own numbers (``export.json`` names shape and dtype);
-    normalisation is part of the model. It compiles once for each batch size, and can itself be jitted.
+    Images are numpy or jax arrays with the raw values of the data set (``export.json`` has shape and dtype);
+    the model normalizes them. It compiles once per batch size, and can be used under jit.
 
     Args:
-        folder: as ``export`` wrote it.
+        folder: folder of an export.
 
     Raises:
-        UserError: the folder holds no export, or its files are damaged; from the function: the images
+        UserError: the folder has no export, or its files are damaged. The function raises it if the images
             have another shape or dtype.
     """
-    import jax  # weights can be read without it
+    import jax  # reading weights needs no jax
     from jax import export
 
     folder = paths.local(folder)
@@ -73,10 +73,10 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
         (expected,) = exported.in_avals
         compiled = jax.jit(exported.call)
         if newer:
-            # Else it would fail when it is called first, at length. It takes a moment, so only here.
+            # Fail here, not with a long error in the first call. This takes a moment, so only in this case.
             compiled.lower(jax.ShapeDtypeStruct((1, *expected.shape[1:]), expected.dtype))
-    except Exception as error:  # what jax raises for a file that it cannot read is not documented
-        advice = f"; jax {writer} wrote it: use that version, or export again with this one" if newer else ""
+    except Exception as error:  # the exceptions of jax are not documented
+        advice = f"; it was written by jax {writer}: use that version or export again" if newer else ""
         said = one_line(error, 120)
         raise UserError(f"{file} cannot be read by jax {jax.__version__} ({said}){advice}") from error
 
@@ -84,7 +84,7 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
         there = len(images.shape) == len(expected.shape) and images.shape[0]
         if not there or images.shape[1:] != expected.shape[1:] or images.dtype != expected.dtype:
             raise UserError(
-                f"the images are {_named(images)}, and {folder} takes {_named(expected)} for B of 1 or more"
+                f"the images are {_named(images)}; {folder} expects {_named(expected)} with B of 1 or more"
             )
         return compiled(images)
 
@@ -92,7 +92,7 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
 
 
 def read(file: str | os.PathLike) -> Weights:
-    """Reads a safetensors file of an export; where ``export.json`` lies beside it, checks it as well.
+    """Reads a safetensors file of an export; checks its checksum if ``export.json`` is beside it.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -103,7 +103,7 @@ def read(file: str | os.PathLike) -> Weights:
     variables: dict[str, Any] = {}
     try:
         with safe_open(file, framework="numpy") as arrays:
-            for name in arrays.keys():  # noqa: SIM118 (it is no dictionary)
+            for name in arrays.keys():  # noqa: SIM118 (not a dictionary)
                 *parents, leaf = name.split("/")
                 node = variables
                 for parent in parents:
@@ -111,7 +111,7 @@ def read(file: str | os.PathLike) -> Weights:
                     if not isinstance(node, dict):
                         break
                 if not isinstance(node, dict) or leaf in node:
-                    raise UserError(f"{file}: {name!r} and another name claim the same place in the tree")
+                    raise UserError(f"{file}: the name {name!r} conflicts with another name")
                 node[leaf] = _tensor(arrays, name, file)
             return Weights(variables, arrays.metadata() or {})
     except FileNotFoundError:
@@ -123,22 +123,22 @@ def read(file: str | os.PathLike) -> Weights:
 def _tensor(arrays: Any, name: str, file: pathlib.Path) -> np.ndarray:
     try:
         return arrays.get_tensor(name)
-    except Exception as error:  # what it raises for a dtype that numpy has not is not documented
+    except Exception as error:  # the exceptions for dtypes unknown to numpy are not documented
         dtype = arrays.get_slice(name).get_dtype()
-        raise UserError(f"{file}: {name!r} is of dtype {dtype}, which numpy cannot read") from error
+        raise UserError(f"{file}: {name!r} has dtype {dtype}, which numpy cannot read") from error
 
 
 def describe(folder: str | os.PathLike) -> dict[str, Any]:
-    """Returns what ``export.json`` says: model, step, input, output, class names, files, versions.
+    """Returns the content of ``export.json``: model, step, input, output, class names, files, versions.
 
     Raises:
-        UserError: the folder holds no export that this version can read.
+        UserError: the folder has no export that this version can read.
     """
     file = paths.local(folder) / DESCRIPTION
     try:
         description = json_text.parse(file.read_bytes())
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): name a folder of an export") from error
+        raise UserError(f"{file} cannot be read ({error.strerror}): name the folder of an export") from error
     except ValueError as error:
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
@@ -147,7 +147,7 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Returns a version such as ``'0.10.2'`` as numbers, by which the newer one is larger."""
+    """Returns a version such as ``'0.10.2'`` as a tuple that can be compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
@@ -167,7 +167,7 @@ def _verify(file: pathlib.Path, description: dict[str, Any]) -> None:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     if found != expected:
-        raise UserError(f"{file} is damaged, it is not what was exported: copy or export it anew")
+        raise UserError(f"{file} is damaged (wrong checksum): copy or export it again")
 
 
 def _named(array: Any) -> str:
@@ -189,7 +189,7 @@ def main() -> None:
         )
         raise UserError(f"--output {output} {reason}")
     images = _read_images(arguments.images)
-    from softshare_jax.shell import devices  # it imports jax, which mistakes need not wait for
+    from softshare_jax.shell import devices  # it imports jax; argument errors need not wait
 
     devices.check()
     model, size, logits = load(arguments.exported), arguments.batch_size, []
@@ -204,7 +204,7 @@ def main() -> None:
 
 
 def _write(output: pathlib.Path, logits: np.ndarray) -> None:
-    """Writes an array as a file that appears whole or not at all."""
+    """Writes an array to a file, which appears complete or not at all."""
     content = io.BytesIO()
     np.save(content, logits)
     try:
@@ -225,19 +225,19 @@ def _read_images(file: str) -> np.ndarray:
     except (ValueError, EOFError) as error:
         raise UserError(f"--images {file} is not a .npy file: {error}") from error
     if not isinstance(images, np.ndarray) or not images.ndim:
-        raise UserError(f"--images {file} is not one array of images: write it by numpy.save")
+        raise UserError(f"--images {file} is not one array of images: write it with numpy.save")
     return images
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.Parser("loader", __doc__.split("\n")[0])
-    parser.add_argument("exported", help="folder that softshare_jax.export wrote")
-    parser.add_argument("--images", required=True, help=".npy file of images, as the data set holds them")
-    parser.add_argument("--output", required=True, help=".npy file to make, of float32 logits")
-    parser.add_argument("--batch_size", type=int, default=128, help="images at a time (128)")
+    parser.add_argument("exported", help="folder of an export")
+    parser.add_argument("--images", required=True, help=".npy file of images, as stored in the data set")
+    parser.add_argument("--output", required=True, help=".npy file to create, with float32 logits")
+    parser.add_argument("--batch_size", type=int, default=128, help="images per batch (128)")
     arguments = parser.parse_args(argv)
     if arguments.batch_size < 1:
-        parser.error(f"--batch_size is 1 or more, not {arguments.batch_size}")
+        parser.error(f"--batch_size is {arguments.batch_size}; it must be at least 1")
     return arguments
 
 

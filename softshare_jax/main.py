@@ -2,14 +2,14 @@
 
 python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
-Exit codes: 0 at the end of the run; 143 after SIGTERM and 130 after Ctrl-C, which save a checkpoint first
-(the same command goes on from there); 2 for a mistake in what was asked for; 1 for any other fault.
+Exit codes: 0 at the end of the run; 143 after SIGTERM and 130 after Ctrl-C, both after saving a checkpoint
+(the same command resumes from it); 2 for a user's mistake; 1 for any other fault.
 """
 
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import sys
 from typing import Any
@@ -20,35 +20,35 @@ from softshare_jax.errors import UserError
 from softshare_jax.shell import cli, config_flag, logs
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
+flags.DEFINE_string("workdir", None, "Folder of the run; an existing run resumes.")
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate the newest checkpoint.")
 flags.DEFINE_string(
-    "coordinator_address", None, "Of several processes: HOST:PORT of process 0, where jax cannot detect it."
+    "coordinator_address", None, "For several processes: HOST:PORT of process 0, if jax cannot detect it."
 )
 flags.DEFINE_integer(
     "num_processes",
     None,
-    "How many there are, where jax cannot detect it; 1 runs alone, whatever jax detects.",
+    "Number of processes, if jax cannot detect it; 1 ignores what jax detects.",
     lower_bound=1,
 )
-flags.DEFINE_integer("process_id", None, "Which one this is, where jax cannot detect it.", lower_bound=0)
+flags.DEFINE_integer("process_id", None, "Index of this process, if jax cannot detect it.", lower_bound=0)
 flags.DEFINE_integer(
     "heartbeat_timeout_seconds",
     60,
-    "A process silent for so long is dead, and all others end.",
+    "A process that is silent for this long counts as dead, and all others end.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
     "join_timeout_seconds",
     None,
-    "How long a process waits for the others of its job at the start (default: 60 where Slurm or Open MPI "
-    "starts them all at once, 300 elsewhere).",
+    "How long a process waits for the others at the start (default: 60 under Slurm or Open MPI, which start "
+    "all at once; otherwise 300).",
     lower_bound=1,
 )
 
 
 def main() -> None:
-    """Reads the flags and hands a validated config on.
+    """Reads the flags, then trains or evaluates.
 
     Raises:
         UserError: a flag is missing or wrong.
@@ -57,7 +57,7 @@ def main() -> None:
         return
     values = config_flag.parse(sys.argv, _stored_values)
     _check_workdir()
-    # Here, so that --help and a mistyped flag answer before jax is imported.
+    # Imported here, so that --help and flag errors need not wait for jax.
     from softshare_jax import config as config_lib
     from softshare_jax.job import joining, processes
     from softshare_jax.runs.evaluation import evaluate
@@ -78,7 +78,7 @@ def main() -> None:
         if FLAGS.mode == "train":
             stopped_by = train(config, workdir)
             if stopped_by is not None:
-                # As a shell counts it, so that `main && fold` folds no part of a run.
+                # A shell's exit code for a signal, so that `main && fold` does not fold an incomplete run.
                 sys.exit(128 + stopped_by)
         else:
             evaluate(config, workdir)

@@ -1,4 +1,4 @@
-"""Paths that a person names: on this machine, or refused in one line."""
+"""Checks paths from users: they must be on this machine."""
 
 import os
 import pathlib
@@ -6,18 +6,18 @@ import re
 
 from softshare_jax.errors import UserError
 
-# Of two letters or more, as "C:/" is no bucket; one slash is what pathlib leaves of two.
+# Two letters or more, because "C:/" is not a URL; one slash, because pathlib drops the second.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def local(path: str | os.PathLike) -> pathlib.Path:
-    """Returns the absolute path of a file or folder on this machine; ``~`` is a home folder.
+    """Returns the absolute path of a file or folder on this machine; expands ``~``.
 
-    Runs rely on locks, atomic renames and fsync, which no object store has. A path such as ``gs://bucket``
-    would silently become a local folder ``gs:``.
+    Runs need locks, atomic renames and fsync, which object stores do not provide. A path such as
+    ``gs://bucket`` would silently become a local folder ``gs:``.
 
     Raises:
-        UserError: the path is empty, a URL, or in the home folder of nobody.
+        UserError: the path is empty, a URL, or in an unknown home folder.
     """
     text = os.fspath(path)
     if not text:
@@ -34,7 +34,7 @@ def local(path: str | os.PathLike) -> pathlib.Path:
 
 
 def printable(name: str) -> str:
-    r"""Returns the name of a file as text that can be printed, drawn and encoded.
+    r"""Returns a file name as text that can be printed, drawn and encoded.
 
     Names on Linux are bytes. Bytes that are not UTF-8 become escapes.
 

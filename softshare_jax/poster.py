@@ -1,4 +1,4 @@
-"""Writes the tables of the paper's poster as a page: what was published, counted and measured, row by row.
+"""Writes the tables of the paper's poster as a page, with published, counted and reproduced results.
 
 python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 --workdir=runs/swrn-28-10-2
 """
@@ -6,7 +6,7 @@ python -m softshare_jax.poster --output=docs/poster.md --workdir=runs/wrn-28-10 
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
 import shlex
@@ -17,7 +17,7 @@ from softshare_jax.shell import cli
 
 
 def main() -> None:
-    """Reads the arguments, writes the page, and prints where it is."""
+    """Reads the arguments, writes the page, and prints its path."""
     arguments = _parse(sys.argv[1:])
     from softshare_jax.reporting.poster import write_poster
     from softshare_jax.runs.workdir import Workdir
@@ -36,7 +36,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--workdir",
         action="append",
         default=[],
-        help="folder of a run of one of the networks; may be given several times, a row's seeds are averaged",
+        help="folder of a run; may be given several times; a row shows the mean over seeds",
     )
     return parser.parse_args(argv)
 

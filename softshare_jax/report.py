@@ -1,4 +1,4 @@
-"""Writes a report of one or more runs: tables, figures and report.html, which needs nothing else.
+"""Writes a report of one or more runs: tables, figures and a self-contained report.html.
 
 python -m softshare_jax.report --workdir=runs/quickstart --workdir=runs/quickstart-folded
 """
@@ -6,7 +6,7 @@ python -m softshare_jax.report --workdir=runs/quickstart --workdir=runs/quicksta
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line while the rest is imported
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ from softshare_jax.shell import cli
 
 
 def main() -> None:
-    """Reads the arguments, writes the report, and prints where it is."""
+    """Reads the arguments, writes the report, and prints its path."""
     arguments = _parse(sys.argv[1:])
     from softshare_jax.reporting.write import write_report
     from softshare_jax.runs.workdir import Workdir
@@ -34,13 +34,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--workdir",
         required=True,
         action="append",
-        help="folder of a run; may be given several times, the report is written into the first",
+        help="folder of a run; may be given several times; the report is written to the first",
     )
     parser.add_argument(
         "--data_dir",
         default="",
-        help="folder of data sets, for the test examples (default: ~/tensorflow_datasets; the folder that a "
-        "run was trained with is not read)",
+        help="folder of data sets, for the test examples (default: ~/tensorflow_datasets; the data_dir in a "
+        "run's config is ignored)",
     )
     return parser.parse_args(argv)
 

@@ -6,7 +6,7 @@ softshare config --config=cifar10:swrn-28-10-2 --config.batch_size=256
 from softshare_jax.shell import ending
 
 if __name__ == "__main__":
-    ending.start()  # so that Ctrl-C is one line during the imports
+    ending.start()  # so that Ctrl-C during the imports prints one line
 
 import json
 import sys

@@ -1,1 +1,1 @@
-"""What makes a run, or an exported network, out of a run."""
+"""Converts a run, or a PyTorch checkpoint, to another run or an export."""

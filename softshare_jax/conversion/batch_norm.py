@@ -1,4 +1,4 @@
-"""Re-estimates batch-norm statistics: a folded network's activations are not those they were taken from."""
+"""Batch-norm recalibration: a folded network's activations differ from those of the original."""
 
 import contextlib
 from collections.abc import Callable
@@ -11,30 +11,29 @@ from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.tasks.batching import Fed, take
 
-# After so many batches the statistics that were there before weigh less than one part in a thousand.
+# After this many batches the weight of the old statistics is below 0.001.
 SETTLING = 66
 
-Plain = dict[str, Any]
+Variables = dict[str, Any]
 
 
-def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain], Plain]:
-    """Returns a function from a plain network's variables to the same with new ``batch_stats``.
+def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Variables], Variables]:
+    """Returns a function from an unshared network's variables to the same with new ``batch_stats``.
 
-    The network runs over training batches of the last phase, augmented as in training, as it would
-    train but with its weights held and all of its paths there. Its running statistics first settle; then
-    they are averaged.
+    The network runs in training mode over augmented training batches of the last phase, with fixed weights
+    and without drop-path. The running statistics are averaged after they have settled.
 
     Args:
-        experiment: of the run.
-        batches: to average over, 1 or more.
+        experiment: experiment of the run.
+        batches: number of batches to average over, 1 or more.
     """
     task, seed, size = experiment.task, experiment.config.seed, experiment.config.batch_size
 
     @jax.jit
-    def run(plain, fed: Fed, step):
+    def run(dense, fed: Fed, step):
         batch = take(fed, step, size)
         outputs = experiment.network.apply(
-            plain,
+            dense,
             task.augment(stream(seed, "batch-norm augment", step), task.inputs(batch)),
             train=True,
             mutable=["batch_stats"],
@@ -42,14 +41,14 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
         )
         return cast(tuple[jax.Array, dict[str, Any]], outputs)[1]["batch_stats"]
 
-    def reestimate(plain: Plain) -> Plain:
-        total = jax.tree.map(jnp.zeros_like, plain["batch_stats"])
+    def reestimate(dense: Variables) -> Variables:
+        total = jax.tree.map(jnp.zeros_like, dense["batch_stats"])
         steps = range(SETTLING + batches)
         with contextlib.closing(task.feed(experiment.batching, steps, task.phases - 1)) as feed:
             for step in steps:
-                plain = {**plain, "batch_stats": run(plain, feed.at(step), step)}
+                dense = {**dense, "batch_stats": run(dense, feed.at(step), step)}
                 if step >= SETTLING:
-                    total = jax.tree.map(jnp.add, total, plain["batch_stats"])
-        return {**plain, "batch_stats": jax.tree.map(lambda x: x / batches, total)}
+                    total = jax.tree.map(jnp.add, total, dense["batch_stats"])
+        return {**dense, "batch_stats": jax.tree.map(lambda x: x / batches, total)}
 
     return reestimate

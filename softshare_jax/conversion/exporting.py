@@ -1,4 +1,4 @@
-"""Takes a trained run away: StableHLO that computes its logits, safetensors of its weights."""
+"""Exports a trained run: StableHLO that computes its logits, and safetensors files of its weights."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ from softshare_jax.sharing.tree import named_arrays
 PLATFORMS = ("cpu", "cuda", "tpu")
 SHARED = "shared.safetensors"
 MATERIALIZED = "materialized.safetensors"
-# Test examples on which what was written is compared with the run.
+# Number of test examples on which the export is compared with the run.
 COMPARED = 32
 
 
@@ -36,53 +36,53 @@ log = logging.getLogger(__name__)
 
 
 def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -> dict[str, Any]:
-    """Exports the run in a workdir into a folder, which appears complete or not at all.
+    """Exports the run in a workdir to a folder, which appears complete or not at all.
 
     Args:
-        source: workdir of a trained run, folded or not; it is not changed.
-        output: folder to make; it must not exist, or be empty.
-        step: of the checkpoint; ``None`` for the newest.
+        source: workdir of a trained run, folded or not; it does not change.
+        output: folder to create; it must not exist, or must be empty.
+        step: step of the checkpoint; ``None`` for the newest.
 
     Returns:
-        What ``export.json`` in the output holds.
+        The content of ``export.json`` in the output.
 
     Raises:
-        UserError: the source holds no run or no such step, its data set cannot be had, or the output
-            is in use.
+        UserError: the source has no run or no such step, its data set is not available, or the output is in
+            use.
     """
     check_unused(output)
-    # Whoever loads it may have a CPU, on which XLA runs convolutions in a loop more than ten times slower.
+    # The export may run on a CPU, where XLA is over ten times slower with convolutions in a loop.
     config = dataclasses.replace(source.read_config(), scan_blocks="no")
     run = load(source, step, config)
     task = run.experiment.task
     task.prepare()
     images = np.asarray(task.first("test", task.phases - 1, COMPARED)["images"])
     with new_folder(output) as folder:
-        log.info("exporting %s at step %d; compiling takes a moment", config.model, run.step)
+        log.info("exporting %s at step %d; this compiles it first", config.model, run.step)
         return write(run, images, task.class_names(), folder)
 
 
 def write(
     run: Trained, images: np.ndarray, classes: list[str] | None, folder: pathlib.Path
 ) -> dict[str, Any]:
-    """Writes the files of an export, reads the model back and compares it with the run.
+    """Writes the files of an export, loads the model from them and compares it with the run.
 
     Args:
-        run: what to export.
-        images: examples ``[N, H, W, C]`` to compare on, of the shape and dtype that the model is to take.
-        classes: what the classes are called, by label; ``None`` where the answer is not a class.
-        folder: where to write; it exists.
+        run: run to export.
+        images: examples ``[N, H, W, C]`` for the comparison; they set the model's input shape and dtype.
+        classes: names of the classes, by label; ``None`` if the network is not a classifier.
+        folder: existing folder to write to.
 
     Returns:
-        What ``export.json`` holds.
+        The content of ``export.json``.
     """
     experiment = run.experiment
-    plain = experiment.programs.to_dense(run.variables)
+    dense = experiment.programs.to_dense(run.variables)
     facts = {"model": experiment.config.model, "step": str(run.step)}
     exported = _export(run, images)
     (folder / loader.MODEL).write_bytes(exported.serialize())
     write_weights(folder / SHARED, run.variables, {**facts, "plan": experiment.plan.to_json()})
-    write_weights(folder / MATERIALIZED, plain, facts)
+    write_weights(folder / MATERIALIZED, dense, facts)
     files = [folder / name for name in (loader.MODEL, SHARED, MATERIALIZED)]
     description = {
         "format": loader.FORMAT,
@@ -91,7 +91,7 @@ def write(
         "input": _described(exported.in_avals[0]),
         "output": _described(exported.out_avals[0]),
         "classes": classes,
-        "parameters": {**count(run.variables)._asdict(), "materialized": count(plain).total},
+        "parameters": {**count(run.variables)._asdict(), "materialized": count(dense).total},
         "platforms": list(exported.platforms),
         "files": {f.name: {"bytes": f.stat().st_size, "sha256": loader.sha256(f)} for f in files},
         "versions": {
@@ -106,7 +106,7 @@ def write(
         f"jax.export.deserialize(bytearray(open('{loader.MODEL}', 'rb').read())).call(images)",
     }
     _write_json(folder / loader.DESCRIPTION, description)
-    # The comparison is about what was read back from disk, not about what was meant.
+    # Compare the files on disk, not the model in memory.
     difference = np.abs(loader.load(folder)(images) - logits(run, images))
     description |= {"largest_logit_difference": float(np.max(difference)), "compared_on": len(images)}
     _write_json(folder / loader.DESCRIPTION, description)
@@ -114,31 +114,31 @@ def write(
 
 
 def logits(run: Trained, images: np.ndarray) -> np.ndarray:
-    """Returns the logits ``[N, ...]`` of images ``[N, H, W, C]``, as evaluation computes them."""
+    """Returns the logits ``[N, ...]`` of images ``[N, H, W, C]``, computed as in evaluation."""
     experiment = run.experiment
 
     @jax.jit
-    def evaluate(plain, images):
-        return experiment.network.apply(plain, experiment.task.inputs({"images": images}), train=False)
+    def evaluate(dense, images):
+        return experiment.network.apply(dense, experiment.task.inputs({"images": images}), train=False)
 
     return np.asarray(evaluate(experiment.programs.to_dense(run.variables), images))
 
 
 def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Writes variables as safetensors, flat by names such as ``'templates/stage_1'``; dtypes stay.
+    """Writes variables to a safetensors file under names such as ``'templates/stage_1'``; keeps dtypes.
 
     Args:
-        file: to write.
+        file: file to write.
         variables: nested dictionaries of arrays.
-        metadata: texts for the file's head.
+        metadata: texts for the file's header.
     """
-    # In rows, whatever the layout in memory: the format has no other.
+    # Row-major order, whatever the layout in memory: the format has no other.
     arrays = {name: np.asarray(array, order="C") for name, array in named_arrays(variables).items()}
     file.write_bytes(save(arrays, dict(metadata)))
 
 
 def as_lines(description: dict[str, Any]) -> str:
-    """Returns a description as the lines that ``export`` prints."""
+    """Returns a description as text for the terminal."""
     parameters = description["parameters"]
     images, found = (
         f"{side['dtype']} [{', '.join(map(str, side['shape']))}]"
@@ -147,7 +147,7 @@ def as_lines(description: dict[str, Any]) -> str:
     lines = [
         f"{description['model']} at step {description['step']}: images {images} -> logits {found}",
         f"  parameters       {parameters['shared'] + parameters['private']:,} "
-        f"({parameters['materialized']:,} materialised)",
+        f"({parameters['materialized']:,} as dense weights)",
         *(f"  {name:25} {facts['bytes']:>13,} bytes" for name, facts in description["files"].items()),
         f"  runs on          {', '.join(description['platforms'])}",
         f"  largest logit difference {description['largest_logit_difference']:.3g} "
@@ -161,8 +161,8 @@ def _export(run: Trained, images: np.ndarray) -> export.Exported:
     experiment, variables = run.experiment, jax.device_get(run.variables)
 
     def model(images):
-        # Or XLA would compute the weights while it compiles, slowly, and the program would hold L
-        # layers instead of k templates.
+        # Without the barrier XLA would fold constants: slow, and the program would hold L layers instead of
+        # k templates.
         shared = jax.lax.optimization_barrier(variables)
         outputs = experiment.model.apply(shared, experiment.task.inputs({"images": images}), train=False)
         return cast(jax.Array, outputs).astype(jnp.float32)
@@ -174,7 +174,7 @@ def _export(run: Trained, images: np.ndarray) -> export.Exported:
 
 @contextlib.contextmanager
 def _names_without_folders() -> Iterator[None]:
-    """Lets jax note the source of an operation as a file's name: where it lies here is nobody's business."""
+    """Strips folder names from the source locations in an exported program."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)
     jax.config.update(option, r".*[/\\]")

@@ -1,4 +1,4 @@
-"""Folders that commands make from other runs or weights."""
+"""Output folders of commands, which appear complete or not at all."""
 
 import contextlib
 import errno
@@ -21,10 +21,10 @@ from softshare_jax.training.stages import Stages
 
 
 def check_unused(root: pathlib.Path) -> None:
-    """Makes sure that a folder can be made there.
+    """Checks that a path is free for an output folder.
 
     Raises:
-        UserError: there is something in the way.
+        UserError: the path is in use.
     """
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise UserError(f"--output {root} is in use: name a new folder")
@@ -32,20 +32,20 @@ def check_unused(root: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a folder to fill, which becomes ``root`` when all is well and vanishes otherwise.
+    """Yields a temporary folder, which is renamed to ``root`` after the block, or removed if the block fails.
 
-    The folder lies beside ``root`` under a name of its own, so commands with one output do not disturb each
-    other. The first one to finish has the output, and the others fail.
+    The folder is beside ``root`` and has a unique name, so commands with the same output do not disturb each
+    other. The first one to finish gets the output, and the others fail.
 
     Args:
-        root: must not exist, or be an empty folder.
+        root: path that does not exist, or an empty folder.
 
     Raises:
-        UserError: it is in use, at the start or at the end, or cannot be written.
-        RunError: there is no space for it.
+        UserError: ``root`` is in use, at the start or at the end, or cannot be written.
+        RunError: the disk is full.
     """
     check_unused(root)
-    target = pathlib.Path(os.path.realpath(root))  # only a folder itself can be replaced, not a link to it
+    target = pathlib.Path(os.path.realpath(root))  # a rename can replace a folder, but not a link to it
     unfinished = durable.partial(target)
     try:
         durable.make_folder(target.parent)
@@ -62,7 +62,7 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path) -> None:
-    """Gives a folder the name of the output, which the system refuses over anything but an empty folder."""
+    """Renames a folder to the output. The system refuses unless the output is missing or an empty folder."""
     try:
         durable.rename(unfinished, target)
     except OSError as error:
@@ -75,38 +75,38 @@ def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path)
 
 @contextlib.contextmanager
 def new_workdir(output: Workdir) -> Iterator[Workdir]:
-    """Yields a workdir to fill, which becomes the output as by ``new_folder``.
+    """Yields a temporary workdir, which becomes the output as in ``new_folder``.
 
     Raises:
-        UserError: it is in use or cannot be written.
+        UserError: the output is in use or cannot be written.
     """
     with new_folder(output.root) as folder:
         yield Workdir(folder)
 
 
 def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: dict[str, Any]) -> None:
-    """Writes a run that stands at a step: config, plan and a checkpoint whose optimiser has seen nothing.
+    """Writes a run at a given step: config, plan and a checkpoint with a fresh optimizer state.
 
     Raises:
         RunError: the variables are not finite.
     """
     if leaf := first_not_finite(variables):
-        raise RunError(f"the weights to write are not finite ({leaf}): nothing is written")
+        raise RunError(f"cannot write weights that are not finite ({leaf})")
     workdir.write_run(experiment.config, experiment.plan)
     with contextlib.closing(Checkpoints(workdir.checkpoints, Stages(experiment))) as checkpoints:
         checkpoints.save(experiment.fresh_state(step, variables), None)
 
 
 def check_shapes(variables: dict[str, Any], shapes: dict[str, Any], source: str) -> None:
-    """Compares every array with what a network has in its place.
+    """Checks that arrays have the names and shapes of a network's variables.
 
     Args:
         variables: collections of arrays.
-        shapes: of the network's variables; collections that the others lack are not looked at.
-        source: of the arrays, for the message.
+        shapes: shapes of the network's variables; collections missing from ``variables`` are ignored.
+        source: source of the arrays, for the error message.
 
     Raises:
-        UserError: one is missing, is too many or has another shape.
+        UserError: an array is missing, unexpected, or has the wrong shape.
     """
     found = dict(jax.tree_util.tree_flatten_with_path(variables)[0])
     expected = dict(jax.tree_util.tree_flatten_with_path({n: shapes[n] for n in variables})[0])
@@ -114,4 +114,4 @@ def check_shapes(variables: dict[str, Any], shapes: dict[str, Any], source: str)
         sides = [tuple(side[path].shape) if path in side else "nothing" for side in (found, expected)]
         if sides[0] != sides[1]:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise UserError(f"{source} has {sides[0]} for {name}, the network {sides[1]}")
+            raise UserError(f"{source} has {sides[0]} for {name}; the network has {sides[1]}")

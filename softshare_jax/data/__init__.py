@@ -1,1 +1,1 @@
-"""Data that lives on the device."""
+"""Data sets and augmentation."""

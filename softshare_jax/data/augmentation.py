@@ -1,28 +1,28 @@
-"""Augmentation of image batches: pure functions of a key, made to run inside a jitted step."""
+"""Augmentation of image batches: pure functions of a key, for use inside a jitted step."""
 
 import jax
 import jax.numpy as jnp
 
 
 def normalize(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
-    """Returns images ``[B, H, W, C]`` uint8 as float32 with a mean and deviation given from 0 to 255."""
+    """Returns uint8 images ``[B, H, W, C]`` as normalized float32; mean and std are on the scale 0 to 255."""
     return (images.astype(jnp.float32) - jnp.array(mean)[None, None, None]) / jnp.array(std)[None, None, None]
 
 
 def flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Mirrors each image ``[B, H, W, C]`` left to right with probability 1/2."""
+    """Flips each image ``[B, H, W, C]`` left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
 def crop(key: jax.Array, images: jax.Array, padding: int, fill: jax.Array) -> jax.Array:
-    """Shifts each image ``[B, H, W, C]`` by up to ``padding`` pixels each way.
+    """Shifts each image ``[B, H, W, C]`` by up to ``padding`` pixels in both directions.
 
     Args:
         key: random key.
-        images: of any numbers.
-        padding: pixels.
-        fill: what comes in at the border, ``[C]``.
+        images: of any dtype.
+        padding: largest shift in pixels.
+        fill: color of the border, ``[C]``.
     """
     batch, height, width, channels = images.shape
     frame = (batch, height + 2 * padding, width + 2 * padding, channels)
@@ -39,13 +39,12 @@ def crop(key: jax.Array, images: jax.Array, padding: int, fill: jax.Array) -> ja
 def cutout(key: jax.Array, images: jax.Array, side: int) -> jax.Array:
     """Zeroes a square hole in each image ``[B, H, W, C]`` (DeVries & Taylor 2017).
 
-    Its centre is uniform over the image and what lies outside of it is cut off, so holes are smaller at
-    the border.
+    The center of the hole is uniform over the image. A hole is clipped at the border.
 
     Args:
         key: random key.
-        images: normalised images, in which zero is the mean.
-        side: of the hole, in pixels.
+        images: normalized images, so that zero is the mean.
+        side: side of the hole in pixels.
     """
     batch, height, width, _ = images.shape
     rows, columns = jax.random.split(key)

@@ -12,12 +12,12 @@ from softshare_jax.errors import UserError, one_line
 
 
 class Cifar(NamedTuple):
-    """What is known of a CIFAR before it is read.
+    """Constants of a CIFAR data set.
 
     Attributes:
         classes: number of classes.
-        mean, std: of the three channels over the training images, from 0 to 255, as the
-            paper's authors normalise them.
+        mean, std: of the three channels over the training images, on the scale 0 to 255, with the
+            paper's values.
     """
 
     classes: int
@@ -34,14 +34,14 @@ CIFARS = {
 
 
 def find(name: str, data_dir: str) -> pathlib.Path:
-    """Returns the folder of a data set that lies there, ``DATA_DIR/cifar10/VERSION``.
+    """Returns the folder of an existing data set, ``DATA_DIR/cifar10/VERSION``.
 
     Args:
         name: ``'cifar10'`` or ``'cifar100'``.
-        data_dir: folder of TFDS data sets; empty for that of TFDS, ``~/tensorflow_datasets``.
+        data_dir: folder of TFDS data sets; empty for the default of TFDS, ``~/tensorflow_datasets``.
 
     Raises:
-        UserError: it is not there.
+        UserError: the data set is missing.
     """
     folder = directories.newest(name, data_dir, SPLITS)
     if folder is None:
@@ -50,11 +50,11 @@ def find(name: str, data_dir: str) -> pathlib.Path:
 
 
 def prepare(name: str, data_dir: str) -> pathlib.Path:
-    """Returns the folder of a data set, having made it where it was missing.
+    """Returns the folder of a data set, and creates it if it is missing.
 
-    An existing TFDS directory is taken as it is. Otherwise the official archive is fetched into
-    ``DATA_DIR/downloads``, unless it lies there, and written as such a directory. Of several processes one
-    does so, and the others wait for it.
+    An existing TFDS directory is used as it is. Otherwise the official archive is downloaded into
+    ``DATA_DIR/downloads``, unless it is there, and converted. If several processes call this, one does the
+    work and the others wait.
 
     Args:
         name: ``'cifar10'`` or ``'cifar100'``.
@@ -65,13 +65,13 @@ def prepare(name: str, data_dir: str) -> pathlib.Path:
     """
     if folder := directories.newest(name, data_dir, SPLITS):
         return folder
-    from softshare_jax.data import cifar_archive  # pulls in the builders of TFDS
+    from softshare_jax.data import cifar_archive  # imports the builders of TFDS
 
     return cifar_archive.prepare(name, directories.root(data_dir))
 
 
 def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
-    """Reads and decodes a data set, both splits whole.
+    """Reads and decodes both splits of a data set.
 
     Args:
         name: ``'cifar10'`` or ``'cifar100'``.
@@ -82,7 +82,7 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
         ``[N]`` int32, in the order of the directory.
 
     Raises:
-        UserError: the data set is not there, or its files cannot be read.
+        UserError: the data set is missing, or its files cannot be read.
     """
     folder = find(name, data_dir)
     with _opened(name, folder) as info:
@@ -90,7 +90,7 @@ def load(name: str, data_dir: str) -> dict[str, dict[str, np.ndarray]]:
 
 
 def class_names(name: str, data_dir: str) -> list[str]:
-    """Returns what the classes are called, by label.
+    """Returns the names of the classes, by label.
 
     Raises:
         UserError: as for ``load``.
@@ -101,19 +101,19 @@ def class_names(name: str, data_dir: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(name: str, folder: pathlib.Path) -> Iterator[Any]:
-    """Yields the description of a data set, and turns whatever damaged files raise into one line."""
-    from softshare_jax.data import tfds_directory  # a third of a second that --help need not wait for
+    """Yields the description of a data set, and turns errors from damaged files into a ``UserError``."""
+    from softshare_jax.data import tfds_directory  # takes a third of a second; --help need not wait
 
     try:
         info = tfds_directory.read(folder)
         classes = info.features["label"].num_classes
         if classes != CIFARS[name].classes:
-            raise ValueError(f"it has {classes} classes, and {name} has {CIFARS[name].classes}")
+            raise ValueError(f"it has {classes} classes; {name} has {CIFARS[name].classes}")
         yield info
-    except Exception as error:  # what damaged files raise is not documented
+    except Exception as error:  # the exceptions for damaged files are not documented
         raise UserError(
             f"{folder} cannot be read ({one_line(error, folder=folder)}): "
-            "delete it and it is made again from the official archive"
+            "delete it to create it again from the official archive"
         ) from error
 
 
@@ -127,18 +127,18 @@ def _read(info: Any, split: str) -> dict[str, np.ndarray]:
         for record in _records(file, info.file_format.value):
             example = info.features.deserialize_example_np(record)
             image, label = example["image"], int(example["label"])
-            # numpy would spread a grey image over three channels.
+            # Without this check numpy would broadcast a gray image to three channels.
             if image.shape != SHAPE or not 0 <= label < info.features["label"].num_classes:
-                raise ValueError(f"an image of {split} is {image.shape}, of class {label}")
+                raise ValueError(f"{split} has an image of shape {image.shape} and class {label}")
             images[place], labels[place] = image, label
             place += 1
     if place != number:
-        raise ValueError(f"{split} holds {place} of {number} examples")
+        raise ValueError(f"{split} has {place} of {number} examples")
     return {"images": images, "labels": labels}
 
 
 def _records(file: str, file_format: str) -> Iterator[bytes]:
-    """Yields the serialised examples of a shard, in either of the formats that TFDS writes."""
+    """Yields the serialized examples of a shard, in either of the two formats that TFDS writes."""
     if file_format == "array_record":
         from array_record.python import array_record_module
 
@@ -150,4 +150,4 @@ def _records(file: str, file_format: str) -> Iterator[bytes]:
     elif file_format == "tfrecord":
         yield from tfrecord.read(file)
     else:
-        raise ValueError(f"the format {file_format} is not known here")
+        raise ValueError(f"unknown file format {file_format}; it must be array_record or tfrecord")

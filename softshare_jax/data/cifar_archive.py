@@ -1,4 +1,4 @@
-"""Makes a TFDS directory from the official CIFAR archives, without TensorFlow."""
+"""Creates a TFDS directory from the official CIFAR archives, without TensorFlow."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ from softshare_jax import durable
 from softshare_jax.errors import RunError, UserError, one_line
 
 URL = "https://www.cs.toronto.edu/~kriz/"
-# A server that has not answered by then counts as out of reach; one that has may pause for longer.
+# Timeouts: for the first answer of the server, and for each pause during the download.
 ANSWER_SECONDS, PAUSE_SECONDS = 2.0, 60.0
 
 
@@ -31,12 +31,12 @@ class Archive(NamedTuple):
     """An official archive.
 
     Attributes:
-        file: its name.
-        sha256: its checksum.
+        file: name of the archive.
+        sha256: checksum of the archive.
         splits: the files of each split.
-        label_bytes: before the pixels of each image; the class is the last of them.
+        label_bytes: number of bytes before the pixels of each image; the last one is the class.
         names: the file with the names of the classes.
-        version: under which TFDS knows the data set.
+        version: version of the data set in TFDS.
     """
 
     file: str
@@ -80,12 +80,12 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
         root: folder of TFDS data sets.
 
     Returns:
-        The directory, which appears complete or not at all. TFDS itself reads it as well. Where another
-        process is making it, this one waits.
+        The directory, which appears complete or not at all. TFDS itself can read it. If another process
+        is creating it, this one waits.
 
     Raises:
         UserError: the archive cannot be reached or is damaged, or the folder cannot be written.
-        RunError: writing failed half-way.
+        RunError: writing failed.
     """
     archive = ARCHIVES[name]
     file, folder = root / "downloads" / archive.file, root / name / archive.version
@@ -100,32 +100,32 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 _write(name, file, folder)
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
-    except RuntimeError as error:  # array_record's for a full disk
+    except RuntimeError as error:  # array_record raises this for a full disk
         raise RunError(f"{folder} cannot be written ({one_line(error, folder=root)})") from error
     return folder
 
 
 @contextlib.contextmanager
 def _alone(name: str, root: pathlib.Path) -> Iterator[None]:
-    """Lets one process at a time through; the system lets the next one in when this one is killed."""
+    """Holds a lock that admits one process at a time; the system releases it if the process is killed."""
     with open(root / f".{name}.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for another process that is preparing %s in %s", name, root)
+            log.info("waiting for another process to prepare %s in %s", name, root)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _write(name: str, file: pathlib.Path, folder: pathlib.Path) -> None:
-    """Writes the directory beside its place and moves it there when it is complete."""
-    # Of this name only here, and under the lock: what lies there was left by a process that was killed.
+    """Writes the directory under a temporary name and renames it when it is complete."""
+    # We hold the lock, so an existing partial folder was left by a killed process.
     partial = folder.parents[1] / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         builder = _builder(name, file)(data_dir=str(partial), file_format="array_record")
         tfds.disable_progress_bar()
-        with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads, of unknown size
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints misleading download sizes
             builder.download_and_prepare()
         durable.make_folder(folder.parent)
         durable.fsync_tree(pathlib.Path(builder.data_dir))
@@ -147,7 +147,7 @@ def _fetch(name: str, file: pathlib.Path) -> None:
         raise UserError(
             f"{name} is not in {file.parents[1]} and {url} cannot be reached ({reason}): "
             f"put {file.name} into {file.parent}, "
-            "or name a folder that holds the data set with --config.data_dir=DIR"
+            "or set --config.data_dir=DIR to a folder with the data set"
         ) from error
     partial_file = file.with_name(file.name + ".partial")
     with answer, open(partial_file, "wb") as partial:
@@ -158,14 +158,14 @@ def _fetch(name: str, file: pathlib.Path) -> None:
                 done += len(block)
                 if sys.stdout.isatty():
                     print(f"\rfetching {url}: {done >> 20} of {total >> 20} MB", end="", flush=True)
-            if done < total:  # a connection that closes early is no error to urllib
+            if done < total:  # urllib raises no error when a connection closes early
                 raise OSError(f"after {done} of {total} bytes")
             log.info("%sfetched %s: %d MB", "\r" if sys.stdout.isatty() else "", url, done >> 20)
             durable.fsync_file(partial_file)
             durable.rename(partial_file, file)
         except (OSError, http.client.HTTPException) as error:
             partial_file.unlink()
-            raise UserError(f"the download of {url} broke off ({error}): try again") from error
+            raise UserError(f"the download of {url} failed ({error}): try again") from error
 
 
 def _check(file: pathlib.Path, sha256: str) -> None:
@@ -173,8 +173,8 @@ def _check(file: pathlib.Path, sha256: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise UserError(
-            f"{file} is damaged, its SHA-256 is not that of the official archive: "
-            "delete it and it is fetched again"
+            f"{file} is damaged: its SHA-256 is not that of the official archive; "
+            "delete the file to download it again"
         )
 
 
@@ -208,7 +208,7 @@ def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, li
 
 
 def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuilder]:
-    """Returns a builder with the name and features under which TFDS knows the data set."""
+    """Returns a builder with the name and features that the data set has in TFDS."""
     archive = ARCHIVES[name]
     names, splits = read_archive(name, file)
 
@@ -228,10 +228,10 @@ def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuil
 
     def generate(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (image, label) in enumerate(splits[split]):
-            # TFDS writes PNG from an array with TensorFlow, from a Pillow image without.
+            # TFDS needs TensorFlow to encode an array as PNG, but not to encode a Pillow image.
             yield i, {"id": f"{split}_{i:05d}", "image": Image.fromarray(image), "label": label}
 
-    # TFDS has builders of these names, which must stay what they are for the rest of the process.
+    # TFDS has builders with these names; do not replace them in its registry.
     with tfds.core.registered.skip_registration():
         return type(
             name.capitalize(),

@@ -1,4 +1,4 @@
-"""Where data sets lie, and which version of one is read."""
+"""Finds the folders of data sets and chooses a version."""
 
 import functools
 import logging
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from softshare_jax import paths
 
-# As TFDS names the folders of a data set: three numbers. A copy such as 3.0.2.bak is no version.
+# TFDS names version folders with three numbers. A copy such as 3.0.2.bak is not a version.
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def root(data_dir: str) -> pathlib.Path:
-    """Returns a folder of data sets; that of TFDS, ``~/tensorflow_datasets``, where ``data_dir`` is empty.
+    """Returns the folder of data sets: ``data_dir``, or by default that of TFDS, ``~/tensorflow_datasets``.
 
     Raises:
-        UserError: it is no folder of this machine.
+        UserError: it is not a path on this machine.
     """
     if data_dir:
         return paths.local(data_dir)
@@ -26,15 +26,15 @@ def root(data_dir: str) -> pathlib.Path:
 
 
 def newest(name: str, data_dir: str, splits: Sequence[str]) -> pathlib.Path | None:
-    """Returns the TFDS directory of a data set to read, ``DATA_DIR/NAME/VERSION``; ``None`` without one.
+    """Returns the TFDS directory to read, ``DATA_DIR/NAME/VERSION``, or ``None`` if there is none.
 
-    It is the newest whole version. A newer one that is not whole is passed over with a line. Where no
-    version is whole it is the newest, so that reading it says what is wrong.
+    It is the newest complete version; each newer, incomplete one is skipped with a warning. If no version is
+    complete, it is the newest one, so that reading it reports the problem.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         data_dir: as for ``root``.
-        splits: that a whole version has.
+        splits: splits that a complete version has.
     """
     folders = {
         tuple(map(int, match.groups())): folder
@@ -43,17 +43,17 @@ def newest(name: str, data_dir: str, splits: Sequence[str]) -> pathlib.Path | No
     }
     if not folders:
         return None
-    from softshare_jax.data import tfds_directory  # a third of a second
+    from softshare_jax.data import tfds_directory  # the import takes a third of a second
 
     ordered = [folders[version] for version in sorted(folders, reverse=True)]
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for folder in ordered:
         problem = tfds_directory.problem(folder, splits)
         if problem is None:
-            for line in passed_over:
+            for line in skipped:
                 _say_once(line)
             return folder
-        passed_over.append(f"{folder} is passed over: {problem}")
+        skipped.append(f"{folder} is skipped: {problem}")
     return ordered[0]
 
 
@@ -62,5 +62,5 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def _say_once(line: str) -> None:
-    """Logs a line, once in a process: a data set is looked for several times."""
+    """Logs a warning once per process, because data sets are looked up several times."""
     log.warning(line)

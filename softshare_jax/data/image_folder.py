@@ -1,4 +1,4 @@
-"""Folders of images, one for each class, as people and their machines keep them."""
+"""Images in one folder per class."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from softshare_jax.data.source import Encoded
 from softshare_jax.errors import UserError
 
 ENDINGS = (".jpeg", ".jpg", ".png")
-# What file systems, network disks and archivers put beside data, in lower case.
+# Files and folders that file systems, network disks and archivers add, in lower case.
 _JUNK = frozenset(
     (
         "$recycle.bin",
@@ -31,26 +31,26 @@ _JUNK = frozenset(
 
 
 class FolderSource:
-    """Folders of images by class, ``n01440764/n01440764_18.JPEG``; labels count the sorted folders.
+    """Images in one folder per class, ``n01440764/n01440764_18.JPEG``; labels number the sorted folders.
 
-    Hidden files and folders, backups and what systems leave behind are no data.
+    Hidden files, backups and system files are ignored.
 
     Attributes:
-        class_names: by label; the names of the folders, as they can be printed.
+        class_names: printable names of the folders, by label.
     """
 
     def __init__(self, folder: pathlib.Path):
         """Lists the files.
 
         Raises:
-            UserError: there is no such folder, or it holds no folders of images.
+            UserError: the folder is missing, or it has no folders of images.
         """
         if not folder.is_dir():
-            raise UserError(f"{folder} is not there: it holds a folder of JPEG files for each class")
+            raise UserError(f"{folder} does not exist: create it with one folder of JPEG files per class")
         self._folders = [folder / name for name in _class_folders(folder)]
         self.class_names = [paths.printable(one.name) for one in self._folders]
         if not self._folders:
-            raise UserError(f"{folder} holds no folders: sort its images into one for each class")
+            raise UserError(f"{folder} has no subfolders: sort its images into one folder per class")
         self._files: list[str] = []
         numbers = []
         for one in self._folders:
@@ -58,8 +58,8 @@ class FolderSource:
                 files = sorted(entry.name for entry in entries if _is_image(entry))
             if not files:
                 raise UserError(
-                    f"{one} holds no image, and labels count the folders: add files that end in .JPEG or "
-                    ".png, or remove the folder if it is no class"
+                    f"{one} has no images, but every folder is a class: add files that end in .JPEG or "
+                    ".png, or remove the folder"
                 )
             self._files += files
             numbers.append(len(files))
@@ -75,25 +75,25 @@ class FolderSource:
 
 
 def is_data(name: str) -> bool:
-    """Whether a file or folder of this name can be data: it is not hidden, a backup or a system's own."""
+    """Returns whether a name can be data: it is not that of a hidden file, a backup or a system file."""
     return not name.startswith(".") and not name.endswith("~") and name.lower() not in _JUNK
 
 
 def _class_folders(folder: pathlib.Path) -> list[str]:
-    """Returns the names of the folders of classes, in the order of their labels.
+    """Returns the names of the class folders, in the order of their labels.
 
     Raises:
-        UserError: one is a link that leads nowhere; without it, all later classes would have other labels.
+        UserError: one is a broken link. Without it, the labels of all later classes would change.
     """
     with os.scandir(folder) as entries:
         data = [entry for entry in entries if is_data(entry.name)]
     for entry in data:
         if entry.is_symlink() and not os.path.exists(entry.path):
-            raise UserError(f"{entry.path} is a link that leads nowhere: mend it or remove it")
+            raise UserError(f"{entry.path} is a broken link: fix it or remove it")
     return sorted(entry.name for entry in data if entry.is_dir())
 
 
 def _is_image(entry: os.DirEntry) -> bool:
-    # A link counts, whatever it leads to: reading it says what is wrong, and a million are not looked up.
+    # Links count without a look at their target: that is faster, and reading reports a broken one.
     is_file = entry.is_symlink() or entry.is_file()
     return is_file and is_data(entry.name) and entry.name.lower().endswith(ENDINGS)

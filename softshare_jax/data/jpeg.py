@@ -1,4 +1,4 @@
-"""Decoding images to a square, as ImageNet networks are trained and measured."""
+"""Decodes and crops images to a square, for training and evaluation on ImageNet."""
 
 import io
 import math
@@ -10,9 +10,9 @@ from PIL import Image
 from softshare_jax.errors import UserError, one_line
 
 Box = tuple[float, float, float, float]
-# Of a crop for training: width over height.
+# Aspect ratio (width / height) of a crop for training.
 LEAST_RATIO, GREATEST_RATIO = 3 / 4, 4 / 3
-# As torchvision: then it takes the middle of the image.
+# After this many random crops that do not fit, take the middle of the image, as torchvision does.
 TRIES = 10
 
 
@@ -20,18 +20,17 @@ def decode(data: bytes, name: str, choose: Callable[[int, int], Box], size: int)
     """Decodes a part of an image, resized to a square.
 
     Args:
-        data: the content of a JPEG or PNG file: of any colours, for print, with a palette, of 16 bits or with
-            transparency.
-        name: of the file, for the message.
-        choose: width and height of the image, in pixels, to the part: its left, upper, right and lower
-            edge as fractions of the image.
+        data: content of a JPEG or PNG file: gray, RGB, CMYK, with a palette, of 16 bits or with transparency.
+        name: name of the file, for the error message.
+        choose: function from width and height in pixels to the part: its left, upper, right and lower edge
+            as fractions of the image.
         size: pixels per side of the square.
 
     Returns:
         ``[size, size, 3]`` uint8, RGB.
 
     Raises:
-        UserError: this is not a whole image.
+        UserError: the data is not a valid image, or it is cut off.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -39,43 +38,43 @@ def decode(data: bytes, name: str, choose: Callable[[int, int], Box], size: int)
             box = choose(width, height)
             shrink = min((box[2] - box[0]) * width, (box[3] - box[1]) * height) / size
             if shrink >= 2:
-                # A JPEG decodes at a half, a quarter or an eighth of its size in as much less time.
+                # JPEG decoding at 1/2, 1/4 or 1/8 of the size is that much faster.
                 image.draft("RGB", (int(width / shrink), int(height / shrink)))
             width, height = image.size
             part = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
             square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box=part)
             return np.asarray(square)
-    except Exception as error:  # what damaged files raise is not documented
-        raise UserError(f"{name} is not a whole image ({one_line(error)}): replace it") from error
+    except Exception as error:  # the exceptions for damaged files are not documented
+        raise UserError(f"{name} is not a valid image ({one_line(error)}): replace it") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Returns an image in RGB of 8 bits, as torchvision and TFDS do: without transparency, turned by nobody.
+    """Returns an image as 8-bit RGB. Like torchvision and TFDS, drops transparency and ignores rotation tags.
 
-    Of 16 bits the upper 8 remain. Pillow would cut at 255 and make such an image white.
+    Keeps the upper 8 of 16 bits; Pillow would clip at 255, which makes such an image white.
 
     Raises:
-        ValueError: its numbers have no known range.
+        ValueError: the pixel values have no known range.
     """
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(f"its pixels are of Pillow's mode {image.mode}")
+        raise ValueError(f"unsupported Pillow mode {image.mode}")
     if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")  # Pillow warns otherwise
+        return image.convert("RGBA").convert("RGB")  # avoids a warning of Pillow
     return image.convert("RGB")
 
 
 def random_box(random: np.random.Generator, width: int, height: int, min_area: float) -> Box:
-    """Draws a part of an image to train on (Szegedy et al. 2015), as torchvision's RandomResizedCrop.
+    """Draws a random crop for training (Szegedy et al. 2015), like torchvision's RandomResizedCrop.
 
     Args:
-        random: generator.
-        width, height: of the image, in pixels.
-        min_area: least share of the image that the part covers.
+        random: random generator.
+        width, height: size of the image in pixels.
+        min_area: smallest fraction of the image's area that the crop covers.
 
     Returns:
-        Fractions of the image, as for ``decode``, that stand for whole pixels.
+        Edges as fractions of the image, as for ``decode``; they are at pixel boundaries.
     """
     for _ in range(TRIES):
         area = width * height * random.uniform(min_area, 1)
@@ -89,10 +88,9 @@ def random_box(random: np.random.Generator, width: int, height: int, min_area: f
 
 
 def central_box(width: int, height: int, share: float) -> Box:
-    """Returns the square in the middle of an image, of that share of its shorter side.
+    """Returns the central square of an image; its side is the given fraction of the shorter side.
 
-    With 224/256 that is what remains where the shorter side is resized to 256 pixels and the middle 224
-    are cut out, in one step.
+    A fraction of 224/256 equals resizing the shorter side to 256 pixels and cropping the central 224.
     """
     side = share * min(width, height)
     return _middle(side / width, side / height)

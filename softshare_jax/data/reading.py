@@ -1,4 +1,4 @@
-"""Batches from the host: read and decoded ahead of time, in threads."""
+"""Host batches: threads read and decode examples ahead of time."""
 
 import os
 from collections.abc import Callable, Generator
@@ -18,21 +18,21 @@ def read_batches(
 ) -> Generator[HostBatch]:
     """Yields this process's share of global batches, in order.
 
-    An example is a function of its position in the run, so neither where the reading starts nor how many
-    processes read, nor how many threads, changes what a batch holds. Threads suffice: decoding and resizing
-    let go of the interpreter's lock. What is read ahead is up to four batches.
+    An example is a function of its position in the run. So a batch does not depend on where reading starts or
+    on the number of processes and threads. Threads suffice, because decoding and resizing release the GIL.
+    At most four batches are read ahead.
 
     Args:
-        example: position, the number of a batch times ``batch_size`` plus a row, to arrays by name.
-        batches: numbers of the batches.
+        example: function from a position (batch number times ``batch_size`` plus row) to arrays by name.
+        batches: numbers of the batches to yield.
         batch_size: B, rows of a global batch.
-        rows: those that this process reads, ``[b]``, from 0 to B - 1.
-        threads: 0 for as many as there are cores.
+        rows: rows that this process reads, ``[b]``, from 0 to B - 1.
+        threads: number of threads; 0 for one per core.
 
     Yields:
         Arrays ``[b, ...]`` by name.
     """
-    import grain  # a second that commands without such data need not wait for
+    import grain  # takes a second; commands without such data need not wait
     from grain.experimental import ThreadPrefetchIterDataset
 
     def at(place: int) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def read_batches(
         return example(batches[batch] * batch_size + int(rows[row]))
 
     threads = threads or os.cpu_count() or 1
-    # Twice as many examples as there are threads at work, or they would wait for the slowest one.
+    # With fewer than two examples per thread, all threads would wait for the slowest one.
     ahead = max(2 * len(rows), 2 * threads)
     examples = grain.MapDataset.range(len(batches) * len(rows)).map(at)
     dataset = examples.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from softshare_jax.errors import RunError
 
-# An example is drawn at most so often for each pixel of its window. Its points are neighbors, which always
-# have a path, with a probability of about 4 / pixels: e^-400 of the examples need more draws.
+# Limit on the draws of an example, per pixel of its window. With a probability of about 4 / pixels the points
+# are neighbors, which always have a path. So about e^-400 of the examples need more draws.
 DRAWS_PER_PIXEL = 100
 
 
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
 
 
 def distances(source: jax.Array, free: jax.Array, target: jax.Array) -> jax.Array:
-    """Breadth-first search on a 4-connected grid, as far as it takes to reach the target.
+    """Returns distances by breadth-first search on a 4-connected grid; stops at the target.
 
     Args:
         source: the pixel to start at, ``[H, W]`` bool.
@@ -39,20 +39,20 @@ def distances(source: jax.Array, free: jax.Array, target: jax.Array) -> jax.Arra
         target: the pixel to stop at, ``[H, W]`` bool.
 
     Returns:
-        Steps from the source, ``[H, W]`` int32; -1 where it was not reached before the search
-        stopped. All pixels not farther than the target are right.
+        Steps from the source, ``[H, W]`` int32; -1 for pixels that were not reached. The values are correct
+        for all pixels that are not farther than the target.
     """
 
     def spreading(carry):
         reached, frontier, _, step = carry
-        # Every step reaches a pixel at least.
+        # Every step reaches at least one pixel, so free.size steps are enough.
         return jnp.any(frontier) & ~jnp.any(reached & target) & (step < free.size)
 
     def spread(carry):
         reached, frontier, steps, step = carry
         padded = jnp.pad(frontier, 1)
-        neighbours = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-        frontier = neighbours & free & ~reached
+        neighbors = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+        frontier = neighbors & free & ~reached
         return reached | frontier, frontier, jnp.where(frontier, step + 1, steps), step + 1
 
     start = jnp.where(source, 0, -1).astype(jnp.int32)
@@ -65,11 +65,11 @@ def shortest_path_pixels(a: jax.Array, b: jax.Array, free: jax.Array) -> jax.Arr
     Args:
         a: one pixel, ``[H, W]`` bool.
         b: the other, ``[H, W]`` bool.
-        free: pixels that may be entered, ``[H, W]`` bool; both points among them.
+        free: pixels that may be entered, ``[H, W]`` bool, including both points.
 
     Returns:
-        A pixel lies on a shortest path where its distances to both ends add up to the distance
-        between them. All false where no path exists.
+        True for each pixel whose distances to both ends add up to the distance between them. All false if
+        there is no path.
     """
     from_a = distances(a, free, b)
     from_b = distances(b, free, a)
@@ -80,31 +80,31 @@ def shortest_path_pixels(a: jax.Array, b: jax.Array, free: jax.Array) -> jax.Arr
 def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | jax.Array) -> Grid:
     """Draws one example.
 
-    The first point is uniform on the grid, the second uniform in a window around it, cut off
-    at the border; obstacles are independent and never on a point. Pairs without a path
-    are drawn again, so examples follow the distribution of the reachable pairs.
+    The first point is uniform on the grid. The second is uniform in a window around it, clipped at the
+    border. Obstacles are independent and never on a point. Pairs without a path are drawn again, so
+    examples follow the distribution of reachable pairs.
 
     Args:
-        key: random key; the example is a function of it alone, whatever batch it is made in.
+        key: random key; the example depends on it alone, and not on its batch.
         side: pixels per side of the grid.
         density: probability of an obstacle, from 0 to below 1.
         window: pixels per side of the window, odd and 3 or more.
 
     Returns:
-        A grid of ``[side, side]`` arrays. Its path is empty if no draw of very many had one, as happens with
-        keys that do not change from draw to draw.
+        A grid of ``[side, side]`` arrays. Its path is empty if very many draws had none, which happens with
+        keys whose random numbers do not change from draw to draw.
     """
     radius = window // 2
     draws = DRAWS_PER_PIXEL * jnp.minimum(window, 2 * side) ** 2
 
     def attempt(number: jax.Array) -> Grid:
         first, second, blocked = jax.random.split(jax.random.fold_in(key, number), 3)
-        centre = jax.random.randint(first, (2,), 0, side)
-        low, high = jnp.maximum(centre - radius, 0), jnp.minimum(centre + radius + 1, side)
+        center = jax.random.randint(first, (2,), 0, side)
+        low, high = jnp.maximum(center - radius, 0), jnp.minimum(center + radius + 1, side)
         other = jax.random.randint(second, (2,), low, high)
-        a, b = _pixel(centre, side), _pixel(other, side)
+        a, b = _pixel(center, side), _pixel(other, side)
         obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
-        path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(centre != other)
+        path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(center != other)
         return Grid(a | b, obstacles, path)
 
     def unreachable(carry):
@@ -122,14 +122,14 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
 
     Args:
         key: random key; example i depends on it and on i.
-        number: N, examples.
+        number: N, number of examples.
         side: pixels per side of the grid.
         density: probability of an obstacle.
         window: pixels per side of the window around the first point.
 
     Returns:
-        ``images`` ``[N, side, side, 2]`` uint8, points and obstacles, and ``labels``
-        ``[N, side, side]`` uint8, the path pixels.
+        ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles) and ``labels``
+        ``[N, side, side]`` uint8 (path pixels).
 
     Raises:
         RunError: some examples have no path after very many draws.
@@ -138,15 +138,15 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
     empty = number - int(jnp.sum(jnp.any(data["labels"], axis=(1, 2))))
     if empty:
         raise RunError(
-            f"{empty} of {number} grids have no path after {DRAWS_PER_PIXEL} draws a pixel of their window: "
-            f"the random numbers of {jax.random.key_impl(key)} keys are the same in each draw"
+            f"{empty} of {number} grids have no path after {DRAWS_PER_PIXEL} draws per window pixel: "
+            f"{jax.random.key_impl(key)} keys give the same random numbers in each draw"
         )
     return data
 
 
 def _generate_grids(key, number, side, density, window):
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(number))
-    # In chunks: the loops of a batch run as long as its longest search.
+    # In chunks, because the loops of a batch run as long as its longest search.
     grids = jax.lax.map(lambda k: sample(k, side, density, window), keys, batch_size=min(number, 500))
     images = jnp.stack([grids.points, grids.obstacles], axis=-1)
     return {"images": images.astype(jnp.uint8), "labels": grids.path.astype(jnp.uint8)}

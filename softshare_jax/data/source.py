@@ -1,15 +1,15 @@
-"""Encoded images in any order, wherever they lie."""
+"""The interface of data sources: random access to encoded images."""
 
 from typing import NamedTuple, Protocol
 
 
 class Encoded(NamedTuple):
-    """An image as it lies on disk.
+    """An encoded image, as stored on disk.
 
     Attributes:
-        data: the content of its file.
-        label: its class.
-        name: what to call it in a message.
+        data: content of the image file.
+        label: class of the image.
+        name: name of the image for messages.
     """
 
     data: bytes
@@ -18,10 +18,10 @@ class Encoded(NamedTuple):
 
 
 class Source(Protocol):
-    """The images of a split, in any order; several threads may read at once.
+    """Random access to the images of a split; several threads may read at once.
 
     Attributes:
-        class_names: by label.
+        class_names: names of the classes, by label.
     """
 
     class_names: list[str]

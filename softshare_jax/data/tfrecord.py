@@ -1,4 +1,4 @@
-"""TFRecord files, with their checksums, without TensorFlow."""
+"""Reads TFRecord files and verifies their checksums, without TensorFlow."""
 
 import struct
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ _CRC = struct.Struct("<I")
 
 
 def read(file: str) -> Iterator[bytes]:
-    """Yields the records of a file: length, its checksum, data, its checksum.
+    """Yields the records of a file. Each is stored as length, its checksum, data and its checksum.
 
     Raises:
         ValueError: the file is cut off, or a checksum does not match.
@@ -16,7 +16,7 @@ def read(file: str) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
     def check(content: bytes, expected: int) -> None:
-        # Masked, as the format says: a file of checksums would have weak ones itself.
+        # The format masks checksums, because a CRC of data that contains CRCs is weak.
         crc = crc32c(content)
         if ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF != expected:
             raise ValueError(f"{file} is damaged: the checksum of record {number} does not match")

@@ -1,1 +1,1 @@
-"""What a network and its training step cost, before anything runs."""
+"""Computes the cost of a network and its training step without running them."""

@@ -1,4 +1,4 @@
-"""TPU chips: what they can do at most, and the step time that this allows."""
+"""Peak figures of TPU chips, and the roofline of a step."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ class Chip(NamedTuple):
     """The peak figures of a chip.
 
     Attributes:
-        flops: bfloat16 operations a second, a multiplication and an addition counted as two.
+        flops: bfloat16 operations per second; a multiplication and an addition count as two.
         memory: bytes of HBM.
-        memory_rate: bytes a second to and from HBM.
-        link_rate: bytes a second to the chips around it, over all links, one way.
+        memory_rate: bytes per second to and from HBM.
+        link_rate: bytes per second to the neighboring chips, over all links, in one direction.
     """
 
     flops: float
@@ -20,7 +20,7 @@ class Chip(NamedTuple):
     link_rate: float
 
 
-# By the part of a topology's name before the colon. Link rates are given there in bits of all links.
+# By the part of a topology's name before the colon. The pages give link rates in bits, over all links.
 CHIPS = {
     # https://cloud.google.com/tpu/docs/v5e: 197 TFLOPs, 16 GB, 819 GBps, 1600 Gbps.
     "v5e": Chip(197e12, 16e9, 819e9, 1600e9 / 8),
@@ -34,21 +34,21 @@ CHIPS = {
 def roofline(
     chip: Chip, flops: float, memory_bytes: float, collectives: Iterable[Mapping[str, Any]], devices: int
 ) -> dict[str, float]:
-    """Returns the least seconds that a step can take on each of a chip's three limits.
+    """Returns a lower bound of a step's seconds for each of a chip's three limits.
 
-    Latency is not in it, and small collectives are all latency. A chip of n sends and receives
-    2 (n - 1) / n of what it reduces to all, and half as much of what it scatters or gathers
-    (Patarasuk & Yuan 2009).
+    The bound excludes latency, which dominates small collectives. With n chips, an all-reduce moves
+    2 (n - 1) / n of an array over a chip's links; a scatter or gather moves half of that (Patarasuk &
+    Yuan 2009).
 
     Args:
-        chip: its peaks.
-        flops: of a chip in a step.
-        memory_bytes: that a chip reads and writes in a step.
-        collectives: as ``collectives.summarize`` returns them.
-        devices: n.
+        chip: peak figures of the chip.
+        flops: operations of one chip in a step.
+        memory_bytes: bytes that one chip reads and writes in a step.
+        collectives: result of ``collectives.summarize``.
+        devices: number of chips, n.
 
     Returns:
-        ``compute``, ``memory``, ``links``, and ``step``, the largest of them.
+        ``compute``, ``memory``, ``links``, and ``step``, their maximum.
     """
     share = (devices - 1) / devices
     moved = sum(row["bytes"] * share * (2 if row["kind"] == "all-reduce" else 1) for row in collectives)

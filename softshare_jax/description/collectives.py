@@ -1,4 +1,4 @@
-"""What devices send each other in a compiled step, read from the text of the module."""
+"""Finds the collectives of a compiled step in the text of its XLA module."""
 
 import collections
 import math
@@ -19,9 +19,9 @@ class Sent(NamedTuple):
 
     Attributes:
         kind: one of ``KINDS``.
-        shape: of the whole array, before it is scattered or after it is gathered.
-        bytes: of the whole array.
-        operation: the name of the collective, which may work on several arrays.
+        shape: shape of the whole array, before a scatter or after a gather.
+        bytes: size of the whole array.
+        operation: name of the collective, which may work on several arrays.
     """
 
     kind: str
@@ -31,18 +31,18 @@ class Sent(NamedTuple):
 
     @property
     def numbers(self) -> int:
-        """How many numbers the array has."""
+        """Number of elements of the array."""
         return math.prod(self.shape)
 
 
 def sent(module: str, devices: int) -> Iterator[Sent]:
-    """Yields the arrays that every collective of a module works on.
+    """Yields the arrays of every collective in a module.
 
-    What stands in a loop is counted once.
+    A collective in a loop counts once.
 
     Args:
         module: ``compiled.as_text()``.
-        devices: that the module was compiled for.
+        devices: number of devices that the module was compiled for.
     """
     for line in module.splitlines():
         match = _INSTRUCTION.match(line)
@@ -53,7 +53,7 @@ def sent(module: str, devices: int) -> Iterator[Sent]:
             for a in _ARRAY.finditer(match["result"])
         ]
         if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
-            # The start of these holds what goes in, what comes out, and counters.
+            # The result of these start operations holds inputs, outputs and counters.
             arrays = [array for array in arrays if array[1]]
             arrays = arrays[len(arrays) // 2 :]
         groups = _GROUPS.search(line)
@@ -66,16 +66,16 @@ def sent(module: str, devices: int) -> Iterator[Sent]:
 
 
 def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:
-    """Sums up what is sent, by kind and by what it is.
+    """Sums up the arrays of collectives by kind and role.
 
     Args:
-        arrays: what the collectives work on.
-        weights: shapes of all that is trained. A reduced array with as many numbers as a weight is its
-            gradient, each weight once; vectors beyond those are batch-norm's means and the step's metrics.
+        arrays: arrays of the collectives.
+        weights: shapes of all trained variables. A reduced array with the size of a weight counts as its
+            gradient, once per weight; further vectors are batch-norm means and the step's metrics.
 
     Returns:
         ``kind``, ``role``, ``operations``, ``arrays``, ``numbers`` and ``bytes`` of each, the largest first.
-        Operations are the collectives that take part; one that carries arrays of two roles counts for both.
+        ``operations`` is the number of collectives; one with arrays of two roles counts for both.
     """
     arrays = list(arrays)
     expected = collections.Counter(math.prod(shape) for shape in weights)
@@ -83,8 +83,8 @@ def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> lis
     for array in arrays:
         carried[array.operation] += array.numbers
     groups: dict[tuple[str, str], list[Sent]] = collections.defaultdict(list)
-    # A norm's means are as many numbers as its scale, and may be as many as a kernel. Kernels cannot be
-    # mistaken, and other gradients go with them.
+    # Batch-norm means have the size of a scale, and maybe that of a kernel. So assign kernels first: their
+    # shapes are unambiguous, and other gradients travel with them.
     for array in sorted(arrays, key=lambda a: (_is_statistic(a.shape), -carried[a.operation])):
         role = "other"
         if array.kind == "all-gather":
@@ -110,11 +110,11 @@ def summarize(arrays: Iterable[Sent], weights: Iterable[tuple[int, ...]]) -> lis
 
 
 def _is_statistic(shape: tuple[int, ...]) -> bool:
-    """Whether an array is a scalar, a vector over channels, or two of these stacked."""
+    """Returns whether an array is a scalar, a vector over channels, or two stacked vectors."""
     long = [size for size in shape if size > 1]
     return len(long) < 2 or (len(long) == 2 and long[0] == 2)
 
 
 def _bits(dtype: str) -> int:
-    """Returns the bits of one number of an XLA type such as ``bf16``."""
+    """Returns the bits per element of an XLA type such as ``bf16``."""
     return 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])

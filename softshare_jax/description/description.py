@@ -1,4 +1,4 @@
-"""What a named network is: parameters, groups and FLOPs."""
+"""Describes a named network: parameters, groups and FLOPs."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,43 +14,43 @@ from softshare_jax.training import randomness
 
 
 class _Traced(NamedTuple):
-    """A named network, of which nothing but shapes is known."""
+    """A named network with the shapes of its dense and its shared variables."""
 
     network: nn.Module
     plan: sharing.Plan
     image: jax.ShapeDtypeStruct
-    plain: dict[str, Any]
+    dense: dict[str, Any]
     variables: dict[str, Any]
 
 
 def parameters(name: str, num_classes: int = 10) -> Parameters:
-    """Counts the parameters of a network of the zoo; nothing is computed, only traced.
+    """Counts the parameters of a network of the zoo by tracing it.
 
     Args:
-        name: such as ``swrn-28-10-2``.
-        num_classes: of a classifier.
+        name: name of the network, such as ``swrn-28-10-2``.
+        num_classes: number of classes, for a classifier.
 
     Raises:
-        UserError: there is no such network.
+        UserError: the network is unknown.
     """
     return count(_trace(name, num_classes).variables)
 
 
 def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
-    """Describes a network of the zoo; nothing is computed, only traced.
+    """Describes a network of the zoo by tracing it.
 
     Args:
-        name: such as ``swrn-28-10-2``.
-        num_classes: of a classifier.
+        name: name of the network, such as ``swrn-28-10-2``.
+        num_classes: number of classes, for a classifier.
 
     Returns:
-        Plain values: ``name``, ``parameters``, ``shared_parameters`` (templates and coefficients),
-        ``private_parameters``, ``unshared_parameters`` (of the same network without sharing),
-        ``flops_per_example`` (of one prediction, counting a multiplication and an addition as two) and
-        ``groups``: name, layers, templates, shape.
+        JSON values: ``name``, ``parameters``, ``shared_parameters`` (templates and coefficients),
+        ``private_parameters``, ``unshared_parameters`` (of the unshared network), ``flops_per_example``
+        (of one prediction; a multiplication and an addition count as two) and ``groups``: name, layers,
+        templates, shape.
 
     Raises:
-        UserError: there is no such network.
+        UserError: the network is unknown.
     """
     traced = _trace(name, num_classes)
     model = sharing.SoftShare(traced.network, traced.plan)
@@ -61,7 +61,7 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
         "parameters": counted.total,
         "shared_parameters": counted.shared,
         "private_parameters": counted.private,
-        "unshared_parameters": count(traced.plain).total,
+        "unshared_parameters": count(traced.dense).total,
         "flops_per_example": int(costs["flops"]),
         "input_shape": list(traced.image.shape[1:]),
         "groups": [
@@ -71,17 +71,17 @@ def describe(name: str, num_classes: int = 10) -> dict[str, Any]:
     }
 
 
-# A table names one network several times, and some take seconds.
+# Cached: tables name a network several times, and tracing may take seconds.
 @functools.cache
 def _trace(name: str, num_classes: int) -> _Traced:
     named = zoo.named(name)
     network = named.build(zoo.Options(num_classes=num_classes))
     image = jax.ShapeDtypeStruct((1, *named.input_shape), jnp.float32)
     rng = jax.eval_shape(lambda: randomness.key(0))
-    plain = jax.eval_shape(network.init, rng, image)
-    plan = named.rule(plain["params"])
-    shared = jax.eval_shape(functools.partial(sharing.initialize, plan), plain["params"], rng)
-    return _Traced(network, plan, image, plain, {**plain, **shared})
+    dense = jax.eval_shape(network.init, rng, image)
+    plan = named.rule(dense["params"])
+    shared = jax.eval_shape(functools.partial(sharing.initialize, plan), dense["params"], rng)
+    return _Traced(network, plan, image, dense, {**dense, **shared})
 
 
 def as_table(description: dict[str, Any]) -> str:
@@ -97,7 +97,7 @@ def as_table(description: dict[str, Any]) -> str:
     if description["groups"]:
         unshared = description["unshared_parameters"]
         share = description["parameters"] / unshared
-        lines.insert(2, f"    without sharing   {unshared:>14,}   (shared it has {share:.1%} of them)")
+        lines.insert(2, f"    unshared network  {unshared:>14,}   (with sharing: {share:.1%} of it)")
     for group in description["groups"]:
         shape = "x".join(map(str, group["shape"]))
         lines.append(

@@ -1,4 +1,4 @@
-"""A train step compiled for TPUs that are not there: memory, work, traffic and the time that these allow."""
+"""Compiles a train step for TPUs that need not exist, and reports its memory, work, traffic and roofline."""
 
 import dataclasses
 import importlib.util
@@ -20,33 +20,32 @@ log = logging.getLogger(__name__)
 
 
 def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
-    """Compiles the train step of a config for a TPU topology, with no TPU.
+    """Compiles the train step of a config for a TPU topology, without a TPU.
 
-    Blocks are compiled one by one and a dispatch takes one step, so that every operation of a step stands
-    in the module once.
+    Blocks are unrolled and a dispatch takes one step, so that every operation of a step appears in the
+    module once.
 
-    The command sets what libtpu reads from the environment, before jax is imported.
+    The command must set the variables that libtpu reads before it imports jax.
 
     Args:
-        topology: such as ``v5e:4x4``.
-        config: of the run.
+        topology: name of the topology, such as ``v5e:4x4``.
+        config: config of the run.
 
     Returns:
-        Plain values: ``topology``, ``chips``, ``batch_size``, ``dtype``, ``compile_seconds``, of one chip
-        ``memory_bytes``, ``argument_bytes`` (state and data), ``temporary_bytes``, ``code_bytes``,
-        ``flops`` and ``hbm_bytes`` in a step (XLA's count of bytes accessed, in which what stays in memory on
-        the chip may be counted too); ``collectives``, as ``collectives.summarize`` returns them,
-        and ``roofline`` in seconds.
+        JSON values: ``topology``, ``chips``, ``batch_size``, ``dtype``, ``compile_seconds``; per chip
+        ``memory_bytes``, ``argument_bytes`` (state and data), ``temporary_bytes``, ``code_bytes``; per chip
+        and step ``flops`` and ``hbm_bytes`` (XLA's bytes accessed, which may include on-chip memory);
+        ``collectives``, the result of ``collectives.summarize``; and ``roofline`` in seconds.
 
     Raises:
-        UserError: there is no such topology, its chips cannot split the batch or have not memory enough,
-            or libtpu is missing.
+        UserError: the topology is unknown, its chips cannot split the batch or lack memory, or libtpu is
+            missing.
     """
     devices = _devices(topology)
     chip = CHIPS[topology.split(":")[0]]
     config = dataclasses.replace(config, scan_blocks="no", steps_per_dispatch=1)
     experiment = make_experiment(config, devices=devices)
-    log.info("compiling for %d chips: some minutes", len(devices))
+    log.info("compiling for %d chips; this takes some minutes", len(devices))
     start = time.monotonic()
     lowered = experiment.programs.train_steps.lower(*abstract_arguments(experiment))
     try:
@@ -56,8 +55,8 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
             raise
         text = " ".join(str(error).split()).split("RESOURCE_EXHAUSTED: ", 1)[1][:160].rstrip(". ")
         raise UserError(
-            f"a chip of {topology} has not memory enough for {config.model} at batch size "
-            f"{config.batch_size} ({text}): take more chips or a smaller batch"
+            f"a chip of {topology} does not have enough memory for {config.model} at batch size "
+            f"{config.batch_size} ({text}): use more chips or a smaller batch"
         ) from error
     seconds = time.monotonic() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
@@ -86,7 +85,7 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
 
 
 def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
-    """Returns shapes, dtypes and shardings of what ``train_steps`` takes, as a feed has it."""
+    """Returns shapes, dtypes and shardings of the arguments of ``train_steps``."""
     task, whole = experiment.task, replicated(experiment.mesh)
     metrics = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), task.metrics.empty()
@@ -95,7 +94,7 @@ def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
 
 
 def as_table(compiled: dict[str, Any]) -> str:
-    """Returns what ``compile_for`` found as aligned lines."""
+    """Returns the result of ``compile_for`` as aligned lines."""
     limits = compiled["roofline"]
     rate = compiled["batch_size"] / limits["step"]
     lines = [
@@ -104,8 +103,8 @@ def as_table(compiled: dict[str, Any]) -> str:
         f"  memory per chip     {compiled['memory_bytes'] / 1e9:>10.2f} GB of "
         f"{compiled['available_bytes'] / 1e9:.0f}   (state and data {compiled['argument_bytes'] / 1e9:.2f}, "
         f"temporary {compiled['temporary_bytes'] / 1e9:.2f}, code {compiled['code_bytes'] / 1e9:.2f})",
-        f"  FLOPs per chip      {compiled['flops'] / 1e9:>10.1f} G in a step",
-        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB a chip in a step, as XLA counts",
+        f"  FLOPs per chip      {compiled['flops'] / 1e9:>10.1f} G per step",
+        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB per chip and step, as XLA counts",
     ]
     for row in compiled["collectives"]:
         lines.append(
@@ -113,7 +112,7 @@ def as_table(compiled: dict[str, Any]) -> str:
             f"in {row['arrays']} arrays and {row['operations']} operations: {row['role']}"
         )
     lines.append(
-        f"  roofline            {limits['step'] * 1e3:>10.2f} ms a step, {rate:,.0f} images/s   "
+        f"  roofline            {limits['step'] * 1e3:>10.2f} ms per step, {rate:,.0f} images/s   "
         f"(compute {limits['compute'] * 1e3:.2f}, memory {limits['memory'] * 1e3:.2f}, "
         f"links {limits['links'] * 1e3:.2f} ms)"
     )
@@ -123,7 +122,8 @@ def as_table(compiled: dict[str, Any]) -> str:
 def _devices(topology: str) -> list[jax.Device]:
     chip = topology.split(":")[0]
     if chip not in CHIPS:
-        raise UserError(f"--topology is a chip and its layout, such as v5e:4x4; chips are {', '.join(CHIPS)}")
+        chips = ", ".join(CHIPS)
+        raise UserError(f"unknown chip in --topology={topology}; name one of {chips} and a layout: v5e:4x4")
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("--topology needs libtpu, which is not installed: pip install -e '.[topology]'")
     from jax.experimental import topologies
@@ -131,4 +131,4 @@ def _devices(topology: str) -> list[jax.Device]:
     try:
         return list(topologies.get_topology_desc(topology, "tpu").devices)
     except (jax.errors.JaxRuntimeError, ValueError, NotImplementedError) as error:
-        raise UserError(f"there is no topology {topology!r}: {' '.join(str(error).split())[:160]}") from error
+        raise UserError(f"unknown topology {topology!r}: {' '.join(str(error).split())[:160]}") from error

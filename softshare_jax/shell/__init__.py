@@ -1,1 +1,1 @@
-"""What stands between a command and the machine: flags, endings, faults, environment."""
+"""The command-line layer: flags, config files, exit codes, faults and environment."""

@@ -1,4 +1,4 @@
-"""What all commands have in common: quiet libraries, short errors, exit codes."""
+"""Code that all commands share: an argument parser, one-line errors and exit codes."""
 
 import argparse
 import contextlib
@@ -14,22 +14,22 @@ from softshare_jax.shell import ending, environment, faults, logs
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, for a command by its name in the package."""
+    """An argument parser with one-line errors. ``command`` is the name of a module of the package."""
 
     def __init__(self, command: str, description: str):
-        by_name = sys.argv[0].startswith("softshare ")
-        called = sys.argv[0] if by_name else f"python -m softshare_jax.{command}"
+        unified = sys.argv[0].startswith("softshare ")
+        called = sys.argv[0] if unified else f"python -m softshare_jax.{command}"
         super().__init__(prog=called, description=description)
-        self.add_argument("--verbosity", type=int, default=0, help="-1 warnings, 0 progress, 1 all (0)")
+        self.add_argument("--verbosity", type=int, default=0, help="-1: warnings, 0: progress, 1: all (0)")
 
     def parse_args(self, *given, **keywords):
-        """Parses as always, and sets how much the command tells."""
+        """Parses the arguments and sets the log level."""
         arguments = super().parse_args(*given, **keywords)
         logs.configure(arguments.verbosity)
         return arguments
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong with the arguments and exits with code 2."""
+        """Raises a ``UserError`` with the message and, for an unknown option, the nearest name."""
         stray = re.match(r"unrecognized arguments: (-[^ =]*)", message)
         near = nearest(stray[1], self._option_string_actions) if stray else ""
         raise UserError(f"{message}{near} (see --help)")
@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def _process() -> Iterator[None]:
-    """Makes the process that of a command: Ctrl-C and what goes wrong in threads are one line."""
+    """Prepares the process of a command: Ctrl-C and errors in threads end it with one line."""
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unraisable, _thread_failed
     environment.prepare()
@@ -52,8 +52,8 @@ def _process() -> Iterator[None]:
 def run(command: Callable[[], None]) -> NoReturn:
     """Runs a command and exits: 0 when done, 2 for a user's mistake, 1 for a fault, 130 after Ctrl-C.
 
-    A mistake or a fault of the machine is one line on stderr. What is not known is a bug and keeps its
-    traceback.
+    A mistake or a fault of the machine prints one line on stderr. Any other exception is a bug and keeps
+    its traceback.
     """
     with _process():
         try:
@@ -61,7 +61,7 @@ def run(command: Callable[[], None]) -> NoReturn:
         except (UserError, RunError) as error:
             ending.end(f"error: {_printable(error)}", error.exit_code)
         except BrokenPipeError:
-            # Nobody reads on, as in `... | head`.
+            # The reader closed the pipe, as in `... | head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except Exception as error:
@@ -76,19 +76,19 @@ def _run(command: Callable[[], None]) -> None:
     try:
         command()
     finally:
-        # Here and not when Python ends, which would say no more than that it failed.
+        # Flush here: at interpreter exit Python would not report why it failed.
         if sys.stdout is not None:
             sys.stdout.flush()
 
 
 def _printable(error: Exception) -> str:
-    """Returns a message as one line; it may quote a file that breaks lines or drives a terminal."""
+    """Returns a message as one line; escapes control characters, which a quoted file may contain."""
     text = " ".join(str(error).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
-    """Ends the command with one line when a library's thread cannot write: others would wait for it."""
+    """Ends the command with one line when a library's thread fails; other threads would wait for it."""
     fault = None if failed.exc_value is None else faults.explain(failed.exc_value)
     if fault is None:
         threading.__excepthook__(failed)
@@ -97,10 +97,10 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(unraisable) -> None:
-    """Reports what cannot be raised, but for reads that nobody waits for.
+    """Reports unraisable errors, except known ones from abandoned tensorstore reads.
 
-    When Orbax gives up on a damaged checkpoint, reads that are still under way in tensorstore's
-    threads are dropped or find its event loop closed, each with a traceback.
+    When Orbax gives up on a damaged checkpoint, pending reads in tensorstore's threads are dropped or
+    find the event loop closed. Each would print a traceback.
     """
     dropped = ("Event loop is closed", "Encountered error while reading array index")
     if not str(unraisable.exc_value).startswith(dropped):

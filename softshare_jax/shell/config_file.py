@@ -1,4 +1,4 @@
-"""Config files: Python that returns a ConfigDict, loaded with one line for whatever is wrong in them."""
+"""Loads config files: Python files that return a ConfigDict. Any failure is a one-line error."""
 
 import contextlib
 import importlib.machinery
@@ -15,28 +15,28 @@ from ml_collections.config_dict import FieldReference, FrozenConfigDict, Require
 
 from softshare_jax.errors import UserError, nearest, one_line, unknown
 
-# The name of the module that a config file is while it is loaded.
+# Module name of a config file while it is loaded.
 MODULE = "softshare_jax_config"
-# Part of the package: in a checkout a link to the folder of that name.
+# The configs in the package; in a checkout this is a link to the top-level folder.
 SHIPPED = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def load(named: str) -> ConfigDict:
-    """Returns what ``get_config`` of a config file returns.
+    """Returns the result of ``get_config`` in a config file.
 
     Args:
-        named: ``NAME`` of a config that the package ships, or ``FILE``; with ``:VARIANT`` after it, which
-            is the argument of ``get_config``.
+        named: ``NAME`` of a shipped config, or ``FILE``; an optional suffix ``:VARIANT`` is the argument
+            of ``get_config``.
 
     Raises:
-        UserError: the file is missing or fails, takes no such variant, or returns something else.
+        UserError: the file is missing or fails, rejects the variant, or does not return a ConfigDict.
     """
     name, colon, variant = named.partition(":")
     if re.fullmatch(r"\w+", name):
         file = SHIPPED / f"{name}.py"
         if not file.is_file():
             shipped = sorted(path.stem for path in SHIPPED.glob("*.py"))
-            raise UserError(unknown("config", name, shipped, "a config of your own is a FILE.py"))
+            raise UserError(unknown("config", name, shipped, "for a config of your own, name a FILE.py"))
     else:
         file = pathlib.Path(name).expanduser()
         if not file.is_file():
@@ -47,12 +47,12 @@ def load(named: str) -> ConfigDict:
     try:
         get_config = getattr(_execute(file), "get_config", None)
         if not callable(get_config):
-            raise UserError(f"{name} is not a config: it has no function get_config")
+            raise UserError(f"{name} is not a config file: it must define a function get_config")
         try:
             inspect.signature(get_config).bind(*arguments)
         except TypeError:
-            takes = f"no variant, not {variant!r}" if colon else f"a variant: --config={name}:VARIANT"
-            raise UserError(f"{name} takes {takes}") from None
+            advice = f"takes no variant: remove :{variant}" if colon else "needs a variant: add :VARIANT"
+            raise UserError(f"--config={name} {advice}") from None
         config = get_config(*arguments)
     except UserError:
         raise
@@ -60,13 +60,13 @@ def load(named: str) -> ConfigDict:
         raise UserError(_where(error, file)) from error
     if not isinstance(config, ConfigDict):
         raise UserError(
-            f"get_config of {name} returns {one_line(repr(config), 60)}; it has to return a ConfigDict"
+            f"get_config of {name} returns {one_line(repr(config), 60)}; it must return a ConfigDict"
         )
     return ConfigDict(config) if isinstance(config, FrozenConfigDict) else config
 
 
 def open_fields(config: ConfigDict, prefix: str = "") -> dict[str, FieldReference]:
-    """Returns the fields that a config leaves to the command line, such as ``'data.side'``."""
+    """Returns the placeholder fields of a config, such as ``'data.side'``; the command line must set them."""
     found: dict[str, FieldReference] = {}
     for field in config:
         try:
@@ -80,12 +80,12 @@ def open_fields(config: ConfigDict, prefix: str = "") -> dict[str, FieldReferenc
 
 
 def _execute(file: pathlib.Path) -> types.ModuleType:
-    """Runs a file as a module, whatever its suffix. It can import what lies beside it, as a script can."""
+    """Executes a file as a module, whatever its suffix. Like a script, it can import files beside it."""
     loader = importlib.machinery.SourceFileLoader(MODULE, str(file))
     spec = importlib.util.spec_from_loader(MODULE, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[MODULE] = module  # dataclasses look for the module that they are defined in
+    sys.modules[MODULE] = module  # dataclasses look up their own module
     beside = str(file.parent.absolute())
     sys.path.append(beside)
     try:
@@ -97,7 +97,7 @@ def _execute(file: pathlib.Path) -> types.ModuleType:
 
 
 def _where(error: BaseException, file: pathlib.Path) -> str:
-    """Returns file, line and text of an error in a config file, or in a file beside it."""
+    """Returns file, line and text of an error in a config file or in a file beside it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or file}, line {error.lineno or '?'}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)

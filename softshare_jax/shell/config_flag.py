@@ -1,4 +1,4 @@
-"""The flag --config, for the commands that take a config file, and how they parse their flags."""
+"""The flag ``--config`` and flag parsing for the commands that take a config."""
 
 import re
 import sys
@@ -18,28 +18,28 @@ _FIELD = re.compile(r"--?(no)?config\.")
 flags.DEFINE_string(
     "config",
     None,
-    "Config, as NAME or NAME:VARIANT for one that the package ships, such as quickstart or "
-    "cifar10:swrn-28-10-2, or as FILE.py or FILE.py:VARIANT. --config.FIELD=VALUE sets a field of it or, "
-    "without --config, of the config of the existing run.",
+    "A shipped config, as NAME or NAME:VARIANT, such as quickstart or cifar10:swrn-28-10-2, or a file, as "
+    "FILE.py or FILE.py:VARIANT. --config.FIELD=VALUE sets one of its fields; without --config it sets a "
+    "field of the existing run's config.",
 )
 
 
 def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Parses all flags and returns the values of the config, ``None`` where nothing is said of it.
+    """Parses all flags and returns the values of the config, or ``None`` if no flag names or changes one.
 
     Args:
         argv: the command line, with the name of the program.
-        stored: returns the config that fields are set in where no file is named; by then the other flags
-            are parsed.
+        stored: returns the config to change when ``--config`` is not given. It is called after the other
+            flags are parsed.
 
     Raises:
-        UserError: a flag is unknown or has no such value, or the config cannot be loaded.
+        UserError: a flag is unknown or has an invalid value, or the config cannot be loaded.
     """
-    FLAGS.set_gnu_getopt(True)  # a flag after something that is none is a flag, too
+    FLAGS.set_gnu_getopt(True)  # flags may follow positional arguments
     FLAGS["config"].unparse()
     for name in list(FLAGS):
         if name.startswith("config."):
-            delattr(FLAGS, name)  # of an earlier call
+            delattr(FLAGS, name)  # defined by an earlier call
     try:
         argv = [argv[0], *FLAGS.read_flags_from_files(list(argv[1:]))]
         FLAGS(argv, known_only=True)
@@ -60,21 +60,21 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(one_line(error).removeprefix("ERROR:: ")) from error
     if extra:
-        raise UserError(f"{extra[0]!r} is not a flag (see --help)")
+        raise UserError(f"unexpected argument {extra[0]!r} (see --help)")
     return None if config is None else config.to_dict()
 
 
 def split_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the arguments that set a field of a config, ``--config.FIELD=VALUE``, and the others."""
+    """Returns the arguments ``--config.FIELD=VALUE``, and all other arguments."""
     fields = [argument for argument in argv if _FIELD.match(argument)]
     return fields, [argument for argument in argv if argument not in fields]
 
 
 def set_fields(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Returns the values of a config with fields set by arguments, as ``split_fields`` returns them.
+    """Returns the values of a config with fields changed by arguments that ``split_fields`` returned.
 
     Raises:
-        UserError: there is no such field, or it takes no such value.
+        UserError: a field is unknown or a value is invalid.
     """
     config, argv, alone = ConfigDict(values), ["", *arguments], flags.FlagValues()
     try:
@@ -87,7 +87,7 @@ def set_fields(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str,
 
 
 def wants_help(doc: str | None, module: str) -> bool:
-    """Prints the help of a command and returns true where it was asked for."""
+    """Prints the help of a command if the command line asks for it; returns whether it did."""
     if not {"-h", "--help"} & set(sys.argv):
         return False
     of_modules = [FLAGS.module_help(sys.modules[name]) for name in (module, __name__)]
@@ -96,7 +96,7 @@ def wants_help(doc: str | None, module: str) -> bool:
 
 
 def _names() -> list[str]:
-    """Returns the flags that the commands define, not those that absl brings along."""
+    """Returns the flags that the commands define, without absl's own."""
     own = FLAGS.flags_by_module_dict()
     return [
         f"--{flag.name}"
@@ -113,13 +113,13 @@ def _fields(argv: Sequence[str]) -> list[str]:
 
 
 def _data_set(config: ConfigDict) -> Any:
-    """Returns the name of the data set of a config, ``None`` where it states none."""
+    """Returns the data set's name in a config, or ``None`` if it has none."""
     data = config.get("data")
     return data.get("name") if isinstance(data, ConfigDict) else None
 
 
 def _complete(config: ConfigDict, values: Mapping[str, Any]) -> None:
-    """Adds the fields that a config file does not state, with their defaults."""
+    """Adds default values for the fields that a config file omits."""
     with config.unlocked():
         for name, value in values.items():
             if name not in config:
@@ -129,26 +129,26 @@ def _complete(config: ConfigDict, values: Mapping[str, Any]) -> None:
 
 
 def _close(config: ConfigDict, fields: Sequence[str]) -> None:
-    """Makes sure that the command line sets what a config file leaves open."""
+    """Checks that the command line sets all placeholder fields of a config file."""
     for field, placeholder in config_file.open_fields(config).items():
         if field in fields:
-            placeholder.set(placeholder.get_type()())  # flags need a value that they replace
+            placeholder.set(placeholder.get_type()())  # a config flag needs a value to replace
     for field in config_file.open_fields(config):
-        raise UserError(f"{FLAGS.config} leaves config.{field} open: set --config.{field}=VALUE")
+        raise UserError(f"{FLAGS.config} requires config.{field}: set --config.{field}=VALUE")
 
 
 def _check_fields(config: ConfigDict, fields: Sequence[str]) -> None:
-    """Makes sure that a config has the fields that the command line sets."""
+    """Checks that a config has the fields that the command line sets."""
     groups, names = _names_of(config)
     for field in fields:
         if field in groups:
-            raise UserError(f"config.{field} holds fields of its own: set one of them")
+            raise UserError(f"config.{field} is a group of fields: set one of its fields")
         if field not in names:
             raise UserError(unknown("config field", field, names, "see --help"))
 
 
 def _names_of(config: ConfigDict, prefix: str = "") -> tuple[list[str], list[str]]:
-    """Returns the full names of what holds fields, and of all fields."""
+    """Returns the full names of all groups of fields, and of all fields."""
     groups, names = [], []
     for name, value in config.items():
         if isinstance(value, ConfigDict):
@@ -161,7 +161,7 @@ def _names_of(config: ConfigDict, prefix: str = "") -> tuple[list[str], list[str
 
 
 def _define(config: ConfigDict, argv: Sequence[str]) -> None:
-    """Defines a flag for each field that the command line sets, which sets it in the config."""
+    """Defines a flag for each config field that the command line sets."""
     fields = flags.FlagValues()
     others = [argument for argument in argv if not re.match(r"--?config(=|$)", argument)]
     config_flags.DEFINE_config_dict("config", config, flag_values=fields, sys_argv=others)

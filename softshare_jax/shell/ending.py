@@ -1,6 +1,6 @@
-"""How a command ends before its time: one line, an exit code, and nothing after that."""
+"""Ends a command early: one line on stderr, an exit code, and no further output."""
 
-import softshare_jax.shell.search_path  # noqa: F401 (before all others, which are then not found in the current folder)
+import softshare_jax.shell.search_path  # noqa: F401 (first: later imports must not search the current folder)
 
 # isort: split
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-# What a process that failed gives the others of its job to end with it.
+# How long a failed process waits for the other processes of its job to end with it.
 FAREWELL_SECONDS = 3
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -25,25 +25,25 @@ _process = contextlib.ExitStack()
 def end(line: str, code: int) -> NoReturn:
     """Prints a line on stderr, removes unfinished folders and ends the process at once.
 
-    What is left behind may never end, or ends with tracebacks: when a save fails, as on a full disk, Orbax's
-    other threads wait for the failed one, for ten minutes and more, and Python waits for them; tensorboardX
-    writes once more. In a job of several processes jax waits for the others, which may wait for this one.
+    A normal exit may hang or print tracebacks. When a save fails, as on a full disk, Orbax's other threads
+    wait ten minutes or more for the failed one, Python waits for them, and tensorboardX writes once more.
+    In a job of several processes jax waits for the others, which may wait for this one.
 
-    Any thread may call it; the first one to do so has the word.
+    Any thread may call it; only the first call takes effect.
 
     Args:
-        line: what to say.
+        line: the line to print.
         code: exit code of the process.
     """
     with _ending:
         with contextlib.suppress(OSError, ValueError):
             print(line, file=sys.stderr, flush=True)
         if threading.current_thread() is threading.main_thread():
-            # Another thread could wait for ever here, for a main thread that is in the middle of a write.
+            # In another thread this could deadlock with a main thread that is writing.
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()
         for folder in list(_unfinished):
-            import shutil  # commands begin with this module, which is to be there at once
+            import shutil  # imported late: commands import this module first, and it must load fast
 
             shutil.rmtree(folder, ignore_errors=True)
         farewell = threading.Thread(target=_leave_job, daemon=True)
@@ -53,15 +53,15 @@ def end(line: str, code: int) -> NoReturn:
 
 
 def start() -> None:
-    """Does what ``on_interrupt`` does, for as long as the process lives."""
+    """Enters ``on_interrupt`` for the rest of the process."""
     _process.enter_context(on_interrupt())
 
 
 @contextlib.contextmanager
 def unfinished(folder: str | os.PathLike) -> Iterator[None]:
-    """Removes a folder when the process ends inside of the block, or because it failed.
+    """Marks a folder as unfinished: ``end`` removes it if it is called in the block or after the block fails.
 
-    Then threads that outlive the block may still be writing into it.
+    After a failure, threads that outlive the block may still write into the folder.
     """
     _unfinished.add(os.fspath(folder))
     yield
@@ -70,15 +70,15 @@ def unfinished(folder: str | os.PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def on_interrupt() -> Iterator[None]:
-    """Lets Ctrl-C end the process with one line and code 130, whatever it is doing in the block.
+    """Lets Ctrl-C end the process at once, with one line and code 130, while the block runs.
 
-    No ``KeyboardInterrupt`` is raised: libraries crash of it while they are imported, lose it in callbacks,
-    or do not run Python for minutes, as XLA while it compiles.
+    It raises no ``KeyboardInterrupt``: libraries crash on it during import or lose it in callbacks, and XLA
+    runs no Python code for minutes while it compiles.
     """
     before = signal.signal(signal.SIGINT, _nothing)
     read, write = os.pipe()
     os.set_blocking(write, False)
-    # Python writes the number of a signal to it at once, also while the main thread is in a library.
+    # Python writes each signal number to the pipe at once, even while the main thread is in a library.
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
     try:
@@ -90,7 +90,7 @@ def on_interrupt() -> Iterator[None]:
 
 
 def spare_interrupts(number: int) -> None:
-    """Lets the process live through so many times of Ctrl-C, which then have a handler of their own."""
+    """Ignores the next ``number`` interrupts here; a signal handler of the caller deals with them."""
     global _spared
     _spared = number
 
@@ -109,8 +109,8 @@ def _watch(read: int) -> None:
 
 
 def _leave_job() -> None:
-    """Parts with the other processes of a job, all of which leave together or are torn away with noise."""
-    jax = sys.modules.get("jax")  # a mistake in the arguments is said before it is imported
+    """Leaves the job; without a joint shutdown, jax ends its other processes with long error messages."""
+    jax = sys.modules.get("jax")  # argument errors occur before jax is imported
     with contextlib.suppress(Exception):
         if jax is not None and jax.distributed.is_initialized():
             jax.distributed.shutdown()

@@ -1,10 +1,10 @@
-"""Takes the current folder off the path that modules are imported from, where a command of this package runs.
+"""Removes the current folder from ``sys.path`` when a command of this package runs.
 
-``python -m`` puts it there, before the standard library. In a folder that somebody else filled, such as a
-workdir that was sent, a file ``jax.py`` would be executed. Config files are programs, and modules beside them
-are found while they are loaded; nothing else is imported from outside of what is installed.
+``python -m`` puts the current folder first in ``sys.path``. In an untrusted folder, such as a workdir from
+somebody else, a file ``jax.py`` would then be executed. Config files are programs and can import modules
+beside them; everything else is imported from installed packages.
 
-The first import of each command leads here, so this module imports nothing that Python has not loaded.
+Each command imports this module first, so it imports only modules that Python has already loaded.
 """
 
 import os
@@ -12,10 +12,10 @@ import sys
 
 
 def forget_current_folder() -> None:
-    """Undoes what ``python -m`` did to the path, if it started a command of this package.
+    """Removes the entry that ``python -m`` added to ``sys.path``, if it started a command of this package.
 
-    Programs that import this package keep their path. In a checkout that is not installed the commands work
-    as before, because the modules of a package are found in its own folder.
+    Programs that import this package keep their path. Commands of a checkout that is not installed still
+    work, because the package is already imported and finds its modules in its own folder.
     """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is None or spec.name.partition(".")[0] != __name__.partition(".")[0] or sys.flags.safe_path:
@@ -23,7 +23,7 @@ def forget_current_folder() -> None:
     try:
         here = os.getcwd()
     except OSError:
-        return  # Python could not add a folder that is gone
+        return  # the folder was deleted, so Python added nothing
     if sys.path and sys.path[0] in ("", here):
         del sys.path[0]
 

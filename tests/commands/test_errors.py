@@ -39,7 +39,7 @@ def check(result, message, code=2):
         (["--config=configs/none.py"], "configs/none.py"),
         ([QUICKSTART, "--mode=play"], "play"),
         ([QUICKSTART, "--steps=3"], "steps"),
-        ([QUICKSTART, "more"], "'more' is not a flag"),
+        ([QUICKSTART, "more"], "unexpected argument 'more'"),
     ],
 )
 def test_main(tmp_path, arguments, message):

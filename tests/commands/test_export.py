@@ -215,7 +215,7 @@ def unlisted(file):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip, "is damaged, it is not what was exported"),
+        (flip, r"is damaged \(wrong checksum\)"),
         (truncate, "is damaged"),
         (pathlib.Path.unlink, "cannot be read: No such file"),
         (foreign, "cannot be read "),
@@ -248,10 +248,10 @@ def test_what_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 9, 8, 2), np.uint8), r"uint8 \[2, 9, 8, 2\], and .* takes uint8 \[B, 8, 8, 2\]"),
+        (np.zeros((2, 9, 8, 2), np.uint8), r"uint8 \[2, 9, 8, 2\]; .* expects uint8 \[B, 8, 8, 2\]"),
         (np.zeros((2, 8, 8, 2), np.float32), "the images are float32"),
         (np.zeros((8, 8, 2), np.uint8), "the images are uint8"),
-        (np.zeros((0, 8, 8, 2), np.uint8), "for B of 1 or more"),
+        (np.zeros((0, 8, 8, 2), np.uint8), "with B of 1 or more"),
         (np.uint8(1), "is not one array of images"),
         (b"another program's", "is not a .npy file"),
         (b"", "is not a .npy file"),
@@ -281,7 +281,7 @@ def test_the_loader_overwrites_nothing(tmp_path, exported):
         )
     assert (tmp_path / "logits.npy").read_text() == "mine"
     arguments = (exported.folder, "--images=batch.npy", f"--output={tmp_path / 'new.npy'}", "--batch_size=0")
-    check(tiny.run("loader", *arguments), "--batch_size is 1 or more, not 0")
+    check(tiny.run("loader", *arguments), "--batch_size is 0; it must be at least 1")
 
 
 def test_mistakes_of_export(tmp_path, monkeypatch, trained):

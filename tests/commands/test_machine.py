@@ -50,7 +50,7 @@ def commands(tmp_path_factory, trained):
 @pytest.mark.parametrize("command", ["main", "fold", "convert", "export"])
 def test_a_platform_that_is_not_there(commands, command):
     result = tiny.run(command, *commands[command], env={"JAX_PLATFORMS": "cuda"})
-    check(result, "JAX_PLATFORMS=cuda names no device of this machine")
+    check(result, "JAX_PLATFORMS=cuda matches no device of this machine")
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +175,8 @@ CONFIGS = {
     "def get_config():\n    retrun 1\n": "config.py, line 2",
     "import nosuchmodule\n": "line 1: ModuleNotFoundError: No module named 'nosuchmodule'",
     "def get_config():\n    return 1 / 0\n": "line 2: ZeroDivisionError: division by zero",
-    "def get_config():\n    pass\n": "returns None; it has to return a ConfigDict",
-    "x = 1\n": "has no function get_config",
+    "def get_config():\n    pass\n": "returns None; it must return a ConfigDict",
+    "x = 1\n": "it must define a function get_config",
     "import sys\nsys.exit('stop')\n": "line 2: SystemExit: stop",
 }
 
@@ -200,7 +200,7 @@ def test_fields_that_a_config_leaves_open(tmp_path):
         "    config.batch_size = config_dict.required_placeholder(int)\n    return config\n"
     )
     result = tiny.run("main", f"--config={config}", f"--workdir={tmp_path / 'run'}")
-    check(result, "leaves config.batch_size open: set --config.batch_size=VALUE")
+    check(result, "requires config.batch_size: set --config.batch_size=VALUE")
     flags = [flag for flag in tiny.flags(duration="4 steps") if not flag.startswith("--config.model")]
     result = tiny.run(
         "main", f"--config={config}", *flags, "--config.model=scnn-4-6", f"--workdir={tmp_path / 'run'}"
@@ -213,7 +213,7 @@ def test_fields_that_a_config_leaves_open(tmp_path):
     [
         ("main", [QUICKSTART, "--config.nosuch.x=3"], "unknown config field 'nosuch.x'"),
         ("main", [QUICKSTART, "--config.data.sdie=3"], "did you mean data.side"),
-        ("main", [QUICKSTART, "--config.data=3"], "config.data holds fields of its own"),
+        ("main", [QUICKSTART, "--config.data=3"], "config.data is a group of fields"),
         ("main", [QUICKSTART, "--confg.seed=3"], "unknown flag '--confg.seed'"),
         ("main", [QUICKSTART, "--wrokdir=x"], "did you mean --workdir?"),
         ("main", ["--config=configs/quikstart.py"], "did you mean configs/quickstart.py?"),

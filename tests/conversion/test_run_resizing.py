@@ -107,12 +107,12 @@ def test_mistakes(trained, unshared, output):
         assert not output.root.exists()
 
     dense = f"--dense={unshared.root}"
-    fails("name one of --dense, --shared and --torch")
-    fails("name one of --dense, --shared and --torch", dense, f"--shared={trained.root}")
+    fails("set exactly one of --dense, --shared and --torch")
+    fails("set exactly one of --dense, --shared and --torch", dense, f"--shared={trained.root}")
     fails("--dense needs either --k or --budget", dense)
-    fails("--model is not for --dense", dense, "--k=2", "--model=scnn-4-6")
-    fails("--k is not for --torch", "--torch=file", "--model=swrn-16-1-1", "--k=2")
-    fails("shares nothing: use --dense", f"--shared={unshared.root}", "--k=2")
+    fails("--model does not apply to --dense", dense, "--k=2", "--model=scnn-4-6")
+    fails("--k does not apply to --torch", "--torch=file", "--model=swrn-16-1-1", "--k=2")
+    fails("is an unshared run: use --dense", f"--shared={unshared.root}", "--k=2")
     fails("4 layers and asks for 5 templates: choose from 1 to 4", dense, "--k=5")
 
 

@@ -75,7 +75,7 @@ def test_a_pickle_calls_nothing(tmp_path, monkeypatch):
 )
 def test_what_stands_for_a_name_cannot_be_changed(tmp_path, change):
     file = archive(tmp_path / "it.pt", b"\x80\x02" + change + b".")
-    with pytest.raises(UserError, match=r"it.pt is no file of torch.save"):
+    with pytest.raises(UserError, match=r"it.pt is not a torch.save file"):
         torch_state.read(file)
     test_formats("since-1.6.pt")
 
@@ -85,11 +85,11 @@ def test_what_stands_for_a_name_cannot_be_changed(tmp_path, change):
     [
         (
             pickle.dumps([1], 2),
-            "it holds no weights by name: it has a value of type list; save the state_dict",
+            "expected a dictionary of weights, found a value of type list; save the state_dict",
         ),
-        (pickle.dumps({"weights": 3}, 2), "it has a dictionary of 'weights'; save"),
-        (b"\x80\x02N", "is no file of torch.save (pickle exhausted"),
-        (b"\x80\x02Nr\xff\xff\xff\x7f.", "is no file of torch.save (it remembers more objects than"),
+        (pickle.dumps({"weights": 3}, 2), "found a dictionary of 'weights'; save"),
+        (b"\x80\x02N", "is not a torch.save file (pickle exhausted"),
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "is not a torch.save file (its memo index is larger than"),
     ],
 )
 def test_files_that_hold_something_else(tmp_path, content, message):
@@ -110,7 +110,7 @@ def test_a_tensor_does_not_reach_beyond_its_storage(tmp_path):
     for changed, message in (
         (original.replace(b"K\x05K\x04\x85", b"K\x15K\x04\x85"), "a tensor reaches beyond its storage"),
         (original.replace(b"K\x05K\x04\x85", b"K\x05K\x20\x85"), "a tensor reaches beyond its storage"),
-        (original.replace(b"K\x05K\x04\x85", b"K\x05J\xff\xff\xff\xff\x85"), "a shape that is none"),
+        (original.replace(b"K\x05K\x04\x85", b"K\x05J\xff\xff\xff\xff\x85"), "a tensor has an invalid shape"),
     ):
         with pytest.raises(UserError, match=message):
             torch_state.read(archive(tmp_path / "it.pt", changed))

@@ -141,7 +141,7 @@ def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
         loaded = prepare_and_load("cifar10", str(tmp_path))
     assert len(loaded["train"]["labels"]) == 20
     said = capsys.readouterr().out.splitlines()
-    assert [line.partition(" is passed over: ")[0] for line in said] == [
+    assert [line.partition(" is skipped: ")[0] for line in said] == [
         str(whole.parent / version) for version in ("3.10.0", "3.2.0", "3.1.0")
     ]
     assert said[0].endswith(": cifar10-test.array_record-00000-of-00001 is missing")
@@ -171,7 +171,7 @@ def test_a_class_that_a_directory_names_is_not_imported(written, tmp_path, monke
     (folder / "features.json").write_text(json.dumps(described))
     for read in (cifar.load, cifar.class_names):
         with pytest.raises(
-            UserError, match=r"features.json names planted.Feature, which is no feature of TFDS"
+            UserError, match=r"features.json names planted.Feature, which is not a TFDS feature"
         ):
             read("cifar10", str(tmp_path / "data"))
     assert not (tmp_path / "ran").exists()
@@ -182,7 +182,7 @@ def test_an_archive_that_is_not_the_official_one(tmp_path):
     file, _ = fakes.write_archive(fakes.fake("cifar10"), tmp_path / "downloads")
     line = mistake("cifar10", tmp_path)
     assert line.startswith(f"{file} is damaged")
-    assert line.endswith("delete it and it is fetched again")
+    assert line.endswith("delete the file to download it again")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
 
 
@@ -195,7 +195,7 @@ def test_a_truncated_array_record(tmp_path, written, split, kept):
     shard.write_bytes(content[: int(kept * len(content))])
     line = mistake("cifar10", tmp_path)
     assert line.startswith(f"{folder} cannot be read (")
-    assert line.endswith("delete it and it is made again from the official archive")
+    assert line.endswith("delete it to create it again from the official archive")
 
 
 @pytest.mark.parametrize("cut", [1, 7, 1000])
@@ -206,7 +206,7 @@ def test_a_truncated_tfrecord(tmp_path, written, cut):
     shard.write_bytes(shard.read_bytes()[:-cut])
     line = mistake("cifar10", tmp_path)
     assert "cifar10-train.tfrecord-00000-of-00002 ends in the middle of a record" in line
-    assert line.endswith("delete it and it is made again from the official archive")
+    assert line.endswith("delete it to create it again from the official archive")
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
@@ -254,7 +254,7 @@ def test_directories_that_contradict_themselves(tmp_path, written, damage, said)
         info.write_text(info.read_text().replace("array_record", "riegeli"))
     line = mistake("cifar10", tmp_path)
     assert said in line
-    assert "delete it and it is made again" in line
+    assert "delete it to create it again" in line
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -343,7 +343,7 @@ def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing
         first.send_signal(signal.SIGSTOP)
         others = [start() for _ in range(3)]
         assert [other.stdout.readline() for other in others] == [
-            f"{waiting} that is preparing cifar10 in {tmp_path}\n"
+            f"{waiting} to prepare cifar10 in {tmp_path}\n"
         ] * 3
         assert not (tmp_path / "cifar10").exists()
         first.kill()
@@ -382,7 +382,7 @@ def test_a_download_that_breaks_off(tmp_path, monkeypatch):
     with served(tmp_path / "toronto") as url, fakes.trusted("cifar100", sha256):
         monkeypatch.setattr(cifar_archive, "URL", url)
         line = mistake("cifar100", tmp_path / "data")
-    assert f"the download of {url}cifar-100-binary.tar.gz broke off" in line
+    assert f"the download of {url}cifar-100-binary.tar.gz failed" in line
     assert line.endswith("try again")
     assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
 
@@ -408,7 +408,7 @@ def test_the_command_without_data_and_network(tmp_path):
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: cifar10 is not in {data} and https://www.cs.toronto.edu/")
-    assert line.endswith("with --config.data_dir=DIR")
+    assert line.endswith("or set --config.data_dir=DIR to a folder with the data set")
     assert result.stdout == ""
     assert not workdir.exists()
     assert not (data / "cifar10").exists()

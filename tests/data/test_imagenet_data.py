@@ -84,7 +84,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
     next((root / "imagenet2012" / "5.10.0").glob("*-validation*")).unlink()
     assert len(imagenet.open_split("train", str(root))) == 24
     assert capsys.readouterr().out.endswith(
-        "imagenet2012/5.10.0 is passed over: imagenet2012-validation.array_record-00000-of-00001 is missing\n"
+        "imagenet2012/5.10.0 is skipped: imagenet2012-validation.array_record-00000-of-00001 is missing\n"
     )
     # Nothing that the directory names is imported.
     features = directory / "features.json"
@@ -92,7 +92,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
         features.read_text().replace("tensorflow_datasets.core.features.text_feature", "planted")
     )
     shutil.rmtree(root / "imagenet2012" / "5.10.0")
-    with pytest.raises(UserError, match=r"features.json names planted.Text, which is no feature of TFDS"):
+    with pytest.raises(UserError, match=r"features.json names planted.Text, which is not a TFDS feature"):
         imagenet.open_split("train", str(root))
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_file_is_named_and_threads_end(folder, tmp_path):
         with pytest.raises(UserError, match=said) as caught:
             list(task(root).train_batches(range(3), 8, ALL))
         (line,) = str(caught.value).splitlines()
-        assert line.startswith(f"{bad} is not a whole image (")
+        assert line.startswith(f"{bad} is not a valid image (")
         assert line.endswith("): replace it")
     batches = task(folder).train_batches(range(3), 8, ALL)
     next(batches)
@@ -260,7 +260,7 @@ def test_images_of_any_kind_are_what_torchvision_makes_of_them():
     wide = Image.fromarray(np.repeat(numbers[:1].repeat(8, 1), 8, 0) * 60)
     np.testing.assert_array_equal(decoded(encoded(wide, "JPEG", exif=turned)), decoded(encoded(wide, "JPEG")))
     # No range is known of floating-point numbers.
-    with pytest.raises(UserError, match=r"it is not a whole image \(.*mode F"):
+    with pytest.raises(UserError, match=r"it is not a valid image \(.*mode F"):
         decoded(encoded(Image.fromarray(numbers.astype(np.float32)), "TIFF"))
 
 
@@ -289,7 +289,7 @@ def test_what_lies_beside_images_is_no_data(folder, tmp_path, capsys):
     one.symlink_to(tmp_path / "elsewhere")
     assert len(imagenet.open_split("train", str(root))) == 24
     shutil.rmtree(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=f"{one} is a link that leads nowhere"):
+    with pytest.raises(UserError, match=f"{one} is a broken link"):
         imagenet.open_split("train", str(root))
     assert capsys.readouterr() == ("", "")
 
@@ -308,7 +308,7 @@ def test_the_advice_on_classes_names_them(folder, tmp_path):
     )
     # A folder that is no class: by the names of both splits, by its emptiness, and then by its name.
     (root / "train" / "backup").mkdir()
-    assert said().startswith(f"{root}/train/backup holds no image, and labels count the folders: add files")
+    assert said().startswith(f"{root}/train/backup has no images, but every folder is a class: add files")
     shutil.copy(next((root / "train" / "n01440764").iterdir()), root / "train" / "backup")
     assert "only training has backup, only testing has none" in said()
     shutil.copytree(root / "train" / "backup", root / "val" / "backup")
@@ -342,11 +342,11 @@ def test_data_that_are_not_there(tmp_path, folder):
 
     fails(rf"imagenet2012 is not in {tmp_path}: put the folders train/CLASS/\*.JPEG .* --config.data_dir=DIR")
     (tmp_path / "val").mkdir()
-    fails(f"{tmp_path}/train is not there")
+    fails(f"{tmp_path}/train does not exist")
     (tmp_path / "train").mkdir()
-    fails(f"{tmp_path}/train holds no folders: sort its images into one for each class")
+    fails(f"{tmp_path}/train has no subfolders: sort its images into one folder per class")
     (tmp_path / "train" / "n01440764").mkdir()
-    fails("train/n01440764 holds no image")
+    fails("train/n01440764 has no images, but every folder is a class")
     with pytest.raises(
         UserError, match=r"train_examples is 25; the data set has 24 .*--config.data.train_examples=24"
     ):

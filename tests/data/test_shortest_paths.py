@@ -100,7 +100,7 @@ def test_no_python_loop_over_examples():
 
 def test_keys_that_do_not_change_end_with_a_message():
     # Under vmap, all examples of such keys draw alike, again and again.
-    with pytest.raises(RunError, match="of 60 grids have no path after 100 draws a pixel of their window"):
+    with pytest.raises(RunError, match="of 60 grids have no path after 100 draws per window pixel"):
         shortest_paths.generate(jax.random.key(3, impl="rbg"), 60, 8, 0.1, 3)
 
 

@@ -116,7 +116,7 @@ def test_a_command_does_not_write_weights_that_are_not_finite(tmp_path, tiny_con
     experiment = make_experiment(tiny_config)
     variables = jax.tree.map(lambda x: x / 0, experiment.programs.init_state().variables)
     with (
-        pytest.raises(RunError, match="the weights to write are not finite"),
+        pytest.raises(RunError, match="cannot write weights that are not finite"),
         new_workdir(Workdir(tmp_path / "output")) as workdir,
     ):
         write_run(workdir, experiment, 4, variables)

@@ -1,1 +1,1 @@
-"""Checkpoints of PyTorch, read without executing anything."""
+"""Reads PyTorch checkpoints without executing their code."""

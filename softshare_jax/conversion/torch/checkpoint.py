@@ -1,9 +1,9 @@
-"""The layout of the PyTorch checkpoints of the paper's authors.
+"""Converts the arrays of a PyTorch checkpoint of the paper's authors to our variables.
 
-Such a file is a dictionary with ``'epoch'``, ``'optimizer'``, ``'recorder'``, an object of a class of their
-own, and ``'state_dict'``, whose names begin with ``module.``: ``bank_1.templates`` ``[k, out, in, 3, 3]``,
-``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``, ``classifier.weight``.
-The banks stand there again under everything that refers to them.
+Such a file is a dictionary with ``'epoch'``, ``'optimizer'``, ``'recorder'`` (an object of the authors' own
+class) and ``'state_dict'``. Names in the latter have the prefix ``module.``: ``bank_1.templates``
+``[k, out, in, 3, 3]``, ``stage_1.1.conv1.coefficients`` ``[k, 1, 1, 1, 1]``, ``stage_1.0.bn1.running_mean``,
+``classifier.weight``. Each bank occurs again under every layer that uses it.
 """
 
 import re
@@ -17,7 +17,7 @@ from softshare_jax.errors import UserError, one_line
 
 
 class Shape(NamedTuple):
-    """What a wide ResNet is called by, and its classes. ``templates`` is ``None`` where it is unshared."""
+    """Hyperparameters of a wide ResNet. ``templates`` is ``None`` for an unshared network."""
 
     depth: int
     width: int
@@ -31,16 +31,16 @@ class Shape(NamedTuple):
 
 
 def shape_of(arrays: Arrays) -> Shape:
-    """Returns which network the arrays are of.
+    """Returns the hyperparameters of the network that the arrays belong to.
 
     Raises:
-        UserError: they are of none of this family.
+        UserError: the arrays do not belong to a wide ResNet of the authors.
     """
     classifier, bank = arrays.get("classifier.weight"), arrays.get("bank_1.templates")
     if classifier is None or classifier.ndim != 2 or (bank is not None and bank.ndim != 5):
         raise UserError(
-            "--torch holds no wide ResNet of the paper's authors: that has classifier.weight "
-            "[classes, channels] and may have bank_1.templates [k, out, in, 3, 3], and this begins with "
+            "--torch holds no wide ResNet of the paper's authors: expected classifier.weight "
+            "[classes, channels] and optionally bank_1.templates [k, out, in, 3, 3]; found "
             f"{', '.join([*arrays][:4])}"
         )
     classes, channels = classifier.shape
@@ -51,13 +51,13 @@ def shape_of(arrays: Arrays) -> Shape:
 def to_variables(arrays: Arrays) -> dict[str, Any]:
     """Returns the arrays as variables of our network of the same name.
 
-    ``params``, ``batch_stats``, and of a soft-shared network ``templates`` and ``coefficients``.
+    The collections are ``params``, ``batch_stats`` and, with sharing, ``templates`` and ``coefficients``.
 
     Args:
-        arrays: as ``read`` returns them; each is used exactly once.
+        arrays: arrays of a checkpoint, as ``state.read`` returns them; each is used exactly once.
 
     Raises:
-        UserError: an array is missing or is not part of such a network.
+        UserError: an array is missing, unexpected, or not a kernel.
     """
     left = dict(arrays)
 
@@ -65,12 +65,12 @@ def to_variables(arrays: Arrays) -> dict[str, Any]:
         try:
             return left.pop(name)
         except KeyError:
-            raise UserError(f"--torch holds no {name}") from None
+            raise UserError(f"--torch has no array {name}") from None
 
     def kernel(name: str) -> np.ndarray:
         array = take(name)
         if array.ndim < 4:
-            raise UserError(f"--torch has {array.shape} for {name}, which is no kernel [out, in, H, W]")
+            raise UserError(f"--torch has {array.shape} for {name}; a kernel is [out, in, H, W]")
         return np.moveaxis(array, (-2, -1, -3, -4), (-4, -3, -2, -1))
 
     def norm(name: str) -> tuple[dict, dict]:
@@ -109,7 +109,7 @@ def to_variables(arrays: Arrays) -> dict[str, Any]:
     params["norm"], stats["norm"] = norm("lastact.0")
     params["classifier"] = {"kernel": take("classifier.weight").T, "bias": take("classifier.bias")}
     if left:
-        raise UserError(f"--torch holds {', '.join(sorted(left)[:3])}, which is not part of a wide ResNet")
+        raise UserError(f"--torch has arrays that a wide ResNet does not have: {', '.join(sorted(left)[:3])}")
     variables = {"params": params, "batch_stats": stats}
     return variables | ({"templates": templates, "coefficients": coefficients} if templates else {})
 
@@ -118,9 +118,9 @@ def _stack(trees: list[Any], stage: str) -> Any:
     """Stacks trees of arrays leaf by leaf.
 
     Raises:
-        UserError: they are not alike.
+        UserError: the trees have different structures or shapes.
     """
     try:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
     except ValueError as error:
-        raise UserError(f"--torch has blocks in {stage} that are not alike ({one_line(error)})") from error
+        raise UserError(f"--torch has blocks of different shapes in {stage} ({one_line(error)})") from error

@@ -1,4 +1,4 @@
-"""Makes a workdir of a PyTorch checkpoint."""
+"""Creates a workdir from a PyTorch checkpoint."""
 
 import pathlib
 from collections.abc import Callable
@@ -19,20 +19,19 @@ from softshare_jax.training.experiment import make_experiment
 def convert_torch(
     file: pathlib.Path, make_config: Callable[[int], Config], output: Workdir
 ) -> tuple[Config, int, tuple[str, ...]]:
-    """Makes a workdir of a PyTorch checkpoint of the paper's authors.
+    """Creates a workdir from a PyTorch checkpoint of the paper's authors.
 
     Args:
         file: the checkpoint.
-        make_config: number of classes of the checkpoint -> config of the run that the workdir is then at the
-            end of, or at the epoch that the checkpoint names.
-        output: workdir to make; it must not exist, or be an empty folder.
+        make_config: function from the number of classes to the config of the new run. The run is at the epoch
+            in the checkpoint, or at its end if the checkpoint has none.
+        output: workdir to create; it must not exist, or must be an empty folder.
 
     Returns:
-        The config; the step at which the run stands; and the classes of the authors' own that were passed
-        over.
+        The config, the step of the run, and the names of the authors' own classes, which were skipped.
 
     Raises:
-        UserError: the file is not such a checkpoint, or of another network, or the output is in use.
+        UserError: the file is not such a checkpoint or has another network, or the output is in use.
     """
     check_unused(output.root)
     arrays, epoch, passed_over = torch_state.read(file)
@@ -41,12 +40,12 @@ def convert_torch(
     experiment = make_experiment(config)
     network = experiment.network
     if not isinstance(network, WideResNet):
-        raise UserError(f"--model={config.model} is not a wide ResNet, which --torch holds")
+        raise UserError(f"--torch holds a wide ResNet; --model={config.model} is another network")
     groups = experiment.plan.groups
     templates = groups[0].templates if groups else None
     ours = torch_checkpoint.Shape(network.depth, network.width, templates, network.num_classes)
     if theirs != ours:
-        raise UserError(f"--torch holds {theirs}, and --model={config.model} is {ours} ({config.data.name})")
+        raise UserError(f"--torch holds {theirs}; --model={config.model} is {ours} ({config.data.name})")
     variables = jax.tree.map(jnp.asarray, torch_checkpoint.to_variables(arrays))
     check_shapes(variables, experiment.programs.state_shapes().variables, "--torch")
     step = experiment.schedule.total if epoch is None else epoch * experiment.schedule.epoch

@@ -1,8 +1,7 @@
-"""Unpickles what ``torch.save`` pickled, and executes nothing of it.
+"""Unpickles files of ``torch.save`` without executing their code.
 
-A pickle names functions and classes and calls them. Here every name stands for something harmless: a few
-names for what a checkpoint needs, such as a tensor, and all others for ``Unknown``, which forgets what it is
-given.
+A pickle names functions and classes and calls them. Here the few names that a checkpoint needs, such as a
+tensor, map to safe replacements. All other names map to ``Unknown``, which ignores its arguments.
 """
 
 import pickle
@@ -28,7 +27,7 @@ DTYPES = {
     "BoolStorage": np.bool_,
     "ComplexFloatStorage": np.complex64,
     "ComplexDoubleStorage": np.complex128,
-    # Of tensors that are not read; files up to 1.5 hold them between those that are.
+    # Types of tensors that we do not convert; files up to 1.5 store them between the others.
     "UntypedStorage": np.uint8,
     "QInt8Storage": np.int8,
     "QUInt8Storage": np.uint8,
@@ -39,13 +38,13 @@ DTYPES = {
 
 
 class _Kind(NamedTuple):
-    """A class of storages: what their numbers are."""
+    """A storage class of PyTorch, with the dtype of its numbers."""
 
     dtype: np.dtype
 
 
 class _Call:
-    """A function that a pickle may call and cannot change."""
+    """A function that a pickle may call, but not change."""
 
     __slots__ = ("_function",)
 
@@ -53,28 +52,28 @@ class _Call:
         self._function = function
 
     def __call__(self, *args):
-        """Calls it."""
+        """Calls the function."""
         return self._function(*args)
 
     def __setstate__(self, state):
-        raise pickle.UnpicklingError("it would change a function")
+        raise pickle.UnpicklingError("it changes a function")
 
 
 def load(stream: BinaryIO) -> tuple[Any, dict[str, Storage], tuple[str, ...]]:
-    """Reads one pickle, and leaves the stream after it.
+    """Reads one pickle and leaves the stream at its end.
 
     Returns:
-        What it holds: numbers, texts, lists, tuples, dictionaries, ``Tensor``, ``NumpyArray``, and
-        ``Unknown`` for anything else; the storages by key; and the names of all that is unknown.
+        The object, made of numbers, texts, lists, tuples, dictionaries, ``Tensor``, ``NumpyArray`` and, for
+        anything else, ``Unknown``; the storages by key; and the names of unknown classes and functions.
 
     Raises:
-        pickle.UnpicklingError: it is damaged. Other damage raises whatever pickle and pickletools do.
+        pickle.UnpicklingError: it is damaged. Other damage raises exceptions of pickle and pickletools.
     """
     start = stream.tell()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        # The memo is an array: one such place, far out, would take all memory.
+        # Pickle keeps the memo in an array, so one large index would take all memory.
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > number:
-            raise pickle.UnpicklingError("it remembers more objects than it holds")
+            raise pickle.UnpicklingError("its memo index is larger than its number of objects")
     stream.seek(start)
     unpickler = _Unpickler(stream)
     return unpickler.load(), unpickler.storages, tuple(unpickler.unknown)
@@ -82,13 +81,13 @@ def load(stream: BinaryIO) -> tuple[Any, dict[str, Storage], tuple[str, ...]]:
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: BinaryIO):
-        # Texts of Python 2 are bytes, of which each is a character here.
+        # Texts of Python 2 are bytes; latin1 maps each byte to one character.
         super().__init__(stream, encoding="latin1")
         self.storages: dict[str, Storage] = {}
         self.unknown: dict[str, type[Unknown]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what stands for a name; nothing is imported."""
+        """Returns the replacement of a class or function; imports nothing."""
         path = f"{module}.{name}"
         if path in _KNOWN:
             return _KNOWN[path]
@@ -99,26 +98,26 @@ class _Unpickler(pickle.Unpickler):
         return self.unknown[path]
 
     def persistent_load(self, pid: Any) -> Any:
-        """Returns a storage, or the class of a network, beside which old files hold its source."""
+        """Returns a storage, or the class of a network; old files store such a class with its source."""
         if not isinstance(pid, tuple) or len(pid) < 2:
-            raise pickle.UnpicklingError("it refers to an object that is not there")
+            raise pickle.UnpicklingError("it has an invalid reference to an object outside the pickle")
         kind, what, *more = pid
         if kind != "storage" or not isinstance(what, _Kind):
             return what if isinstance(what, type) else Unknown()
         key, _, size, *view = more
         if not isinstance(size, int) or size < 0 or any(view):
-            raise pickle.UnpicklingError(f"its storage {key} has no size of its own")
+            raise pickle.UnpicklingError(f"its storage {key} has no valid size")
         return self.storages.setdefault(str(key), Storage(str(key), what.dtype, size))
 
 
 def _tensor(storage: Any, offset: int, shape: Sequence[int], strides: Sequence[int], *more: Any) -> Any:
-    """``torch._utils._rebuild_tensor`` and its second version, whose third further argument is metadata."""
+    """Replaces ``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``; ``more[2]`` is metadata."""
     metadata = more[2:3]
     if not isinstance(storage, Storage) or any(metadata):
         return Unknown()
     numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise pickle.UnpicklingError("a tensor has a shape that is none")
+        raise pickle.UnpicklingError("a tensor has an invalid shape")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if 0 not in shape and last >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
@@ -126,22 +125,22 @@ def _tensor(storage: Any, offset: int, shape: Sequence[int], strides: Sequence[i
 
 
 def _first(value: Any, *_: Any) -> Any:
-    """``torch._utils._rebuild_parameter``: the tensor alone."""
+    """Replaces ``torch._utils._rebuild_parameter``; returns the tensor alone."""
     return value
 
 
 def _of_type(function: Any, _: Any, arguments: tuple, *__: Any) -> Any:
-    """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes."""
+    """Replaces ``torch._tensor._rebuild_from_type_v2``, which adds attributes to a tensor."""
     return function(*arguments)
 
 
 def _encode(text: str, *_: Any) -> bytes:
-    """``_codecs.encode``, by which protocol 2 writes bytes."""
+    """Replaces ``_codecs.encode``, which protocol 2 uses for bytes."""
     return text.encode("latin1")
 
 
 def _scalar(dtype: NumpyType, data: bytes | str) -> Any:
-    """``numpy.core.multiarray.scalar``: a number of Python."""
+    """Replaces ``numpy.core.multiarray.scalar``; returns a Python number."""
     return dtype.numbers(data)[0].item()
 
 

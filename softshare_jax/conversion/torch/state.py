@@ -1,4 +1,4 @@
-"""The weights in a PyTorch checkpoint, by the names that the network itself has for them."""
+"""Finds the weights in a PyTorch checkpoint, under the names that the network itself uses."""
 
 import itertools
 import math
@@ -16,23 +16,23 @@ from softshare_jax.errors import UserError, one_line
 
 Arrays = dict[str, np.ndarray]
 Entry = Tensor | NumpyArray
-# What training scripts call the weights among other things, and how deep they are looked for.
+# Keys under which training scripts save the weights, and the number of levels to search.
 STATES, MOST_LEVELS = ("state_dict", "model_state_dict", "model", "net", "network"), 3
-# What data parallelism and torch.compile put into the names of weights.
+# Prefixes that data parallelism and torch.compile add to the names of weights.
 WRAPPERS = ("module", "_orig_mod")
 
 
 class _Refused(Exception):
-    """A checkpoint is whole, and is not what is asked for."""
+    """The checkpoint is readable, but its content is not supported."""
 
 
 class TorchCheckpoint(NamedTuple):
-    """What such a file holds.
+    """The content of a checkpoint.
 
     Attributes:
         arrays: parameters and statistics by name, each once.
-        epoch: that it was saved after; ``None`` where it does not say.
-        passed_over: names of classes of the authors' own, whose objects were not made.
+        epoch: epoch after which the checkpoint was saved, or ``None`` if it has none.
+        passed_over: names of the authors' own classes, whose objects were skipped.
     """
 
     arrays: Arrays
@@ -41,37 +41,37 @@ class TorchCheckpoint(NamedTuple):
 
 
 def read(file: pathlib.Path) -> TorchCheckpoint:
-    """Reads a checkpoint; nothing in it is executed, and PyTorch is not needed.
+    """Reads a checkpoint without PyTorch and without executing its code.
 
     Raises:
-        UserError: the file is missing or damaged, or holds no weights, or weights that cannot be taken over.
+        UserError: the file is missing or damaged, or its weights are missing or not supported.
     """
     if not file.is_file():
-        raise UserError(f"--torch {file} {'is no file' if file.exists() else 'does not exist'}")
+        raise UserError(f"--torch {file} {'is not a file' if file.exists() else 'does not exist'}")
     try:
         content = torch_file.TorchFile(file)
     except OSError as error:
         raise UserError(f"--torch {file} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # what a foreign file raises is not documented
-        raise UserError(f"--torch {file} is no file of torch.save ({one_line(error)})") from error
+    except Exception as error:  # the exceptions for foreign files are not documented
+        raise UserError(f"--torch {file} is not a torch.save file ({one_line(error)})") from error
     try:
         state, epoch = _find(content.value)
         entries = _entries(state)
-        # A bank stands there many times, and its numbers once.
+        # A bank has many names, but one tensor; count and read its numbers once.
         names = {entry: name for name, entry in entries.items()}
         if sum(entry.nbytes for entry in names) > content.size:
-            raise _Refused("it holds tensors that are larger than the file")
+            raise _Refused("its tensors are larger than the file")
         floats = {entry: _floats(name, content.array(entry)) for entry, name in names.items()}
         arrays = _without_banks({name: floats[entry] for name, entry in entries.items()})
         return TorchCheckpoint(arrays, _epoch(epoch, content), _own_classes(content.unknown))
     except _Refused as error:
         raise UserError(f"--torch {file}: {one_line(error, 400)}") from error
-    except Exception as error:  # what damage raises is not documented
+    except Exception as error:  # the exceptions for damaged files are not documented
         raise UserError(f"--torch {file} is damaged ({one_line(error)})") from error
 
 
 def _find(value: Any) -> tuple[dict, Any]:
-    """Returns the weights by name, however deep they lie, and the epoch that is named on the way."""
+    """Returns the nested dictionary of weights, and the epoch found on the way."""
     epoch = None
     for _ in range(MOST_LEVELS):
         if not isinstance(value, dict):
@@ -84,12 +84,12 @@ def _find(value: Any) -> tuple[dict, Any]:
             break
         value = inner
     raise _Refused(
-        f"it holds no weights by name: it has {_described(value)}; save the state_dict of the model"
+        f"expected a dictionary of weights, found {_described(value)}; save the state_dict of the model"
     )
 
 
 def _described(value: Any) -> str:
-    """Returns what something is, in a few words."""
+    """Describes a value in a few words."""
     if isinstance(value, Unknown):
         return f"an object of {value.path}"
     if isinstance(value, Entry):
@@ -103,18 +103,18 @@ def _described(value: Any) -> str:
 
 
 def _entries(state: dict) -> dict[str, Entry]:
-    """Returns the parameters and statistics by the names that the network itself has for them."""
+    """Returns the parameters and statistics under the names that the network itself uses."""
     entries: dict[str, Entry] = {}
     for given, entry in state.items():
         if not isinstance(given, str):
-            raise _Refused(f"it has an entry {given!r} among its weights, and names of weights are texts")
+            raise _Refused(f"it names a weight {given!r}; names must be strings")
         name = ".".join(part for part in given.split(".") if part not in WRAPPERS)
         if name.endswith("num_batches_tracked"):
             continue
         if not isinstance(entry, Entry):
-            raise _Refused(f"it has {_described(entry)} for {name}, and weights are dense tensors")
+            raise _Refused(f"it has {_described(entry)} for {name}; weights must be dense tensors")
         if name in entries:
-            raise _Refused(f"it has {name} twice, but for wrappers such as module.")
+            raise _Refused(f"it has {name} twice, with different prefixes such as module.")
         entries[name] = entry
     return entries
 
@@ -122,26 +122,26 @@ def _entries(state: dict) -> dict[str, Entry]:
 def _floats(name: str, array: np.ndarray) -> np.ndarray:
     """Returns weights in float32."""
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise _Refused(f"it has {name} in {array.dtype}, and weights are floating-point numbers")
+        raise _Refused(f"it has {name} in {array.dtype}; weights must be floating-point numbers")
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32, copy=False)
     if not np.isfinite(floats).all():
-        raise _Refused(f"it has numbers in {name} that are not finite in float32")
+        raise _Refused(f"it has values in {name} that are not finite in float32")
     return floats
 
 
 def _without_banks(arrays: Arrays) -> Arrays:
-    """Drops the banks that stand under what refers to them, and are the same."""
+    """Drops the copies of banks under the layers that use them; checks that they are equal."""
     kept = {name: array for name, array in arrays.items() if ".bank." not in name}
     for name in arrays.keys() - kept.keys():
         bank = re.sub(r"^stage_(\d+)\..*\.bank\.", r"bank_\1.", name)
         if bank in kept and not np.array_equal(arrays[name], kept[bank]):
-            raise _Refused(f"it has another {name} than {bank}, which are one")
+            raise _Refused(f"it has different values for {name} and {bank}, which are the same bank")
     return kept
 
 
 def _epoch(value: Any, content: torch_file.TorchFile) -> int | None:
-    """Returns the number of an epoch, however it was saved."""
+    """Returns the epoch as an integer; it may be saved as a number, an array or a tensor."""
     if value is None:
         return None
     if isinstance(value, Entry) and math.prod(value.shape) == 1:
@@ -149,10 +149,10 @@ def _epoch(value: Any, content: torch_file.TorchFile) -> int | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == value // 1:
         return int(value)
     said = repr(value) if isinstance(value, int | float | str) else _described(value)
-    raise _Refused(f"it has {said} for its epoch, which is a whole number of 0 or more")
+    raise _Refused(f"it has {said} for its epoch; it must be an integer of at least 0")
 
 
 def _own_classes(unknown: Iterable[str]) -> tuple[str, ...]:
-    """Returns those names that are of somebody's own code."""
+    """Returns the names that do not belong to known libraries."""
     libraries = ("torch", "numpy", "builtins", "__builtin__", "collections")
     return tuple(name for name in unknown if name.partition(".")[0] not in libraries)

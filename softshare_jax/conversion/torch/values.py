@@ -1,4 +1,4 @@
-"""What stands for the objects of a PyTorch checkpoint, none of which is made."""
+"""Replacements for the objects in a PyTorch checkpoint, which are not created."""
 
 import math
 import pickle
@@ -9,12 +9,12 @@ import numpy as np
 
 
 class Storage(NamedTuple):
-    """Numbers that lie beside the pickle.
+    """Numbers that are stored beside the pickle.
 
     Attributes:
-        key: where.
-        dtype: of each.
-        size: how many.
+        key: name of the storage in the file.
+        dtype: dtype of the numbers.
+        size: number of elements.
     """
 
     key: str
@@ -26,10 +26,10 @@ class Tensor(NamedTuple):
     """A tensor whose numbers have not been read.
 
     Attributes:
-        storage: where they lie.
-        offset: of the first, in numbers.
-        shape: of the tensor.
-        strides: from one place to the next in each dimension, in numbers.
+        storage: storage of its numbers.
+        offset: position of the first number in the storage.
+        shape: shape of the tensor.
+        strides: strides of the tensor, in numbers.
     """
 
     storage: Storage
@@ -39,15 +39,15 @@ class Tensor(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers in memory."""
+        """Size of its numbers in memory, in bytes."""
         return math.prod(self.shape) * self.storage.dtype.itemsize
 
 
 class Unknown:
-    """Stands in for an object of a class or function that is not looked up.
+    """Replaces an object whose class or function is not known.
 
     Attributes:
-        path: the name that the pickle gave, such as ``'utils.RecorderMeter'``.
+        path: the name in the pickle, such as ``'utils.RecorderMeter'``.
     """
 
     path = ""
@@ -59,7 +59,7 @@ class Unknown:
         pass
 
     def __call__(self, *_, **__):
-        """Forgets the call."""
+        """Ignores the call."""
         return self
 
     def __setstate__(self, state):
@@ -69,19 +69,19 @@ class Unknown:
         pass
 
     def append(self, item):
-        """Forgets an item."""
+        """Ignores an item."""
 
-    # What pickle calls to fill lists and sets of a class of their own.
+    # Pickle calls these to fill subclasses of list and set.
     extend = add = append
 
 
 class Dict(dict):
-    """A dictionary that keeps no attributes, of which a pickle may set any."""
+    """A dictionary that ignores the attributes that a pickle sets."""
 
     __slots__ = ()
 
     def __init__(self, *pairs):
-        # A default dictionary comes with its function and without pairs.
+        # A defaultdict has its factory as the argument, and no pairs.
         super().__init__(*(some for some in pairs if isinstance(some, list | dict)))
 
     def __setstate__(self, state):
@@ -98,18 +98,18 @@ class NumpyType:
         self._order = state[1]
 
     def numbers(self, data: bytes | str) -> np.ndarray:
-        """Returns what numpy wrote as bytes, or Python 2 as text."""
+        """Returns an array from bytes of numpy, or from text of Python 2."""
         if not re.fullmatch(r"[biufc]\d\d?", self._code) or self._order not in ("=", "<", ">", "|"):
-            raise pickle.UnpicklingError(f"an array of numpy's type {self._code} is no array of numbers")
+            raise pickle.UnpicklingError(f"numpy arrays of type {self._code} are not supported")
         data = data.encode("latin1") if isinstance(data, str) else data
         return np.frombuffer(data, np.dtype(self._order + self._code))
 
 
 class NumpyArray:
-    """An array of numpy.
+    """A numpy array.
 
     Attributes:
-        array: it; empty until the pickle has said what it holds.
+        array: the array; empty until the pickle sets its content.
     """
 
     def __init__(self, *_):
@@ -121,10 +121,10 @@ class NumpyArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Shape of the array."""
         return self.array.shape
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers in memory."""
+        """Size of its numbers in memory, in bytes."""
         return self.array.nbytes
