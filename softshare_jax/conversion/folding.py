@@ -1,13 +1,13 @@
 """Folds a trained run from one workdir into another."""
 
 import shutil
-from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.certificate import certify
 from softshare_jax.conversion.output import check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
+from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.load import load, load_settled
 from softshare_jax.runs.records import similarity_files
 from softshare_jax.runs.workdir import Workdir
@@ -22,7 +22,7 @@ def fold_run(
     measure: sharing.Measure = "weights",
     step: int | None = None,
     batch_norm_batches: int = 0,
-) -> dict[str, Any]:
+) -> Certificate:
     """Folds the run in one workdir into another, which appears complete or not at all.
 
     The folded workdir goes on from the same step with the records of its source, so that
@@ -77,13 +77,11 @@ def fold_run(
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)
         _copy_records(source, workdir)
-        # The certificate is about what was read back from disk, not about what was meant.
-        certificate = {
-            "source": str(source.root),
-            **certify(before, load(workdir), threshold, measure),
-            "batch_norm_batches": batch_norm_batches,
-        }
-        workdir.write_sealed(workdir.certificate_file, certificate)
+        # It certifies what is read back from disk.
+        certificate = certify(
+            before, load(workdir), threshold, measure, str(source.root), batch_norm_batches
+        )
+        workdir.write_sealed(workdir.certificate_file, certificate.to_json())
     return certificate
 
 

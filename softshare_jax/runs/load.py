@@ -1,13 +1,14 @@
 """A trained run, read from its workdir."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from softshare_jax.config.schema import Config, first_difference
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job.processes import together
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage.checkpoints import Checkpoints
+from softshare_jax.storage.checkpoints import Checkpoints, say
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.steps import averaged
@@ -27,13 +28,19 @@ class Trained(NamedTuple):
     variables: dict[str, Any]
 
 
-def load(workdir: Workdir, step: int | None = None, config: Config | None = None) -> Trained:
+def load(
+    workdir: Workdir,
+    step: int | None = None,
+    config: Config | None = None,
+    notice: Callable[[str], None] = say,
+) -> Trained:
     """Reads a run at a step.
 
     Args:
         workdir: of the run.
         step: of the checkpoint; ``None`` for the newest that is whole.
-        config: in place of the run's own, from which it must not differ in what is computed.
+        config: replaces the run's own, from which it must not differ in what is computed.
+        notice: is called with a line for each damaged checkpoint that is passed over.
 
     Raises:
         UserError: there is no run there or one of another config, or no such step.
@@ -45,7 +52,7 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
         experiment = Experiment(config or stored, workdir.read_plan())
     with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
-        step, variables = checkpoints.read_variables(step)
+        step, variables = checkpoints.read_variables(step, notice)
     network = averaged(variables)
     if leaf := first_not_finite(network):
         held = ", ".join(map(str, checkpoints.steps()))

@@ -24,6 +24,30 @@ MOST_SIMILARITY_BYTES = 64 * 2**20
 History = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
+class Record(NamedTuple):
+    """What a run measured at a step.
+
+    Attributes:
+        step: at which.
+        scalars: finite numbers by name, such as ``'train/loss'``.
+    """
+
+    step: int
+    scalars: Mapping[str, float]
+
+
+class Device(NamedTuple):
+    """What a run was trained on from one start to the next.
+
+    Attributes:
+        kind: such as ``'NVIDIA H100'``.
+        number: of devices.
+    """
+
+    kind: str
+    number: int
+
+
 class Lines(NamedTuple):
     """What a file of JSON lines holds.
 
@@ -115,6 +139,25 @@ def describe_skipped(lines: Lines) -> str:
 def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the records of ``metrics.jsonl``; none where there is no file. Other lines are skipped."""
     return read_lines(file).records
+
+
+def scalar_records(lines: Lines) -> tuple[Record, ...]:
+    """Returns the lines of ``metrics.jsonl`` as typed records; anything but a finite number is left out."""
+    return tuple(
+        Record(line["step"], {name: float(value) for name, value in line.items() if _is_finite(value)})
+        for line in lines.records
+    )
+
+
+def read_devices(file: pathlib.Path) -> tuple[Device, ...]:
+    """Returns the content of ``devices.jsonl``, one entry per start; none if there is no file."""
+    entries = [(line.get("device"), line.get("devices")) for line in read_lines(file).records]
+    return tuple(Device(*one) for one in entries if isinstance(one[0], str) and isinstance(one[1], int))
+
+
+def _is_finite(value: object) -> bool:
+    # An integer of hundreds of digits fits into no float.
+    return type(value) in (int, float) and abs(value) < 1e300  # type: ignore[operator]
 
 
 def similarity_files(workdir: Workdir) -> dict[int, pathlib.Path]:

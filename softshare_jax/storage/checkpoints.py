@@ -31,6 +31,11 @@ T = TypeVar("T")
 ATTEMPTS = 20
 
 
+def say(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
+
+
 class Checkpoints:
     """The checkpoints of a workdir: the last few and the best.
 
@@ -173,13 +178,16 @@ class Checkpoints:
             )
         return None
 
-    def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    def read_variables(
+        self, step: int | None = None, notice: Callable[[str], None] = say
+    ) -> tuple[int, dict[str, Any]]:
         """Reads the network of a step, for commands that train nothing and change nothing.
 
         The run may be in progress. If it deletes a step that is being read, its present steps are read.
 
         Args:
             step: which; ``None`` for the newest that is whole.
+            notice: is called with a line for each damaged step that is passed over.
 
         Returns:
             ``(step, variables)``.
@@ -197,17 +205,17 @@ class Checkpoints:
             if step is not None and step not in steps:
                 raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
             with contextlib.suppress(Vanished):
-                return self._newest_whole(steps if step is None else [step])
+                return self._newest_whole(steps if step is None else [step], notice)
         raise RunError(f"the steps of {root} are deleted faster than they can be read: try again later")
 
-    def _newest_whole(self, steps: list[int]) -> tuple[int, dict[str, Any]]:
+    def _newest_whole(self, steps: list[int], notice: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
         for step in steps:
             shapes = {"variables": self._experiment.shapes_at(step).variables}
             try:
                 _, items = self._in_all(functools.partial(self._read, step, shapes))
                 return step, items["variables"]
             except Damaged as damage:
-                print(f"checkpoint {step} is damaged ({damage}); passed over", flush=True)
+                notice(f"checkpoint {step} is damaged ({damage}); passed over")
         raise RunError(f"no checkpoint of {self._folders.root} can be read")
 
     def _agreed_steps(self) -> list[int]:
