@@ -125,9 +125,9 @@ class Plot:
         across, up = self.left + self.width * self.x.place(x), self.top + self.height * (1 - self.y.place(y))
         return round(across, 1), round(up, 1)
 
-    def frame(self, title: str, x_label: str) -> str:
-        """Returns the title, the axes and their labels."""
-        parts = [text(0, 14, title, size=14, color="ink")]
+    def frame(self, x_label: str) -> str:
+        """Returns the axes and their labels."""
+        parts = []
         bottom = self.top + self.height
         for tick in self.y.ticks():
             _, y = self.at(self.x.low, tick)
@@ -213,7 +213,8 @@ def curves(
         # A name that is wider than its band is shortened to its number.
         name = band.name if 5.6 * len(band.name) < right - left else str(number + 1)
         parts.append(text((left + right) / 2, plot.top - 6, name, "middle", 10))
-    parts += [plot.frame(title, x_label), legend([(line.label, line.color) for line in lines], 36)]
+    parts += [text(0, 14, title, size=14, color="ink"), plot.frame(x_label)]
+    parts.append(legend([(line.label, line.color) for line in lines], 36))
     for line in lines:
         thinned = [*line.points[: -1 : -(-len(line.points) // MOST_POINTS)], line.points[-1]]
         spots = [plot.at(x, max(v, y.low)) for x, v in thinned]

@@ -11,7 +11,7 @@ TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet2012": "Image
 KINDS = {"unshared": ("square", "c1"), "soft-shared": ("circle", "c0"), "folded": ("diamond", "c2")}
 PUBLISHED = ("circle", "muted")
 # Of a panel: its height with title and x axis, and the space for a name in the margin.
-WIDTH, HEIGHT, PANEL, LINE, NAMES = 370, 300, 384, 15, 220
+WIDTH, HEIGHT, PANEL, LINE, NAMES = 370, 300, 400, 15, 220
 
 
 class Point(NamedTuple):
@@ -67,7 +67,7 @@ def draw(points: Sequence[Point]) -> Figure:
 def _panel(plot: Plot, panel: tuple[str, bool], points: Sequence[Point]) -> list[str]:
     data, cutout = panel
     title = f"{TITLES[data]}{', with cutout' if cutout else ''}: test error in %"
-    parts = [plot.frame(title, "parameters in millions")]
+    parts = [text(0, plot.top - 20, title, size=14, color="ink"), plot.frame("parameters in millions")]
     placed = sorted(points, key=lambda point: plot.at(point.millions, point.height)[::-1])
     wanted = [plot.at(point.millions, point.height)[1] for point in placed]
     heights = spread(wanted, LINE, plot.top, plot.top + HEIGHT)

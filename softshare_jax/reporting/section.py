@@ -186,7 +186,7 @@ def headline(
         return ""
     parts = [now] if now else []
     if table.fraction < 0.995:
-        parts.append(f"{table.fraction:.0%} of the parameters of the unshared network")
+        parts.append(f"{table.fraction:.0%} of the unshared parameters")
     else:
         parts.append(f"{table.parameters.total:,} parameters")
     if assignment is None:
