@@ -78,9 +78,7 @@ def fold_run(
         write_run(workdir, after, before.step, variables)
         _copy_records(source, workdir)
         # It certifies what is read back from disk.
-        certificate = certify(
-            before, load(workdir), threshold, measure, str(source.root), batch_norm_batches
-        )
+        certificate = certify(before, load(workdir), threshold, measure, str(source.root), batch_norm_batches)
         workdir.write_sealed(workdir.certificate_file, certificate.to_json())
     return certificate
 

@@ -25,12 +25,7 @@ MOST_POINTS = 500
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A chart for the page, which is also saved as a file.
-
-    Attributes:
-        file: name in the folder ``figures``.
-        svg: the image.
-    """
+    """A chart for the page, which is also saved as a file in the folder ``figures``."""
 
     file: str
     svg: Markup
@@ -88,21 +83,15 @@ def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
 
 
 class Line(NamedTuple):
-    """A curve.
-
-    Attributes:
-        label: in the legend.
-        color: name of a CSS variable.
-        points: ``(x, y)``, by x.
-    """
+    """A curve with its label in the legend."""
 
     label: str
-    color: str
-    points: Sequence[tuple[float, float]]
+    color: str  # name of a CSS variable
+    points: Sequence[tuple[float, float]]  # (x, y), by x
 
 
 class Band(NamedTuple):
-    """A shaded or plain part of the x axis with a name; every other one is shaded."""
+    """A part of the x axis with a name; every other one is shaded."""
 
     name: str
     start: float
@@ -152,7 +141,9 @@ class Plot:
         )
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", size: float = 12, color: str = "muted") -> str:
+def text(
+    x: float, y: float, words: str, anchor: str = "start", size: float = 12, color: str = "muted"
+) -> str:
     """Returns words at a place."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="var(--{color})" '
@@ -165,7 +156,9 @@ def path(way: str, color: str, width: float) -> str:
     return f'<path d="{way}" fill="none" stroke="var(--{color})" stroke-width="{width}"/>'
 
 
-def dot(place: tuple[float, float], color: str, title: str, shape: str = "circle", hollow: bool = False) -> str:
+def dot(
+    place: tuple[float, float], color: str, title: str, shape: str = "circle", hollow: bool = False
+) -> str:
     """Returns a mark whose title is shown on hover; ``shape`` is a circle, a square or a diamond."""
     (x, y), half = place, 4.5
     fill = "var(--surface)" if hollow else f"var(--{color})"
@@ -206,10 +199,9 @@ def curves(
     parts = []
     for number, band in enumerate(bands):
         left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))
-        shade = "var(--band)" if number % 2 == 0 else "none"
-        parts.append(
-            f'<rect x="{left}" y="{plot.top}" width="{right - left:.1f}" height="{plot.height}" fill="{shade}"/>'
-        )
+        if number % 2 == 0:
+            middle = f"M{left} {plot.top + plot.height / 2}H{right}"
+            parts.append(path(middle, "band", plot.height))
         # A name that is wider than its band is shortened to its number.
         name = band.name if 5.6 * len(band.name) < right - left else str(number + 1)
         parts.append(text((left + right) / 2, plot.top - 6, name, "middle", 10))

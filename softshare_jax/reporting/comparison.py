@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from softshare_jax.config import schema as config_lib
 from softshare_jax.reporting import chart, comparison_plot, scores
-from softshare_jax.reporting.tables import ParameterTable
+from softshare_jax.reporting.tables import Sizes, Table
 from softshare_jax.runs.read import Run
 
 # Fields that do not change the trained network. (The duration does, although it may change on resume.)
@@ -25,41 +25,19 @@ ALWAYS = {
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one run adds to the comparison.
-
-    Attributes:
-        run: its name.
-        model, data: names of its network and data set.
-        settings: other fields of its config that matter, such as ``'data.cutout'``; and ``'folded'`` or
-            ``'converted'`` if it was made of another run.
-        shared: whether its network shares layers.
-        seed, parameters: of the network.
-        error, top_5: on test images, in percent; ``None`` if not measured.
-        epochs, seconds: spent until then; ``None`` if not known.
-        devices: used.
-        fault: a sentence that says why the run cannot be compared.
-    """
+    """What one run adds to the comparison; ``fault`` is a sentence if it cannot be compared."""
 
     run: str
-    model: str
-    data: str
-    settings: dict[str, Any]
-    shared: bool
-    seed: int
+    config: config_lib.Config
+    settings: dict[str, Any]  # what else makes the network: fields of the config, 'folded' and 'converted'
+    kind: str  # 'unshared', 'soft-shared' or 'folded'
     parameters: int
-    error: float | None = None
+    devices: str
+    error: float | None = None  # on test images, in percent
     top_5: float | None = None
-    epochs: float = 0.0
+    epochs: float = 0.0  # spent until then
     seconds: float | None = None
-    devices: str = ""
     fault: str = ""
-
-    @property
-    def kind(self) -> str:
-        """``'unshared'``, ``'soft-shared'`` or ``'folded'``."""
-        if "folded" in self.settings:
-            return "folded"
-        return "soft-shared" if self.shared else "unshared"
 
 
 class Row(NamedTuple):
@@ -76,15 +54,9 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What the page shows of several runs together.
+    """What the page shows of several runs together, and a sentence for each run that is left out."""
 
-    Attributes:
-        rows: the table.
-        figure: error against parameters.
-        left_out: a sentence for each run that cannot be compared.
-    """
-
-    rows: tuple[Row, ...]
+    table: Table
     figure: chart.Figure | None
     left_out: tuple[str, ...]
 
@@ -94,39 +66,29 @@ def settings(config: config_lib.Config) -> dict[str, Any]:
     return {field: value for field, value in config.flatten().items() if field not in NO_SETTING}
 
 
-def result(run: Run, name: str, table: ParameterTable | None) -> Result | None:
+def result(run: Run, name: str, sizes: Sizes | None) -> Result | None:
     """Returns what a run adds to the comparison; ``None`` if it is not known as a classifier."""
     experiment = run.experiment
-    if experiment is None or table is None or experiment.task.score != scores.ACCURACY:
+    if experiment is None or sizes is None or experiment.task.score != scores.ACCURACY:
         return None
-    config = experiment.config
-    its_settings = settings(config)
+    its_settings, kind = settings(experiment.config), "soft-shared" if experiment.plan.groups else "unshared"
     if fold := run.certificate:
-        its_settings["folded"] = f"at {fold.threshold:.4g} by {fold.measure}, step {fold.step:,}"
+        kind = "folded"
+        its_settings[kind] = f"at {fold.threshold:.4g} by {fold.measure}, step {fold.step:,}"
         if fold.batch_norm_batches:
-            its_settings["folded"] += f", batch-norm re-estimated over {fold.batch_norm_batches} batches"
+            its_settings[kind] += f", batch-norm re-estimated over {fold.batch_norm_batches} batches"
     if conversion := run.conversion:
         its_settings["converted"] = f"from {conversion.model.before}, step {conversion.step:,}"
-    found = Result(
-        run=name,
-        model=config.model,
-        data=config.data.name,
-        settings=its_settings,
-        shared=bool(experiment.plan.groups),
-        seed=config.seed,
-        parameters=table.parameters.total,
-        devices=scores.devices(run),
-        seconds=scores.seconds(run),
-    )
+    found = Result(name, experiment.config, its_settings, kind, sizes.total, scores.devices(run))
     measured = scores.newest([one for one in scores.accuracies(run) if one.split == "test"])
     if measured is None:
         return dataclasses.replace(found, fault=f"{name} has no error on test images.")
-    top_5 = (one for one in scores.accuracies(run, scores.TOP_5) if one.split == "test")
+    top_5 = [one for one in scores.accuracies(run, scores.TOP_5) if one[1:] == measured[1:]]
     early = measured.step < experiment.total_steps
     return dataclasses.replace(
         found,
         error=measured.error,
-        top_5=next((one.error for one in top_5 if one.step == measured.step), None),
+        top_5=top_5[0].error if top_5 else None,
         epochs=measured.step / experiment.steps_per_epoch,
         seconds=scores.seconds(run, measured.step),
         fault=f"{name} is at step {measured.step:,} of {experiment.total_steps:,}." if early else "",
@@ -140,9 +102,13 @@ def compare(results: Sequence[Result]) -> Comparison | None:
     groups, repeats = by_seed([one for one in results if not one.fault])
     fields = dict.fromkeys(field for one in results for field in one.settings)
     differing = {f for f in fields if len({repr(group[0].settings.get(f)) for group in groups}) > 1}
-    rows = tuple(summarize(group, _shown(group[0], differing)) for group in groups)
-    figure = comparison_plot.draw([_point(group) for group in groups]) if groups else None
-    return Comparison(rows, figure, (*(one.fault for one in results if one.fault), *repeats))
+    header = ("model", "data set", "settings", "parameters", "seeds", "test error", "time", "device")
+    rows = [summarize(group, _shown(group[0], differing)) for group in groups]
+    return Comparison(
+        Table("Comparison of the runs", header, rows, 3),
+        comparison_plot.draw([_point(group) for group in groups]) if groups else None,
+        (*(one.fault for one in results if one.fault), *repeats),
+    )
 
 
 def by_seed(results: Sequence[Result]) -> tuple[list[list[Result]], list[str]]:
@@ -150,11 +116,12 @@ def by_seed(results: Sequence[Result]) -> tuple[list[list[Result]], list[str]]:
     groups: dict[tuple, dict[int, Result]] = {}
     repeats = []
     for one in results:
-        same = groups.setdefault((one.model, one.data, one.epochs, repr(one.settings)), {})
-        if one.seed in same:
-            repeats.append(f"{one.run} repeats {same[one.seed].run}: the seed is the same.")
+        config = one.config
+        same = groups.setdefault((config.model, config.data.name, one.epochs, repr(one.settings)), {})
+        if config.seed in same:
+            repeats.append(f"{one.run} repeats {same[config.seed].run}: the seed is the same.")
         else:
-            same[one.seed] = one
+            same[config.seed] = one
     return [list(group.values()) for group in groups.values()], repeats
 
 
@@ -169,30 +136,36 @@ def summarize(group: Sequence[Result], fields: Iterable[str]) -> Row:
     parameters = sorted({one.parameters for one in group})
     times = [one.seconds for one in group if one.seconds is not None]
     return Row(
-        first.model,
-        first.data,
+        first.config.model,
+        first.config.data.name,
         ", ".join(f"{ALWAYS.get(field, field + ' ')}{first.settings[field]}" for field in fields),
         " to ".join(f"{number:,}" for number in dict.fromkeys((parameters[0], parameters[-1]))),
         str(len(group)),
-        percent([one.error for one in group if one.error is not None]),
+        percent([one.error for one in group]),
         scores.duration(statistics.mean(times)) if times else "–",
         "; ".join(dict.fromkeys(one.devices for one in group if one.devices)) or "–",
     )
 
 
-def percent(errors: Sequence[float]) -> str:
+def percent(errors: Iterable[float | None]) -> str:
     """Returns the mean of errors and their sample standard deviation; a single error has none."""
-    mean = f"{statistics.mean(errors):.2f}"
-    return f"{mean} ± {statistics.stdev(errors):.2f}%" if len(errors) > 1 else f"{mean}%"
+    mean, deviation = _spread(errors)
+    return f"{mean:.2f}%" if deviation is None else f"{mean:.2f} ± {deviation:.2f}%"
+
+
+def _spread(errors: Iterable[float | None]) -> tuple[float, float | None]:
+    known = [one for one in errors if one is not None]
+    return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def _point(group: Sequence[Result]) -> comparison_plot.Point:
-    first, errors = group[0], [one.error for one in group if one.error is not None]
+    first = group[0]
+    mean, deviation = _spread(one.error for one in group)
     return comparison_plot.Point(
-        label=first.model + (", folded" if first.kind == "folded" else ""),
+        label=first.config.model + (", folded" if first.kind == "folded" else ""),
         millions=statistics.mean(one.parameters for one in group) / 1e6,
-        error=statistics.mean(errors),
-        deviation=statistics.stdev(errors) if len(errors) > 1 else 0.0,
+        error=mean,
+        deviation=deviation or 0.0,
         kind=first.kind,
-        panel=(first.data, bool(first.settings.get("data.cutout"))),
+        panel=(first.config.data.name, bool(first.settings.get("data.cutout"))),
     )

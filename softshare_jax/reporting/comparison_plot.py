@@ -15,22 +15,14 @@ WIDTH, HEIGHT, PANEL, LINE, NAMES = 370, 300, 400, 15, 220
 
 
 class Point(NamedTuple):
-    """Runs that differ in their seed alone; errors in percent.
-
-    Attributes:
-        label: beside the point.
-        millions: of parameters.
-        error, deviation: mean and standard deviation; without one 0.
-        kind: one of ``KINDS``, or empty for what was published.
-        panel: data set, and whether with cutout; each has a panel of its own.
-    """
+    """Runs that differ in their seed alone, or a published network."""
 
     label: str
-    millions: float
-    error: float
-    deviation: float = 0.0
-    kind: str = ""
-    panel: tuple[str, bool] = ("", False)
+    millions: float  # of parameters
+    error: float  # mean, in percent
+    deviation: float = 0.0  # standard deviation; 0 if there is none
+    kind: str = ""  # one of KINDS; empty for a published network
+    panel: tuple[str, bool] = ("", False)  # data set, and whether with cutout
 
     @property
     def height(self) -> float:
@@ -75,7 +67,9 @@ def _panel(plot: Plot, panel: tuple[str, bool], points: Sequence[Point]) -> list
     for point, y in zip(placed, heights, strict=True):
         place = plot.at(point.millions, point.height)
         name = f"{point.label}  {point.error:.2f}"
-        parts.append(path(f"M{place[0]} {place[1]}L{right} {y:.1f}h8", "muted" if point.kind else "line", 0.8))
+        parts.append(
+            path(f"M{place[0]} {place[1]}L{right} {y:.1f}h8", "muted" if point.kind else "line", 0.8)
+        )
         parts.append(text(right + 12, y + 4, name, color="ink" if point.kind else "muted"))
         mark, color = KINDS.get(point.kind, PUBLISHED)
         low, high = (plot.at(point.millions, end)[1] for end in point.ends)

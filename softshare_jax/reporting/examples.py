@@ -37,18 +37,11 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What the page shows of the test examples.
-
-    Attributes:
-        text: what there is to see.
-        rows: without predictions empty.
-        legend: ``(label, CSS class)`` of the marks.
-        problem: a sentence that says why there are none.
-    """
+    """What the page shows of the test examples; without them, ``problem`` is a sentence that says why."""
 
     text: str = ""
     rows: tuple[Row, ...] = ()
-    legend: tuple[tuple[str, str], ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()  # labels of the marks, and their CSS classes
     problem: str = ""
 
 
@@ -72,14 +65,7 @@ def predict(run: Run) -> Predictions:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A grid with a shortest path, all arrays ``[H, W]`` bool.
-
-    Attributes:
-        points: the two query points.
-        obstacles: blocked pixels.
-        path: pixels on some shortest path.
-        predicted: pixels that the network marks.
-    """
+    """A grid with two query points and the shortest paths between them, all arrays ``[H, W]`` bool."""
 
     points: np.ndarray
     obstacles: np.ndarray
@@ -131,9 +117,7 @@ def show_grid(grid: Grid) -> Shown:
         for name, (where, form) in marks.items()
         if where.any()
     )
-    counted = (
-        f"{int(grid.path.sum())} pixels, {int(grid.missed.sum())} missed, {int(grid.wrong.sum())} wrong"
-    )
+    counted = f"{int(grid.path.sum())} pixels, {int(grid.missed.sum())} missed, {int(grid.wrong.sum())} wrong"
     lines = "".join(f"M0 {y}h{width}" for y in range(1, height))
     lines += "".join(f"M{x} 0v{height}" for x in range(1, width))
     return Shown(
@@ -163,19 +147,12 @@ def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.n
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
-    """An image with its class.
-
-    Attributes:
-        image: ``[H, W, 3]`` uint8.
-        true: name of its class.
-        predicted: name of the class that the network finds most probable.
-        confidence: that probability, from 0 to 1.
-    """
+    """An image ``[H, W, 3]`` uint8, its class, and the one that the network finds most probable."""
 
     image: np.ndarray
     true: str
     predicted: str
-    confidence: float
+    confidence: float  # the probability of that class
 
 
 def classify(

@@ -13,27 +13,16 @@ SPLITS = {"test": "test", "validation": "held out", "": "evaluation"}
 
 
 class Measured(NamedTuple):
-    """A score as it was measured.
+    """A score as it was measured."""
 
-    Attributes:
-        value: from 0 to 1.
-        step: at which it was measured.
-        split: ``'test'``, ``'validation'`` for held-out images, or empty if no config says which.
-    """
-
-    value: float
+    value: float  # from 0 to 1
     step: int
-    split: str
+    split: str  # 'test', 'validation' for held-out images, or empty if no config says which
 
     @property
     def error(self) -> float:
         """For an accuracy: the share of wrong answers in percent."""
-        return error(self.value)
-
-
-def error(accuracy: float) -> float:
-    """Returns an accuracy from 0 to 1 as an error in percent."""
-    return 100 * (1 - accuracy)
+        return 100 * (1 - self.value)
 
 
 def name_of(run: Run) -> str:
@@ -47,7 +36,7 @@ def name_of(run: Run) -> str:
 def shown(name: str, value: float) -> tuple[str, str]:
     """Returns the name and the value of a score as the page shows them: an accuracy becomes an error."""
     if name == ACCURACY:
-        return "error", f"{error(value):.2f}%"
+        return "error", f"{100 * (1 - value):.2f}%"
     return {"f1": "F1"}.get(name, name), f"{value:.4f}"
 
 

@@ -1,31 +1,35 @@
-"""The numbers of the report: distinct layers, parameters, and what a change saved and cost."""
+"""The tables of the report, and the numbers in them."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from softshare_jax import sharing
 from softshare_jax.reporting import scores
 from softshare_jax.runs.artifacts import Certificate, Difference
 from softshare_jax.runs.read import Run
-from softshare_jax.sharing.parameters import Parameters, count
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.sharing.parameters import count
 
 PREVIEW_THRESHOLD = 0.9
 Layers = dict[str, tuple[int, ...]]
 
 
+class Table(NamedTuple):
+    """A table of texts."""
+
+    label: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: int = 1  # the first column with numbers
+    total: bool = False  # whether the last line is the total
+
+
 class Assignment(NamedTuple):
-    """For each layer the first layer with the same weight, ``{group: [L]}``.
+    """For each layer the first layer with the same weight, ``{group: [L]}``."""
 
-    Attributes:
-        before: unfolded: each layer has its own, however similar they are.
-        now: in the checkpoint.
-        after: folded; for a run that is not, a preview.
-    """
-
-    before: Layers
-    now: Layers
-    after: Layers
+    before: Layers  # unfolded: each layer has its own, however similar they are
+    now: Layers  # in the checkpoint
+    after: Layers  # folded; for a run that is not, a preview
 
 
 def assignment(run: Run) -> Assignment | None:
@@ -45,71 +49,59 @@ def distinct(layers: Layers) -> int:
     return sum(len(set(group)) for group in layers.values())
 
 
-class ParameterRow(NamedTuple):
-    """A group in the table of parameters."""
+class Sizes(NamedTuple):
+    """The parameters of a network, and of the same network with a weight of its own for every layer."""
 
-    group: str
-    shape: str
-    layers: int
-    templates: int
-    template_parameters: int
-    coefficients: int
+    total: int
     unshared: int
-
-
-class ParameterTable(NamedTuple):
-    """Where the parameters are.
-
-    Attributes:
-        rows: by group.
-        parameters: of the network.
-        unshared: of the same network with a weight of its own for every layer.
-    """
-
-    rows: tuple[ParameterRow, ...]
-    parameters: Parameters
-    unshared: int
+    table: Table
 
     @property
     def fraction(self) -> float:
         """Parameters as a fraction of those of the unshared network."""
-        return self.parameters.total / self.unshared
+        return self.total / self.unshared
 
 
-def parameter_table(experiment: Experiment) -> ParameterTable:
-    """Counts the parameters of a run from its shapes alone; no checkpoint is needed."""
-    rows = []
-    for group in experiment.plan.groups:
+def sizes(run: Run) -> Sizes | None:
+    """Counts the parameters of a run from its shapes alone; ``None`` without a config or a plan."""
+    if run.experiment is None or run.plan is None:
+        return None
+    parameters = count(run.experiment.state_shapes().variables)
+    rows, unshared = [], parameters.private
+    for group in run.experiment.plan.groups:
         size, k, layers = math.prod(group.shape), group.templates, group.layers
-        shape = "×".join(map(str, group.shape))
-        rows.append(ParameterRow(group.name, shape, layers, k, k * size, layers * k, layers * size))
-    parameters = count(experiment.state_shapes().variables)
-    return ParameterTable(tuple(rows), parameters, parameters.private + sum(row.unshared for row in rows))
+        numbers = (layers, k, k * size, layers * k, k * size + layers * k, layers * size)
+        rows.append([group.name, "×".join(map(str, group.shape)), *(f"{n:,}" for n in numbers)])
+        unshared += layers * size
+    for name, *both in (
+        ("private", parameters.private, parameters.private),
+        ("total", parameters.total, unshared),
+    ):
+        rows.append([name, *[""] * 5, *(f"{n:,}" for n in both)])
+    header = ("group", "shape", "layers", "k", "templates", "coefficients", "total", "unshared")
+    return Sizes(parameters.total, unshared, Table("Parameters by group", header, rows, 2, True))
 
 
-# What, before, after, difference.
-Row = tuple[str, str, str, str]
-
-
-def certificate_rows(certificate: Certificate) -> list[Row]:
-    """Returns the lines of a certificate."""
+def certificate_table(certificate: Certificate) -> Table:
+    """Returns what a fold saved and cost."""
     layers, shared = certificate.distinct_layers, f"of {certificate.shared_layers} shared"
-    parameters, *others = difference_rows(certificate.difference)
-    return [parameters, ("distinct layers", str(layers.before), str(layers.after), shared), *others]
+    first, *others = difference_table(certificate.difference).rows
+    rows = [first, ("distinct layers", str(layers.before), str(layers.after), shared), *others]
+    return Table("Certificate of the fold", ("what", "before", "after", "change"), rows)
 
 
-def difference_rows(difference: Difference) -> list[Row]:
-    """Returns what a fold or a conversion saved and cost."""
+def difference_table(difference: Difference) -> Table:
+    """Returns what a conversion, too, saved and cost."""
     parameters, metric = difference.parameters, difference.metric
     name, before, after = shown_pair(difference)
-    change = (
-        f"{100 * metric.drop:+.2f} points" if metric.name == scores.ACCURACY else f"{-metric.drop:+.4f}"
-    )
-    return [
+    points = metric.name == scores.ACCURACY
+    change = f"{100 * metric.drop:+.2f} points" if points else f"{-metric.drop:+.4f}"
+    rows = [
         ("parameters", f"{parameters.before:,}", f"{parameters.after:,}", f"{parameters.kept:.1%}"),
         (f"test {name}", before, after, change.replace("-", "−")),
         ("largest logit difference", "", f"{difference.max_logit_difference:.3g}", ""),
     ]
+    return Table("Conversion", ("what", "before", "after", "change"), rows)
 
 
 def shown_pair(difference: Difference) -> tuple[str, str, str]:
@@ -117,8 +109,3 @@ def shown_pair(difference: Difference) -> tuple[str, str, str]:
     metric = difference.metric
     (name, before), (_, after) = (scores.shown(metric.name, v) for v in (metric.before, metric.after))
     return name, before, after
-
-
-def config_fields(run: Run) -> list[tuple[str, Any]]:
-    """Returns the fields of the config; none without one."""
-    return [] if run.config is None else [(name, value) for name, value in run.config.flatten().items()]

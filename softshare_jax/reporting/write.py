@@ -8,12 +8,14 @@ import pathlib
 from collections.abc import Sequence
 
 import jinja2
+from markupsafe import Markup
 
 import softshare_jax
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import matrices, published, theme
 from softshare_jax.reporting.comparison import Comparison, compare
 from softshare_jax.reporting.section import Section, make_section
+from softshare_jax.reporting.tables import Table
 from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage import durable
@@ -81,6 +83,7 @@ def render(sections: Sequence[Section], comparison: Comparison | None, command: 
     )
     return environment.get_template("page.html.j2").render(
         sections=sections,
+        summary=_summary(sections),
         comparison=comparison,
         colors=theme.css(),
         levels=theme.LEVELS,
@@ -91,6 +94,17 @@ def render(sections: Sequence[Section], comparison: Comparison | None, command: 
         now=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         version=softshare_jax.__version__,
     )
+
+
+def _summary(sections: Sequence[Section]) -> Table:
+    columns = list(dict.fromkeys(fact.name for section in sections for fact in section.facts))
+    rows = []
+    for place, section in enumerate(sections, start=1):
+        link = Markup('<a href="#run-{}">{}</a>').format(place, section.name)
+        values = {fact.name: fact.value for fact in section.facts}
+        model = section.run.config.model if section.run.config else "–"
+        rows.append([link, model, *(values.get(column, "–") for column in columns)])
+    return Table("Summary of the runs", ["run", "model", *columns], rows, 2)
 
 
 def _docs() -> str:

@@ -202,7 +202,8 @@ def _decode(kind: Any, value: Any, name: str) -> Any:
         for field in fields.values():
             if field.name not in value and field.default is field.default_factory is dataclasses.MISSING:
                 raise ValueError(f"{field.name} is missing in its {name}")
-        return kind(**{key: _decode(hints[key], value[key], key) for key in fields if key in value})
+        build: Any = kind
+        return build(**{key: _decode(hints[key], value[key], key) for key in fields if key in value})
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_decode(arguments[0], item, name) for item in value)
     if origin is Mapping and isinstance(value, Mapping):

@@ -151,13 +151,17 @@ def scalar_records(lines: Lines) -> tuple[Record, ...]:
 
 def read_devices(file: pathlib.Path) -> tuple[Device, ...]:
     """Returns the content of ``devices.jsonl``, one entry per start; none if there is no file."""
-    entries = [(line.get("device"), line.get("devices")) for line in read_lines(file).records]
-    return tuple(Device(*one) for one in entries if isinstance(one[0], str) and isinstance(one[1], int))
+    found = []
+    for line in read_lines(file).records:
+        kind, number = line.get("device"), line.get("devices")
+        if isinstance(kind, str) and isinstance(number, int):
+            found.append(Device(kind, number))
+    return tuple(found)
 
 
 def _is_finite(value: object) -> bool:
     # An integer of hundreds of digits fits into no float.
-    return type(value) in (int, float) and abs(value) < 1e300  # type: ignore[operator]
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def similarity_files(workdir: Workdir) -> dict[int, pathlib.Path]:

@@ -13,9 +13,9 @@ import pytest
 
 from softshare_jax import json_text, loader
 from softshare_jax.errors import RunError, UserError
-from softshare_jax.runs.records import Records, read_metrics, read_similarity
 from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.read import read as read_run
+from softshare_jax.runs.records import Records, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
@@ -63,7 +63,10 @@ def test_every_json_file_of_a_workdir(made, name, content):
     file, read = {
         "config": (made.config_file, made.read_config),
         "plan": (made.plan_file, made.read_plan),
-        "certificate": (made.certificate_file, lambda: Certificate.from_json(made.read_sealed(made.certificate_file), "certificate.json")),
+        "certificate": (
+            made.certificate_file,
+            lambda: Certificate.from_json(made.read_sealed(made.certificate_file), "certificate.json"),
+        ),
     }[name]
     file.write_bytes(content)
     with pytest.raises(UserError) as error:

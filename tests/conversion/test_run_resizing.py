@@ -138,7 +138,7 @@ def test_the_report_shows_what_was_lost(unshared, output, tmp_path):
     assert "Converted" in page.headings
     rows = {row[0]: row for row in page.cells if row}
     assert rows["parameters"][1:3] == ["1,369", "729"]
-    assert (output.figures / "error-against-k.png").exists()
+    assert (output.figures / "error-against-k.svg").exists()
     broken = Workdir(shutil.copytree(output.root, tmp_path / "broken"))
     broken.conversion_file.write_text("{}")
     write_report([broken])

@@ -1,4 +1,4 @@
-"""Certificates and conversions: written and read back, of earlier versions, damaged, and of something else."""
+"""Certificates and conversions: written and read back, of earlier versions, damaged, and foreign."""
 
 import copy
 import dataclasses
@@ -94,16 +94,18 @@ def test_a_wrong_value_anywhere_is_one_line(artifact, wrong):
         for key in way:
             parent = parent[key]
         parent[last] = wrong
+        message = ""
         try:
             read = type(artifact).from_json(changed, "certificate.json")
         except UserError as error:
-            assert str(error).startswith("certificate.json ")
-            assert "\n" not in str(error)
-            assert len(str(error)) < 200
+            message = str(error)
+        if message:
+            assert message.startswith("certificate.json ")
+            assert "\n" not in message
+            assert len(message) < 200
         else:
             # It has the type of the right one, or is derived from others and not read.
-            restored = read.to_json() == artifact.to_json()
-            assert restored or isinstance(wrong, str | int | dict | list)
+            assert read == artifact or isinstance(wrong, str | int | dict | list)
 
 
 @BOTH

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from softshare_jax.runs.records import Records, read_lines, read_metrics, read_similarity
 from softshare_jax.runs.read import read
+from softshare_jax.runs.records import Records, read_lines, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 
 NO_RECORDS = {
