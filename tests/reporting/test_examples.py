@@ -22,10 +22,8 @@ def test_examples_tell_right_missed_and_wrong_apart():
     assert grid.errors == 2
     shown = examples.show_grid(grid)
     assert shown.lines == ("3 pixels, 1 missed, 1 wrong",)
-    places = {
-        path.get("class"): re.findall(r"M(\d)(?:\.\d+)? (\d)", path.get("d"))
-        for path in ET.fromstring(shown.picture)
-    }
+    paths = {path.get("class"): path.get("d") for path in ET.fromstring(shown.picture)}
+    places = {name: re.findall(r"M(\d)(?:\.\d+)? (\d)", way) for name, way in paths.items()}
     del places["lines"]
     assert places == {
         "wall": [("0", "1")],

@@ -98,7 +98,7 @@ def test_a_large_group_is_a_picture(copy):
     write_report([workdir])
     text = workdir.report_file.read_text()
     assert "<caption>" not in text
-    assert "data-frames" not in text
+    assert "data-frames=" not in text
     assert any(image["alt"] == "similarity of weights in group blocks" for image in read_page(workdir).images)
     assert len(text) < 100_000
 
@@ -283,7 +283,7 @@ def test_curves_have_every_value_and_plain_labels():
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     titles = [element.text for element in root.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == [f"a & b, step {step}: {value:.4g}" for step, value in points]
-    assert {"loss <x>", "first", "2", "0.1", "0.5", "1", "step"} <= set(texts)
+    assert {"loss <x>", "first", "2", "0.1", "1", "step"} <= set(texts)
     assert "10e" not in figure.svg
     assert "a name that is wider than its band" not in texts
     assert root.get("aria-label") == "loss <x> over steps: a & b"
