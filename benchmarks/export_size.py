@@ -21,7 +21,7 @@ from softshare_jax import sharing
 from softshare_jax.conversion import exporting
 from softshare_jax.loader import MODEL
 from softshare_jax.runs.load import Trained
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 
 # Prints what loading, compiling and running take, in seconds.
 RELOAD = """
@@ -50,12 +50,12 @@ def main() -> None:
     flags.add_argument("--model", default="swrn-28-10-2")
     arguments = flags.parse_args()
     made = experiment(arguments.model, scan_blocks="no", dtype=arguments.dtype)
-    shared = Trained(made, 0, made.init_state().variables)
+    shared = Trained(made, 0, made.programs.init_state().variables)
     print(machine())
     shape = (arguments.batch_size, *made.task.input_shape)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     expected = exporting.logits(shared, images)
-    plain = Trained(Experiment(made.config, sharing.Plan()), 0, made.to_plain(shared.variables))
+    plain = Trained(make_experiment(made.config, sharing.Plan()), 0, made.programs.to_dense(shared.variables))
     for name, run in {"shared": shared, "plain": plain}.items():
         with tempfile.TemporaryDirectory() as folder:
             print(f"\n{name}\n{_measure(run, images, expected, pathlib.Path(folder))}", flush=True)

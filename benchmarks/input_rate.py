@@ -18,7 +18,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from softshare_jax.config.schema import ImageNet
+from softshare_jax.config import ImageNet
 from softshare_jax.training.tasks import ImageNetTask
 
 # ImageNet's files have 110 kB on average.
@@ -78,7 +78,7 @@ def measure(root: pathlib.Path, split: str, cores: int, arguments: argparse.Name
     os.sched_setaffinity(0, sorted(available)[:cores])
     try:
         size = arguments.batch_size
-        data = ImageNet("imagenet2012", 2, arguments.images, 224, 256, 0.08, 0.0, cores)
+        data = ImageNet(classes=2, train_examples=arguments.images, threads=cores)
         task, rows = ImageNetTask(data, str(root), 0), np.arange(size)
         if split == "train":
             batches = task.train_batches(range(1_000_000), size, rows)
@@ -92,7 +92,7 @@ def measure(root: pathlib.Path, split: str, cores: int, arguments: argparse.Name
             next(batches)
         number = arguments.batches * size
         rates = number / (time.perf_counter() - wall), number / (time.process_time() - processor)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         return rates
     finally:
         os.sched_setaffinity(0, available)

@@ -62,18 +62,18 @@ def main() -> None:
 
 def row(name: str, run: Experiment, steps: int) -> str:
     """Trains a network and says what came of it."""
-    data, state, losses = run.train_data(0), run.init_state(), []
+    state, losses = run.programs.init_state(), []
+    feed = run.task.feed(run.batching, range(steps))
     size = count(state.variables).total
     for step in range(steps):
-        order = run.epoch_order(step // run.steps_per_epoch)
-        state, metrics = run.train_steps(state, run.no_metrics(), data, order, 1)
+        state, metrics = run.programs.train_steps(state, run.programs.no_metrics(), feed.at(step), 1)
         losses.append(float(metrics.compute()["loss"]))
     folded = "-"
     if run.plan.groups:
         plan, variables = sharing.fold(run.plan, jax.device_get(state.variables), 0.9)
         layers = sum(group.layers for group in plan.groups)
         left = sum(len(set(kept)) for kept in sharing.distinct_layers(plan, variables).values())
-        batch = {key: array[:64] for key, array in data.items()}
+        batch = {key: array[:64] for key, array in feed.at(steps - 1).data.items()}
         apply = jax.jit(run.network.apply)
         before, after = (
             float(np.mean(run.task.loss(apply(sharing.to_dense(*net), run.task.inputs(batch)), batch)))

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import pathlib
 
-from softshare_jax.config.schema import Config
+from softshare_jax.config import Config
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.output import new_workdir, write_run
 from softshare_jax.conversion.resizing import resize_run
@@ -22,7 +22,7 @@ from softshare_jax.runs.loop import train
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing.parameters import count
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import Experiment, make_experiment
 
 BATCHES = 20
 
@@ -43,7 +43,7 @@ def main() -> None:
 
     plain = Workdir(root / "plain")
     if not plain.root.exists():
-        write(plain, Experiment(config), dense.variables)
+        write(plain, make_experiment(config), dense.variables)
     rows = [("unshared", "", *(error(plain, when) for when in ("before", "after")), parameters(plain))]
     for k in (1, 2, 3):
         kept, best, random = (Workdir(root / f"{name}-{k}") for name in ("kept", "svd", "random"))
@@ -75,14 +75,14 @@ def fine_tuning(config: Config, arguments: argparse.Namespace) -> Config:
 def redrawn(shared: Trained) -> tuple[Experiment, dict]:
     """Returns a network whose templates and coefficients are random, and all else is as it was."""
     experiment = shared.experiment
-    drawn = experiment.init_state().variables
+    drawn = experiment.programs.init_state().variables
     return experiment, {**shared.variables, **{name: drawn[name] for name in ("templates", "coefficients")}}
 
 
 def write(output: Workdir, experiment: Experiment, variables: dict) -> None:
     """Writes a run at step 0, with batch-norm statistics of its own."""
     experiment.task.prepare()
-    renewed = make_reestimation(experiment, BATCHES)(experiment.to_plain(variables))
+    renewed = make_reestimation(experiment, BATCHES)(experiment.programs.to_dense(variables))
     with new_workdir(output) as workdir:
         write_run(workdir, experiment, 0, {**variables, "batch_stats": renewed["batch_stats"]})
 
@@ -96,7 +96,7 @@ def error(run: Workdir, when: str) -> float:
     if not first.exists():
         at_start = load(run, step=0)
         scores = at_start.experiment.evaluator.evaluate(
-            at_start.experiment.to_plain(at_start.variables), 0, "test"
+            at_start.experiment.programs.to_dense(at_start.variables), 0, "test"
         )
         run.write(first, str(1 - scores["accuracy"]))
     return float(first.read_text())

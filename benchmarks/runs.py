@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import Experiment, make_experiment
+from softshare_jax.training.tasks.batching import Fed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -42,7 +43,7 @@ def experiment(model: str, **fields: Any) -> Experiment:
     config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](variant)
     config.model = model
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    return Experiment(config_lib.from_dict(config.to_dict()))
+    return make_experiment(config_lib.from_dict(config.to_dict()))
 
 
 class Run:
@@ -50,7 +51,7 @@ class Run:
 
     Attributes:
         experiment: of the run.
-        data: made-up examples.
+        fed: made-up examples in an order.
         trace_seconds: to trace and lower the step.
         compile_seconds: to compile it.
     """
@@ -63,15 +64,16 @@ class Run:
         draw = np.random.default_rng(0)
         labels = shape[:-1] if experiment.task.classes is None else (number,)
         kind = np.uint8 if experiment.task.classes is None else np.int32
-        self.data = {
+        data = {
             "images": jax.numpy.asarray(draw.integers(0, 256, shape, np.uint8)),
             "labels": jax.numpy.asarray(draw.integers(0, 2, labels, kind)),
         }
-        self.order = experiment.epoch_order(0)
+        order = jax.random.permutation(jax.random.key(0), number)
+        self.fed = Fed(data, order)
         self.metrics = experiment.task.metrics.empty()
         start = time.perf_counter()
-        state = experiment.state_shapes()
-        lowered = experiment.train_steps.lower(state, self.metrics, self.data, self.order, 1)
+        state = experiment.programs.state_shapes()
+        lowered = experiment.programs.train_steps.lower(state, self.metrics, self.fed, 1)
         self.trace_seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.step = lowered.compile()
@@ -80,10 +82,10 @@ class Run:
     def block(self, steps: int) -> float:
         """Returns the seconds that so many steps take."""
         if not hasattr(self, "state"):
-            self.state = self.experiment.init_state()
+            self.state = self.experiment.programs.init_state()
         start = time.perf_counter()
         for _ in range(steps):
-            self.state, self.metrics = self.step(self.state, self.metrics, self.data, self.order, 1)
+            self.state, self.metrics = self.step(self.state, self.metrics, self.fed, 1)
         jax.block_until_ready(self.state)
         return time.perf_counter() - start
 

@@ -24,6 +24,7 @@ from benchmarks.runs import experiment, machine, parser
 from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.stages import Stages
 from softshare_jax.training.steps import TrainState
 
 
@@ -70,12 +71,12 @@ def made_up(run: Experiment) -> TrainState:
     def numbers(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jnp.asarray(random.standard_normal(leaf.shape).astype(leaf.dtype))
 
-    return jax.tree.map(numbers, run.state_shapes())
+    return jax.tree.map(numbers, run.programs.state_shapes())
 
 
 def by_us(root: pathlib.Path, run: Experiment) -> Callable[[TrainState], Callable[[], None]]:
     """Returns a function that starts to save a state and returns what waits for the end."""
-    checkpoints = Checkpoints(root, run)
+    checkpoints = Checkpoints(root, Stages(run))
 
     def save(state: TrainState) -> Callable[[], None]:
         checkpoints.save(state, {"target/accuracy": 0.5})

@@ -14,7 +14,7 @@ import jax
 from benchmarks.runs import Run, Timed, experiment, interleave, machine, parser, ratio
 from softshare_jax.description.description import describe
 from softshare_jax.training.randomness import stream
-from softshare_jax.training.steps import take_batch
+from softshare_jax.training.tasks.batching import take
 
 
 def main() -> None:
@@ -64,17 +64,17 @@ class Input:
         """Compiles it alone."""
         task, config = run.experiment.task, run.experiment.config
 
-        def inputs(data, order, step):
-            batch = take_batch(data, order, step, config.batch_size)
+        def inputs(fed, step):
+            batch = take(fed, step, config.batch_size)
             return task.augment(stream(config.seed, "augment", step), task.inputs(batch))
 
-        self.data, self.order, self.inputs = run.data, run.order, jax.jit(inputs)
+        self.fed, self.inputs = run.fed, jax.jit(inputs)
 
     def block(self, steps: int) -> float:
         """Returns the seconds that so many inputs take."""
         start = time.perf_counter()
         for step in range(steps):
-            images = self.inputs(self.data, self.order, step)
+            images = self.inputs(self.fed, step)
         jax.block_until_ready(images)
         return time.perf_counter() - start
 

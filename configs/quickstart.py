@@ -1,32 +1,24 @@
 """A network discovers that it is a loop, in minutes on two CPU cores.
 
-    python -m softshare_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
+    softshare train --config=quickstart --workdir=runs/quickstart
 
-SCNN-R on 16x16 grids. Every field is explained in configs/shortest_paths.py, which this
-config shrinks.
+SCNN-R on 16x16 grids: shortest_paths.py in small.
 """
 
-import pathlib
-import runpy
+from ml_collections import ConfigDict
 
-import ml_collections
-
-SHORTEST_PATHS = runpy.run_path(str(pathlib.Path(__file__).with_name("shortest_paths.py")))
+from softshare_jax.config import recipes
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> ConfigDict:
     """Returns the config."""
-    config = SHORTEST_PATHS["get_config"]("scnn-r")
-    config.model = "scnn-10-24"
-    config.data.side = 16
-    config.data.windows = (5, 7, 9, 11)
-    config.data.phase = "200 steps"
-    config.data.train_examples = 8000
-    config.data.test_examples = 1000
-    config.optimizer.learning_rate = 0.006
-    config.optimizer.schedule = "cosine"
-    config.duration = "1500 steps"
-    config.log_every = "50 steps"
-    config.evaluate_every = "50 steps"
-    config.checkpoint_every = "100 steps"
+    config = ConfigDict(recipes.shortest_paths("scnn-10-24").to_dict())
+    config.sharing.recurrence = 0.01
+    config.data.update(
+        side=16, windows=(5, 7, 9, 11), phase="200 steps", train_examples=8000, test_examples=1000
+    )
+    config.optimizer.update(learning_rate=0.006, schedule="cosine")
+    config.update(
+        duration="1500 steps", log_every="50 steps", evaluate_every="50 steps", checkpoint_every="100 steps"
+    )
     return config

@@ -26,7 +26,7 @@ from absl import flags
 
 from softshare_jax import paths
 from softshare_jax.errors import UserError
-from softshare_jax.shell import cli, config_flag
+from softshare_jax.shell import cli, config_flag, logs
 
 FLAGS = flags.FLAGS
 SOURCES = ("dense", "shared", "torch")
@@ -62,6 +62,7 @@ def main() -> None:
     alone = _given("torch") and not _given("config")
     fields, rest = config_flag.split_fields(sys.argv) if alone else ([], sys.argv)
     values = config_flag.parse(rest, _source_values)
+    logs.configure(logs.from_flag())
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
         raise UserError("name one of --dense, --shared and --torch (see --help)")
@@ -77,8 +78,8 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
     _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
-    from softshare_jax.config import schema as config_lib
-    from softshare_jax.config.recipes import recipe
+    from softshare_jax import config as config_lib
+    from softshare_jax.config.by_network import recipe
     from softshare_jax.conversion.torch.conversion import convert_torch
     from softshare_jax.runs.workdir import Workdir
     from softshare_jax.shell import devices
@@ -101,7 +102,7 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
     _refuse(f"--{source}", "model")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
-    from softshare_jax.config import schema as config_lib
+    from softshare_jax import config as config_lib
     from softshare_jax.conversion.resizing import describe, resize_run
     from softshare_jax.runs.workdir import Workdir
     from softshare_jax.shell import devices

@@ -23,7 +23,7 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     if arguments.topology:
         os.environ.update(environment.LIBTPU, JAX_PLATFORMS="cpu")
-    from softshare_jax.config import recipes
+    from softshare_jax.config.by_network import recipe
     from softshare_jax.description import description, topology
     from softshare_jax.shell import devices
 
@@ -32,7 +32,7 @@ def main() -> None:
     lines = [description.as_table(described)]
     if arguments.topology:
         config = dataclasses.replace(
-            recipes.recipe(arguments.name, arguments.num_classes, arguments.batch_size),
+            recipe(arguments.name, arguments.num_classes, arguments.batch_size),
             dtype=arguments.dtype,
             gradient_dtype=arguments.gradient_dtype,
             shard_state=arguments.shard_state,
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.describe", description=__doc__.split("\n")[0])
+    parser = cli.Parser("describe", __doc__.split("\n")[0])
     parser.add_argument("name", help="network, such as swrn-28-10-2 or cnn-20-32")
     parser.add_argument("--num_classes", type=int, default=10, help="of a classifier (10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.export", description=__doc__.split("\n")[0])
+    parser = cli.Parser("export", __doc__.split("\n")[0])
     parser.add_argument("--workdir", required=True, help="a trained run, folded or not; it is not changed")
     parser.add_argument("--output", required=True, help="folder to make")
     parser.add_argument("--step", type=int, help="checkpoint to export (default: the newest)")

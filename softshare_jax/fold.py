@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.fold", description=__doc__.split("\n")[0])
+    parser = cli.Parser("fold", __doc__.split("\n")[0])
     parser.add_argument("--workdir", required=True, help="a trained run; it is not changed")
     parser.add_argument("--output", required=True, help="workdir to make")
     how = parser.add_mutually_exclusive_group()

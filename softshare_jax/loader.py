@@ -23,10 +23,9 @@ import ml_dtypes  # noqa: F401 (numpy then knows bfloat16)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from softshare_jax import json_text, paths
+from softshare_jax import durable, json_text, paths
 from softshare_jax.errors import UserError, cannot_write, one_line
 from softshare_jax.shell import cli
-from softshare_jax.storage import durable
 
 FORMAT = "softshare_jax export 1"
 DESCRIPTION = "export.json"
@@ -231,7 +230,7 @@ def _read_images(file: str) -> np.ndarray:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.loader", description=__doc__.split("\n")[0])
+    parser = cli.Parser("loader", __doc__.split("\n")[0])
     parser.add_argument("exported", help="folder that softshare_jax.export wrote")
     parser.add_argument("--images", required=True, help=".npy file of images, as the data set holds them")
     parser.add_argument("--output", required=True, help=".npy file to make, of float32 logits")

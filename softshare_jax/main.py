@@ -11,14 +11,13 @@ from softshare_jax.shell import ending
 if __name__ == "__main__":
     ending.start()  # so that Ctrl-C is one line while the rest is imported
 
-import os
 import sys
 from typing import Any
 
 from absl import flags
 
 from softshare_jax.errors import UserError
-from softshare_jax.shell import cli, config_flag
+from softshare_jax.shell import cli, config_flag, logs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
@@ -59,7 +58,7 @@ def main() -> None:
     values = config_flag.parse(sys.argv, _stored_values)
     _check_workdir()
     # Here, so that --help and a mistyped flag answer before jax is imported.
-    from softshare_jax.config import schema as config_lib
+    from softshare_jax import config as config_lib
     from softshare_jax.job import joining, processes
     from softshare_jax.runs.evaluation import evaluate
     from softshare_jax.runs.loop import train
@@ -74,8 +73,7 @@ def main() -> None:
         FLAGS.heartbeat_timeout_seconds,
         FLAGS.join_timeout_seconds,
     )
-    if not processes.is_first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
+    logs.configure(logs.from_flag() if processes.is_first() else logs.QUIET)
     with processes.lost_peers():
         if FLAGS.mode == "train":
             stopped_by = train(config, workdir)

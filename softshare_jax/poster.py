@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.poster", description=__doc__.split("\n")[0])
+    parser = cli.Parser("poster", __doc__.split("\n")[0])
     parser.add_argument("--output", required=True, help="Markdown file to write")
     parser.add_argument(
         "--workdir",

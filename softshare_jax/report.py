@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.Parser(prog="python -m softshare_jax.report", description=__doc__.split("\n")[0])
+    parser = cli.Parser("report", __doc__.split("\n")[0])
     parser.add_argument(
         "--workdir",
         required=True,

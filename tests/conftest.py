@@ -18,11 +18,13 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from softshare_jax.config import schema as config_lib  # noqa: E402
+from softshare_jax import config as config_lib  # noqa: E402
 from softshare_jax.runs.loop import train  # noqa: E402
 from softshare_jax.runs.workdir import Workdir  # noqa: E402
+from softshare_jax.shell import logs  # noqa: E402
 from tests import tiny  # noqa: E402
 
+logs.configure()  # as a command does: tests read what people are told
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Four fake devices share two cores: programs in flight at once could wait for each other's threads for ever.
 jax.config.update("jax_cpu_enable_async_dispatch", False)

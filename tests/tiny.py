@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from tests import COMPILE_FAST
 
 REPO = pathlib.Path(__file__).parents[1]

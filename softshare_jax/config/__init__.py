@@ -1,1 +1,27 @@
 """The config: its fields, their defaults and bounds, and the recipes built on them."""
+
+from softshare_jax.config.parsing import first_difference, from_dict, from_stored
+from softshare_jax.config.schema import (
+    MAY_CHANGE,
+    Cifar,
+    Config,
+    Data,
+    ImageNet,
+    Optimizer,
+    Sharing,
+    ShortestPaths,
+)
+
+__all__ = [
+    "MAY_CHANGE",
+    "Cifar",
+    "Config",
+    "Data",
+    "ImageNet",
+    "Optimizer",
+    "Sharing",
+    "ShortestPaths",
+    "first_difference",
+    "from_dict",
+    "from_stored",
+]

@@ -1,127 +1,112 @@
-"""The config: its fields and their types, and what is wrong with one, in one line."""
+"""The config: every field with its type, default, documentation and bounds."""
 
 import dataclasses
-import math
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from softshare_jax import sharing
-from softshare_jax.errors import UserError, unknown
+from softshare_jax.config.field import field, specs
 
-# A resumed run may change these: they say how long it runs, where its data lie and what it writes,
-# not what it computes.
-CHANGEABLE = (
-    "data_dir",
-    "duration",
-    "log_every",
-    "evaluate_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "steps_per_dispatch",
-    "profile_steps",
-    "scan_blocks",
-    "shard_state",
-    "data.threads",
-)
 # Random keys are made of 32 bits.
-SEEDS = 2**32
-# Fields that are chosen from a list.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "dtype": ("float32", "bfloat16"),
-    "gradient_dtype": ("float32", "bfloat16"),
-    "scan_blocks": ("auto", "yes", "no"),
-    "sharing.coefficients": tuple(sharing.INITIALIZERS),
-    "optimizer.name": ("sgd", "adam", "adamw"),
-    "optimizer.schedule": ("constant", "cosine", "steps"),
-}
+MAX_SEED = 2**32 - 1
+DTYPES = ("float32", "bfloat16")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sharing:
-    """How layers share. What each field means stands in configs/shortest_paths.py."""
+    """How layers share."""
 
-    coefficients: str
-    recurrence: float
-    anneal: str = ""
+    coefficients: str = field(
+        "orthogonal",
+        "Initialization of the coefficients: orthogonal, identity (one template per layer) or sparse.",
+        choices=("orthogonal", "identity", "sparse"),
+    )
+    recurrence: float = field(
+        0.0,
+        "Weight lambda_R of the recurrence regularizer: loss -= lambda_R * sum(layer similarity matrices).",
+        least=0,
+    )
+    anneal: str = field(
+        "",
+        "Start with one template per layer, as the unshared network, and reach k templates within this "
+        "duration, such as '60 epochs'. Empty: start with k templates.",
+    )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ShortestPaths:
-    """The data of the shortest-paths task."""
+    """Data of the shortest-paths task, generated from the seed."""
 
-    name: str
-    side: int
-    density: float
-    windows: tuple[int, ...]
-    phase: str
-    train_examples: int
-    test_examples: int
+    name: str = field("shortest_paths", "Name of the data set.")
+    side: int = field(32, "Side of the grid, in pixels.", least=3)
+    density: float = field(0.1, "Probability that a pixel is an obstacle.", least=0, below=1)
+    windows: tuple[int, ...] = field(
+        (5, 9, 13, 17, 21),
+        "Curriculum: side of the window that holds the second point, in pixels, for each phase. Odd numbers.",
+        least=3,
+    )
+    phase: str = field("50 epochs", "Duration of a phase; the last phase lasts until the end.")
+    train_examples: int = field(5000, "Training examples of each phase.", least=1)
+    test_examples: int = field(1000, "Test examples of each phase.", least=1)
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what is out of range."""
-        if self.side < 3:
-            yield "data.side is 3 or more"
-        if not 0 <= self.density < 1:
-            yield "data.density is a probability from 0 to below 1"
-        if not self.windows or any(w < 3 or w % 2 == 0 for w in self.windows):
-            yield "data.windows has an odd number of 3 or more for each phase"
-        if self.test_examples < 1:
-            yield "data.test_examples is 1 or more"
+        """Yields what bounds cannot say."""
+        if not self.windows or any(window % 2 == 0 for window in self.windows):
+            yield f"data.windows is {self.windows}; it must hold an odd number for each phase"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cifar:
-    """CIFAR-10 or CIFAR-100, how it is split and how images are augmented."""
+    """CIFAR-10 or CIFAR-100: splits and augmentation."""
 
-    name: str
-    train_examples: int
-    validation_examples: int
-    cutout: int
-    label_smoothing: float
+    name: str = field("cifar10", "Name of the data set: cifar10 or cifar100.")
+    train_examples: int = field(50000, "Training images, from the start of the training split.", least=1)
+    validation_examples: int = field(
+        0,
+        "Images held out from the end of the training split (validation split). Where there are some, they "
+        "are evaluated during training, and the test split once at the end. The authors select models with "
+        "45000 and 5000.",
+        least=0,
+    )
+    cutout: int = field(
+        0, "Side of the hole that is cut into each training image, in pixels; 0: none.", least=0, most=32
+    )
+    label_smoothing: float = field(
+        0.0, "Share of the target that is spread over all classes.", least=0, below=1
+    )
 
-    def mistakes(self) -> Iterator[str]:
-        """Yields what is out of range."""
-        if self.validation_examples < 0:
-            yield "data.validation_examples is 0 or more"
-        if not 0 <= self.cutout <= 32:
-            yield "data.cutout is the side of a hole in pixels, from 0 to 32"
-        if not 0 <= self.label_smoothing < 1:
-            yield "data.label_smoothing is from 0 to below 1"
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageNet:
-    """ImageNet, or images in the same layout, and how they are cut."""
+    """ImageNet, or images in the same layout, and how they are cropped."""
 
-    name: str
-    classes: int
-    train_examples: int
-    image_size: int
-    resize: int
-    least_area: float
-    label_smoothing: float
-    threads: int
+    name: str = field("imagenet2012", "Name of the data set.")
+    classes: int = field(1000, "Number of classes; checked against the data set on disk.", least=2)
+    train_examples: int = field(1281167, "Training images; checked against the data set on disk.", least=1)
+    image_size: int = field(224, "Side of the images that the network sees, in pixels.", least=32)
+    resize: int = field(
+        256, "Evaluation resizes the shorter side to this many pixels and takes the center crop."
+    )
+    min_crop_area: float = field(
+        0.08, "Smallest share of an image that a training crop covers.", above=0, most=1
+    )
+    label_smoothing: float = field(
+        0.0, "Share of the target that is spread over all classes.", least=0, below=1
+    )
+    threads: int = field(
+        0,
+        "Threads of each process that read and decode images; 0: as many as cores.",
+        least=0,
+        may_change=True,
+    )
 
     def mistakes(self) -> Iterator[str]:
-        """Yields what is out of range."""
-        if self.classes < 2:
-            yield "data.classes is 2 or more"
-        if self.image_size < 32:
-            yield "data.image_size is 32 pixels or more"
+        """Yields what bounds cannot say."""
         if self.resize < self.image_size:
-            yield "data.resize is at least data.image_size"
-        if not 0 < self.least_area <= 1:
-            yield "data.least_area is a share of the image, above 0 and up to 1"
-        if not 0 <= self.label_smoothing < 1:
-            yield "data.label_smoothing is from 0 to below 1"
-        if self.threads < 0:
-            yield "data.threads is 0 or more"
+            yield f"data.resize is {self.resize}; it must be at least data.image_size = {self.image_size}"
 
 
 Data = ShortestPaths | Cifar | ImageNet
-DATA: dict[str, type] = {
+DATA: dict[str, type[Data]] = {
     "shortest_paths": ShortestPaths,
     "cifar10": Cifar,
     "cifar100": Cifar,
@@ -129,184 +114,180 @@ DATA: dict[str, type] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """How weights are updated."""
 
-    name: str
-    learning_rate: float
-    schedule: str
-    milestones: tuple[float, ...]
-    milestone_factor: float
-    weight_decay: float
-    average: float
-    warmup: str = ""
-    clip: float = 0.0
+    name: str = field("sgd", "sgd (Nesterov momentum 0.9), adam or adamw.", choices=("sgd", "adam", "adamw"))
+    learning_rate: float = field(0.1, "Peak learning rate.", above=0)
+    schedule: str = field(
+        "constant",
+        "Learning-rate schedule: constant, cosine (to zero at the end of the run), or steps (multiplied by "
+        "milestone_factor at each milestone).",
+        choices=("constant", "cosine", "steps"),
+    )
+    milestones: tuple[float, ...] = field(
+        (), "Milestones of the schedule 'steps', as increasing fractions of the run.", above=0, below=1
+    )
+    milestone_factor: float = field(0.2, "Factor of the learning rate at each milestone.", above=0)
+    warmup: str = field(
+        "", "Duration over which the learning rate rises linearly from zero, such as '5 epochs'; empty: none."
+    )
+    weight_decay: float = field(
+        0.0,
+        "Weight decay of everything but the coefficients: an L2 term for sgd and adam, decoupled for adamw.",
+        least=0,
+    )
+    grad_clip_norm: float = field(0.0, "Clip gradients to this global norm; 0: no clipping.", least=0)
+    ema_decay: float = field(
+        0.0,
+        "Decay of the exponential moving average (EMA) of the weights, such as 0.999; 0: no average. "
+        "Evaluation uses the average.",
+        least=0,
+        below=1,
+    )
+
+    def mistakes(self) -> Iterator[str]:
+        """Yields what bounds cannot say."""
+        if bool(self.milestones) != (self.schedule == "steps"):
+            yield (
+                f"optimizer.milestones is {self.milestones}; the schedule 'steps' needs milestones, and "
+                "other schedules have none"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            yield f"optimizer.milestones is {self.milestones}; it must be increasing"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A complete, validated config. ``to_dict`` and ``from_dict`` are inverse to each other.
+    """A complete config. The defaults of its sections are those of CIFAR-10."""
 
-    The fields with a default are those that some tasks or networks have no use for.
-    """
-
-    seed: int
-    model: str
-    dtype: str
-    sharing: Sharing
-    data: Data
-    optimizer: Optimizer
-    batch_size: int
-    duration: str
-    log_every: str
-    evaluate_every: str
-    checkpoint_every: str
-    keep_checkpoints: int
-    steps_per_dispatch: int
-    profile_steps: int
-    data_dir: str = ""
-    dropout: float = 0.0
-    scan_blocks: str = "auto"
-    gradient_dtype: str = "float32"
-    shard_state: bool = False
-    zero_residual: bool = False
-    auxiliary: float = 0.0
-    drop_path: float = 0.0
+    seed: int = field(
+        0,
+        "Every random number of a run is a function of the seed, a name and the step.",
+        least=0,
+        most=MAX_SEED,
+    )
+    model: str = field("swrn-28-10-2", "Name of the network; `softshare describe NAME` describes it.")
+    dropout_rate: float = field(
+        0.0,
+        "Dropout rate between the convolutions of a wide ResNet's block; other networks take 0.",
+        least=0,
+        below=1,
+    )
+    drop_path_rate: float = field(
+        0.0,
+        "Probability that a path of a cell is dropped at the end of the run; it rises linearly from 0.",
+        least=0,
+        below=1,
+    )
+    aux_loss_weight: float = field(
+        0.0,
+        "Weight of the loss of the auxiliary classifier of networks of cells; 0: no such classifier.",
+        least=0,
+    )
+    zero_init_residual: bool = field(
+        False,
+        "Initialize the scale of the last batch-norm of each residual block to zero, so that blocks start as "
+        "the identity; for large batches.",
+    )
+    dtype: str = field(
+        "float32",
+        "Precision of the computation: float32 or, on accelerators, bfloat16. Parameters are float32.",
+        choices=DTYPES,
+    )
+    scan_blocks: str = field(
+        "auto",
+        "Compile the blocks of a stage as one loop: yes, no, or auto (yes, except on CPUs, where "
+        "convolutions in a loop are more than ten times slower). Checkpoints are the same.",
+        choices=("auto", "yes", "no"),
+        may_change=True,
+    )
+    sharing: Sharing = Sharing()
+    data_dir: str = field(
+        "", "Folder of the data sets; empty: that of TFDS, ~/tensorflow_datasets.", may_change=True
+    )
+    data: Data = Cifar()
+    optimizer: Optimizer = Optimizer()
+    gradient_dtype: str = field(
+        "float32",
+        "Precision in which gradients travel between devices; bfloat16 halves the traffic.",
+        choices=DTYPES,
+    )
+    shard_state: bool = field(
+        False,
+        "Split weights, optimizer state and EMA over the devices: less memory on each, and a gather at every "
+        "step. Checkpoints are the same.",
+        may_change=True,
+    )
+    batch_size: int = field(128, "Examples of a batch, over all devices.", least=1)
+    duration: str = field(
+        "200 epochs",
+        "Duration of the run, in steps or epochs. A longer one resumes a finished run.",
+        may_change=True,
+    )
+    log_every: str = field(
+        "100 steps", "Interval of a progress line and a record in metrics.jsonl.", may_change=True
+    )
+    evaluate_every: str = field(
+        "1 epoch",
+        "Interval of an evaluation over the validation split, or the test split where there is none, and of "
+        "the layer similarity matrices.",
+        may_change=True,
+    )
+    checkpoint_every: str = field(
+        "1 epoch", "Interval of checkpoints; the last and the best are kept.", may_change=True
+    )
+    keep_checkpoints: int = field(
+        2, "Number of checkpoints to keep, beside the best.", least=1, may_change=True
+    )
+    steps_per_dispatch: int = field(
+        0,
+        "Training steps per dispatch to the device; 0: 1 on a CPU or where batches come from the host, 32 "
+        "elsewhere.",
+        least=0,
+        may_change=True,
+    )
+    profile_steps: int = field(
+        0, "Steps to trace into WORKDIR/profile, soon after the start; 0: none.", least=0, may_change=True
+    )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns nested plain values, as ``config.json`` holds them."""
+        """Returns nested plain values, as ``config.json`` holds them; ``from_dict`` is the inverse."""
         return dataclasses.asdict(self)
 
     def flatten(self) -> dict[str, Any]:
         """Returns all values by their full names, such as ``'data.cutout'``."""
-        return _flatten(self.to_dict())
+        return {name: _at(self, name) for name, _, _ in specs(self)}
+
+    def mistakes(self) -> Iterator[str]:
+        """Yields what is wrong with the values, a sentence each."""
+        for name, _, spec in specs(self):
+            if not spec.allows(value := _at(self, name)):
+                yield f"{name} is {value!r}; it must be {spec.requirement()}"
+        if not isinstance(self.data, Cifar):
+            yield from self.data.mistakes()
+        yield from self.optimizer.mistakes()
+        if self.data.train_examples < self.batch_size:
+            yield (
+                f"data.train_examples is {self.data.train_examples}; it must be at least batch_size = "
+                f"{self.batch_size}"
+            )
+        if self.steps_per_dispatch > 1 and isinstance(self.data, ImageNet):
+            yield (
+                f"steps_per_dispatch is {self.steps_per_dispatch}; it must be 0 or 1 where batches come from "
+                "the host"
+            )
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """Builds a config from nested plain values.
-
-    Raises:
-        UserError: a field is unknown, missing, of the wrong type or out of range.
-    """
-    config = _build(Config, values, "")
-    for mistake in _mistakes(config):
-        raise UserError(f"config.{mistake}")
-    return config
-
-
-def from_stored(values: Any) -> Config:
-    """Builds the config of a run from what its ``config.json`` holds.
-
-    Raises:
-        UserError: as for ``from_dict``.
-    """
-    if isinstance(values, dict) and isinstance(values.get("seed"), int):
-        # Earlier versions took any seed, of which all their random numbers were those of the last 32 bits.
-        values = {**values, "seed": values["seed"] % SEEDS}
-    return from_dict(values)
-
-
-def first_difference(old: Config, new: Config) -> str | None:
-    """Returns the first field in which a run cannot be resumed, with both values, or ``None``."""
-    before, after = old.flatten(), new.flatten()
-    for field in dict.fromkeys([*before, *after]):
-        if field not in CHANGEABLE and before.get(field) != after.get(field):
-            return f"{field} is {before.get(field)!r} there and {after.get(field)!r} here"
-    return None
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
-def _build(cls: type, values: Any, prefix: str):
-    """Builds a dataclass field by field; ``prefix`` is its place in the config, for messages."""
-    if not isinstance(values, Mapping):
-        raise UserError(f"config.{prefix[:-1]} holds fields of its own, it is not {values!r}")
-    expected = typing.get_type_hints(cls)
-    for name in values:
-        if name not in expected:
-            raise UserError(unknown("config field", prefix + name, [prefix + field for field in expected]))
-    for field in dataclasses.fields(cls):
-        if field.name not in values and field.default is dataclasses.MISSING:
-            raise UserError(f"config.{prefix}{field.name} is missing")
-    return cls(**{name: _convert(expected[name], value, prefix + name) for name, value in values.items()})
-
-
-def _convert(kind: Any, value: Any, field: str):
-    if kind == Data:
-        kind = _kind_of_data(value, field)
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast(type, kind), value, field + ".")
-    if isinstance(kind, types.GenericAlias):
-        if isinstance(value, (tuple, list)):
-            return tuple(_convert(typing.get_args(kind)[0], item, field) for item in value)
-        raise UserError(f"config.{field} is a tuple, not {value!r}")
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"config.{field} is a finite number, not {value}")
-    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        raise UserError(f"config.{field} is of type {kind.__name__}, not {value!r}")
+def _at(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
     return value
 
 
-def _kind_of_data(value: Any, field: str) -> type:
-    """Returns the class of a data set's fields, by its name."""
-    if not isinstance(value, Mapping):
-        raise UserError(f"config.{field} holds fields of its own, it is not {value!r}")
-    if value.get("name") not in tuple(DATA):
-        raise UserError(f"config.{field}.name is one of {', '.join(DATA)}, not {value.get('name')!r}")
-    return DATA[value["name"]]
-
-
-def _mistakes(config: Config) -> Iterator[str]:
-    """Yields what is out of range, and how it has to be."""
-    flat = config.flatten()
-    for field, names in CHOICES.items():
-        if flat[field] not in names:
-            yield f"{field} is one of {', '.join(names)}, not {flat[field]!r}"
-    if not 0 <= config.seed < SEEDS:
-        yield f"seed is from 0 to 2^32 - 1 = {SEEDS - 1}, not {config.seed}"
-    if not 0 <= config.dropout < 1:
-        yield "dropout is a rate from 0 to below 1"
-    if config.auxiliary < 0:
-        yield "auxiliary is a weight of 0 or more"
-    if not 0 <= config.drop_path < 1:
-        yield "drop_path is a probability from 0 to below 1"
-    if config.sharing.recurrence < 0:
-        yield "sharing.recurrence is 0 or more"
-    yield from config.data.mistakes()
-    optimizer = config.optimizer
-    if not optimizer.learning_rate > 0:
-        yield "optimizer.learning_rate is above 0"
-    if bool(optimizer.milestones) != (optimizer.schedule == "steps"):
-        yield "optimizer.milestones belong to the schedule 'steps', and are empty for the others"
-    if any(not 0 < m < 1 for m in optimizer.milestones) or list(optimizer.milestones) != sorted(
-        set(optimizer.milestones)
-    ):
-        yield "optimizer.milestones are fractions of the run between 0 and 1, in order"
-    if not optimizer.milestone_factor > 0:
-        yield "optimizer.milestone_factor is above 0"
-    if optimizer.weight_decay < 0:
-        yield "optimizer.weight_decay is 0 or more"
-    if optimizer.clip < 0:
-        yield "optimizer.clip is 0 (no clipping) or more"
-    if not 0 <= optimizer.average < 1:
-        yield "optimizer.average is from 0 (no average) to below 1"
-    if config.batch_size < 1:
-        yield "batch_size is 1 or more"
-    if config.data.train_examples < config.batch_size:
-        yield "data.train_examples is at least batch_size"
-    if config.keep_checkpoints < 1:
-        yield "keep_checkpoints is 1 or more"
-    if config.steps_per_dispatch < 0:
-        yield "steps_per_dispatch is 0 or more"
-    if config.steps_per_dispatch > 1 and isinstance(config.data, ImageNet):
-        yield "steps_per_dispatch is 0 or 1 where batches come from the host"
-    if config.profile_steps < 0:
-        yield "profile_steps is 0 or more"
+# Full names of the fields that a resumed run may change.
+MAY_CHANGE = frozenset(
+    name for cls in DATA.values() for name, _, spec in specs(Config(data=cls())) if spec.may_change
+)

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.feed import make_feed
 from softshare_jax.training.randomness import stream
-from softshare_jax.training.steps import batch_of
+from softshare_jax.training.tasks.batching import Fed, take
 
 # After so many batches the statistics that were there before weigh less than one part in a thousand.
 SETTLING = 66
@@ -32,8 +31,8 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
     task, seed, size = experiment.task, experiment.config.seed, experiment.config.batch_size
 
     @jax.jit
-    def run(plain, data, order, step):
-        batch = batch_of(data, order, step, size)
+    def run(plain, fed: Fed, step):
+        batch = take(fed, step, size)
         outputs = experiment.network.apply(
             plain,
             task.augment(stream(seed, "batch-norm augment", step), task.inputs(batch)),
@@ -45,9 +44,10 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Plain],
 
     def reestimate(plain: Plain) -> Plain:
         total = jax.tree.map(jnp.zeros_like, plain["batch_stats"])
-        with contextlib.closing(make_feed(experiment, 0, SETTLING + batches, task.phases - 1)) as feed:
-            for step in range(SETTLING + batches):
-                plain = {**plain, "batch_stats": run(plain, *feed.at(step), step)}
+        steps = range(SETTLING + batches)
+        with contextlib.closing(task.feed(experiment.batching, steps, task.phases - 1)) as feed:
+            for step in steps:
+                plain = {**plain, "batch_stats": run(plain, feed.at(step), step)}
                 if step >= SETTLING:
                     total = jax.tree.map(jnp.add, total, plain["batch_stats"])
         return {**plain, "batch_stats": jax.tree.map(lambda x: x / batches, total)}

@@ -17,7 +17,7 @@ def measure(before: Trained, after: Trained) -> Difference:
     """
     task = before.experiment.task
     phase = task.phases - 1
-    dense = [run.experiment.to_plain(run.variables) for run in (before, after)]
+    dense = [run.experiment.programs.to_dense(run.variables) for run in (before, after)]
     tested = [before.experiment.evaluator.test(variables, phase) for variables in dense]
     scores, logits = [found[task.score] for found, _ in tested], [logits for _, logits in tested]
     measured_on = f"{len(logits[0])} test examples, {task.phase_name(phase)}"

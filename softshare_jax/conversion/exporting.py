@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -31,6 +32,9 @@ MATERIALIZED = "materialized.safetensors"
 COMPARED = 32
 
 
+log = logging.getLogger(__name__)
+
+
 def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -> dict[str, Any]:
     """Exports the run in a workdir into a folder, which appears complete or not at all.
 
@@ -54,7 +58,7 @@ def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -
     task.prepare()
     images = np.asarray(task.first("test", task.phases - 1, COMPARED)["images"])
     with new_folder(output) as folder:
-        print(f"exporting {config.model} at step {run.step}; compiling takes a moment", flush=True)
+        log.info("exporting %s at step %d; compiling takes a moment", config.model, run.step)
         return write(run, images, task.class_names(), folder)
 
 
@@ -73,7 +77,7 @@ def write(
         What ``export.json`` holds.
     """
     experiment = run.experiment
-    plain = experiment.to_plain(run.variables)
+    plain = experiment.programs.to_dense(run.variables)
     facts = {"model": experiment.config.model, "step": str(run.step)}
     exported = _export(run, images)
     (folder / loader.MODEL).write_bytes(exported.serialize())
@@ -117,7 +121,7 @@ def logits(run: Trained, images: np.ndarray) -> np.ndarray:
     def evaluate(plain, images):
         return experiment.network.apply(plain, experiment.task.inputs({"images": images}), train=False)
 
-    return np.asarray(evaluate(experiment.to_plain(run.variables), images))
+    return np.asarray(evaluate(experiment.programs.to_dense(run.variables), images))
 
 
 def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.load import load, load_settled
 from softshare_jax.runs.records import similarity_files
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 
 
 def fold_run(
@@ -71,9 +71,9 @@ def fold_run(
             max_drop / 100,
             measure,
         )
-    after, variables = Experiment(experiment.config, folded.plan), folded.variables
+    after, variables = make_experiment(experiment.config, folded.plan), folded.variables
     if renew:
-        variables = {**variables, "batch_stats": renew(after.to_plain(variables))["batch_stats"]}
+        variables = {**variables, "batch_stats": renew(after.programs.to_dense(variables))["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)
         _copy_records(source, workdir)

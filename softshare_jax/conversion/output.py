@@ -10,13 +10,14 @@ from typing import Any
 
 import jax
 
+from softshare_jax import durable
 from softshare_jax.errors import RunError, UserError, cannot_write
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import ending
-from softshare_jax.storage import durable
 from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
+from softshare_jax.training.stages import Stages
 
 
 def check_unused(root: pathlib.Path) -> None:
@@ -92,7 +93,7 @@ def write_run(workdir: Workdir, experiment: Experiment, step: int, variables: di
     if leaf := first_not_finite(variables):
         raise RunError(f"the weights to write are not finite ({leaf}): nothing is written")
     workdir.write_run(experiment.config, experiment.plan)
-    with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
+    with contextlib.closing(Checkpoints(workdir.checkpoints, Stages(experiment))) as checkpoints:
         checkpoints.save(experiment.fresh_state(step, variables), None)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.config.schema import Config
+from softshare_jax.config import Config
 from softshare_jax.conversion import difference
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
@@ -16,7 +16,7 @@ from softshare_jax.models import zoo
 from softshare_jax.runs.artifacts import Conversion, Models, Resized
 from softshare_jax.runs.load import Trained, load, load_settled
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 
 
 def resize_run(
@@ -66,11 +66,11 @@ def resize_run(
     chosen, variables = sharing.resize(plan, variables, chosen.templates)
 
     name = zoo.soft_shared(model, templates)
-    after = Experiment(dataclasses.replace(config or experiment.config, model=name), chosen)
-    check_shapes(variables, after.state_shapes().variables, str(source.root))
+    after = make_experiment(dataclasses.replace(config or experiment.config, model=name), chosen)
+    check_shapes(variables, after.programs.state_shapes().variables, str(source.root))
     experiment.task.prepare()
     if batch_norm_batches:
-        renewed = make_reestimation(experiment, batch_norm_batches)(after.to_plain(variables))
+        renewed = make_reestimation(experiment, batch_norm_batches)(after.programs.to_dense(variables))
         variables = {**variables, "batch_stats": renewed["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, 0 if config else before.step, variables)

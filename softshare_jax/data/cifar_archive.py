@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import http.client
 import io
-import os
+import logging
 import pathlib
 import shutil
 import sys
@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from softshare_jax import durable
 from softshare_jax.errors import RunError, UserError, one_line
 
 URL = "https://www.cs.toronto.edu/~kriz/"
@@ -68,6 +69,8 @@ ARCHIVES = {
     ),
 }
 
+log = logging.getLogger(__name__)
+
 
 def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     """Writes a data set as a TFDS directory of PNG images in array_record.
@@ -93,7 +96,7 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 if not file.exists():
                     _fetch(name, file)
                 _check(file, archive.sha256)
-                print(f"writing {root / name}", flush=True)
+                log.info("writing %s", root / name)
                 _write(name, file, folder)
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
@@ -109,7 +112,7 @@ def _alone(name: str, root: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process that is preparing {name} in {root}", flush=True)
+            log.info("waiting for another process that is preparing %s in %s", name, root)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -124,8 +127,9 @@ def _write(name: str, file: pathlib.Path, folder: pathlib.Path) -> None:
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads, of unknown size
             builder.download_and_prepare()
-        folder.parent.mkdir(exist_ok=True)
-        os.rename(builder.data_dir, folder)
+        durable.make_folder(folder.parent)
+        durable.fsync_tree(pathlib.Path(builder.data_dir))
+        durable.rename(pathlib.Path(builder.data_dir), folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -156,8 +160,9 @@ def _fetch(name: str, file: pathlib.Path) -> None:
                     print(f"\rfetching {url}: {done >> 20} of {total >> 20} MB", end="", flush=True)
             if done < total:  # a connection that closes early is no error to urllib
                 raise OSError(f"after {done} of {total} bytes")
-            print(f"\rfetched {url}: {done >> 20} MB", flush=True)
-            os.replace(partial_file, file)
+            log.info("%sfetched %s: %d MB", "\r" if sys.stdout.isatty() else "", url, done >> 20)
+            durable.fsync_file(partial_file)
+            durable.rename(partial_file, file)
         except (OSError, http.client.HTTPException) as error:
             partial_file.unlink()
             raise UserError(f"the download of {url} broke off ({error}): try again") from error

@@ -1,6 +1,7 @@
 """Where data sets lie, and which version of one is read."""
 
 import functools
+import logging
 import pathlib
 import re
 from collections.abc import Sequence
@@ -56,7 +57,10 @@ def newest(name: str, data_dir: str, splits: Sequence[str]) -> pathlib.Path | No
     return ordered[0]
 
 
+log = logging.getLogger(__name__)
+
+
 @functools.cache
 def _say_once(line: str) -> None:
-    """Prints a line, once in a process: a data set is looked for several times."""
-    print(line, flush=True)
+    """Logs a line, once in a process: a data set is looked for several times."""
+    log.warning(line)

@@ -66,19 +66,19 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def random_box(random: np.random.Generator, width: int, height: int, least_area: float) -> Box:
+def random_box(random: np.random.Generator, width: int, height: int, min_area: float) -> Box:
     """Draws a part of an image to train on (Szegedy et al. 2015), as torchvision's RandomResizedCrop.
 
     Args:
         random: generator.
         width, height: of the image, in pixels.
-        least_area: least share of the image that the part covers.
+        min_area: least share of the image that the part covers.
 
     Returns:
         Fractions of the image, as for ``decode``, that stand for whole pixels.
     """
     for _ in range(TRIES):
-        area = width * height * random.uniform(least_area, 1)
+        area = width * height * random.uniform(min_area, 1)
         ratio = math.exp(random.uniform(math.log(LEAST_RATIO), math.log(GREATEST_RATIO)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

@@ -1,7 +1,7 @@
 """Batches from the host: read and decoded ahead of time, in threads."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ def read_batches(
     batch_size: int,
     rows: np.ndarray,
     threads: int = 0,
-) -> Iterator[HostBatch]:
+) -> Generator[HostBatch]:
     """Yields this process's share of global batches, in order.
 
     An example is a function of its position in the run, so neither where the reading starts nor how many

@@ -2,22 +2,21 @@
 
 import dataclasses
 import importlib.util
-import sys
+import logging
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.description.chips import CHIPS, roofline
 from softshare_jax.description.collectives import sent, summarize
 from softshare_jax.errors import UserError
-from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.mesh import replicated, split
-from softshare_jax.training.steps import trainable
-from softshare_jax.training.tasks import StreamedTask
+from softshare_jax.training.experiment import Experiment, make_experiment
+from softshare_jax.training.mesh import replicated
+from softshare_jax.training.state import trainable
+
+log = logging.getLogger(__name__)
 
 
 def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
@@ -46,11 +45,10 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     devices = _devices(topology)
     chip = CHIPS[topology.split(":")[0]]
     config = dataclasses.replace(config, scan_blocks="no", steps_per_dispatch=1)
-    experiment = Experiment(config, devices=devices)
-    # On stderr, so that a command can print one JSON object.
-    print(f"compiling for {len(devices)} chips: some minutes", file=sys.stderr, flush=True)
+    experiment = make_experiment(config, devices=devices)
+    log.info("compiling for %d chips: some minutes", len(devices))
     start = time.monotonic()
-    lowered = experiment.train_steps.lower(*abstract_arguments(experiment))
+    lowered = experiment.programs.train_steps.lower(*abstract_arguments(experiment))
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -63,7 +61,7 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
         ) from error
     seconds = time.monotonic() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    weights = trainable(experiment.state_shapes().variables)
+    weights = trainable(experiment.programs.state_shapes().variables)
     collectives = summarize(
         sent(compiled.as_text(), len(devices)), [leaf.shape for leaf in jax.tree.leaves(weights)]
     )
@@ -89,23 +87,11 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
 
 def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
     """Returns shapes, dtypes and shardings of what ``train_steps`` takes, as a feed has it."""
-    config, task, mesh = experiment.config, experiment.task, experiment.mesh
-    # Batches of the host come split; a data set lies whole on every device, beside the epoch's order.
-    streamed = isinstance(task, StreamedTask)
-    number = config.batch_size if streamed else config.data.train_examples
-
-    def abstract(shape, dtype, sharding) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
-    examples = split(mesh) if streamed else replicated(mesh)
-    answers = ((), np.int32) if task.classes else (task.input_shape[:-1], np.uint8)
-    data = {
-        "images": abstract((number, *task.input_shape), np.uint8, examples),
-        "labels": abstract((number, *answers[0]), answers[1], examples),
-    }
-    order = None if streamed else abstract((number,), jnp.int32, replicated(mesh))
-    metrics = jax.tree.map(lambda x: abstract(x.shape, x.dtype, replicated(mesh)), task.metrics.empty())
-    return experiment.state_shapes(), metrics, data, order, 1
+    task, whole = experiment.task, replicated(experiment.mesh)
+    metrics = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), task.metrics.empty()
+    )
+    return experiment.programs.state_shapes(), metrics, task.fed_shapes(experiment.batching), 1
 
 
 def as_table(compiled: dict[str, Any]) -> str:

@@ -157,14 +157,14 @@ def network(
     """
 
     def build(options: Options) -> BottleneckResNet:
-        options.refuse_all_but(sharing.name, "zero_residual")
+        options.refuse_all_but(sharing.name, "zero_init_residual")
         return BottleneckResNet(
             blocks,
             inner,
             groups,
             options.num_classes,
             options.layers(he_normal_fan_out),
-            options.zero_residual,
+            options.zero_init_residual,
             options.scan,
             small_images,
         )

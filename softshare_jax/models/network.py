@@ -14,7 +14,7 @@ from softshare_jax.models.layers import Initializer, Layers
 from softshare_jax.sharing import Plan, Rule, by_regex
 
 # What only some networks have, as fields of the options and of the config.
-FEATURES = ("dropout", "zero_residual", "auxiliary", "drop_path")
+FEATURES = ("dropout_rate", "zero_init_residual", "aux_loss_weight", "drop_path_rate")
 # What a network that has an auxiliary classifier sows its logits as, among its intermediates.
 AUXILIARY = "auxiliary_logits"
 
@@ -26,24 +26,24 @@ class Options:
     Attributes:
         dtype: of the computation.
         num_classes: of a classifier; other networks do not look at it.
-        dropout: rate; networks without dropout take 0 alone.
+        dropout_rate: rate; networks without dropout take 0 alone.
         scan: run blocks of one structure as a loop, where the network has such blocks.
-        zero_residual: start residual blocks as the identity; for networks whose blocks end in
+        zero_init_residual: start residual blocks as the identity; for networks whose blocks end in
             batch-norm, whose scale is then zero.
-        auxiliary: weight in the loss of a second classifier, which the network then has.
-        drop_path: probability with which a path drops out at the end of training; for networks that take it
-            with each call.
+        aux_loss_weight: weight in the loss of a second classifier, which the network then has.
+        drop_path_rate: probability with which a path drops out at the end of training; for networks that
+            take it with each call.
         axis_name: the mapped axis over which the batch is split; batch-norm and dropout in training
             are about the global batch. ``None`` for a batch in one piece.
     """
 
     dtype: Any = jnp.float32
     num_classes: int = 10
-    dropout: float = 0.0
+    dropout_rate: float = 0.0
     scan: bool = False
-    zero_residual: bool = False
-    auxiliary: float = 0.0
-    drop_path: float = 0.0
+    zero_init_residual: bool = False
+    aux_loss_weight: float = 0.0
+    drop_path_rate: float = 0.0
     axis_name: str | None = None
 
     def layers(self, kernel_init: Initializer, classifier_init: Initializer = uniform_fan_in) -> Layers:

@@ -137,9 +137,9 @@ def network(sharing: Sharing, depth: int, width: int) -> Network:
     """
 
     def build(options: Options) -> WideResNet:
-        options.refuse_all_but(sharing.name, "dropout")
+        options.refuse_all_but(sharing.name, "dropout_rate")
         layers = options.layers(he_normal, he_normal)
-        return WideResNet(depth, width, options.num_classes, options.dropout, options.scan, layers)
+        return WideResNet(depth, width, options.num_classes, options.dropout_rate, options.scan, layers)
 
     shared = {f"stage_{i}": (rf"stage_{i}/blocks/conv\d/kernel", (depth - 4) // 3 - 2) for i in (1, 2, 3)}
     return sharing.network(build, shared, (32, 32, 3), stacked=STACKED)

@@ -5,18 +5,18 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.reporting import chart, comparison_plot, scores
 from softshare_jax.reporting.tables import Sizes, Table
 from softshare_jax.runs.read import Run
 
 # Fields that do not change the trained network. (The duration does, although it may change on resume.)
-NO_SETTING = {"seed", "model", "data.name", *config_lib.CHANGEABLE} - {"duration"}
+NO_SETTING = {"seed", "model", "data.name", *config_lib.MAY_CHANGE} - {"duration"}
 # Settings that are always shown unless they are zero, with the prefix to print. The others are shown if they
 # tell lines apart.
 ALWAYS = {
     "duration": "",
-    "dropout": "dropout ",
+    "dropout_rate": "dropout ",
     "data.cutout": "cutout ",
     "folded": "folded ",
     "converted": "converted ",
@@ -84,14 +84,14 @@ def result(run: Run, name: str, sizes: Sizes | None) -> Result | None:
     if measured is None:
         return dataclasses.replace(found, fault=f"{name} has no error on test images.")
     top_5 = [one for one in scores.accuracies(run, scores.TOP_5) if one[1:] == measured[1:]]
-    early = measured.step < experiment.total_steps
+    early = measured.step < experiment.schedule.total
     return dataclasses.replace(
         found,
         error=measured.error,
         top_5=top_5[0].error if top_5 else None,
-        epochs=measured.step / experiment.steps_per_epoch,
+        epochs=measured.step / experiment.schedule.epoch,
         seconds=scores.seconds(run, measured.step),
-        fault=f"{name} is at step {measured.step:,} of {experiment.total_steps:,}." if early else "",
+        fault=f"{name} is at step {measured.step:,} of {experiment.schedule.total:,}." if early else "",
     )
 
 

@@ -55,7 +55,9 @@ def predict(run: Run) -> Predictions:
     log.info("predicting up to %d test examples", number)
     try:
         data = experiment.task.first("test", phase, number)
-        logits = experiment.evaluator.predict(experiment.to_plain(run.variables), phase, len(data["images"]))
+        logits = experiment.evaluator.predict(
+            experiment.programs.to_dense(run.variables), phase, len(data["images"])
+        )
         return show(experiment.task, data["images"], data["labels"], logits)
     except UserError as error:
         named = run.config is not None and run.config.data_dir

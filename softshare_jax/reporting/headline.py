@@ -46,7 +46,7 @@ def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | 
     """Yields step, score, time, parameters and distinct layers, as far as they are known."""
     step = run.step if run.step is not None else (run.records[-1].step if run.records else None)
     if step is not None:
-        of = f"of {run.experiment.total_steps:,}" if run.experiment else ""
+        of = f"of {run.experiment.schedule.total:,}" if run.experiment else ""
         source = "" if run.step is not None else "last record"
         yield Fact("step", f"{step:,}", ", ".join(filter(None, [of, source])))
     score = scores.of_checkpoint(run)

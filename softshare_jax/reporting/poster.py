@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from softshare_jax.config.recipes import recipe
+from softshare_jax import durable
+from softshare_jax.config.by_network import recipe
 from softshare_jax.description.description import parameters
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import comparison, published, tables
 from softshare_jax.reporting.published import Published
 from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 from softshare_jax.training.durations import to_steps
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
@@ -102,7 +102,7 @@ def render(runs: Runs, command: str) -> str:
 
 def settings(row: Published, data: str) -> dict[str, Any]:
     """Returns the settings of a row in the shipped configs, as ``comparison.settings`` does."""
-    config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout=row.dropout)
+    config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout_rate=row.dropout)
     return comparison.settings(config) | ({"data.cutout": row.cutout} if data != "imagenet2012" else {})
 
 
@@ -121,11 +121,11 @@ def _read(workdir: Workdir) -> comparison.Result:
 
 def _row_of(result: comparison.Result) -> Published:
     config, cutout = result.config, result.settings.get("data.cutout", 0)
-    row = published.find(config.model, config.data.name, config.dropout, cutout)
+    row = published.find(config.model, config.data.name, config.dropout_rate, cutout)
     if row is None:
         raise UserError(
-            f"{result.run} is {config.model} on {config.data.name} with dropout {config.dropout} and cutout "
-            f"{cutout}, which no row of the poster is: leave it out"
+            f"{result.run} is {config.model} on {config.data.name} with dropout {config.dropout_rate} and "
+            f"cutout {cutout}, which no row of the poster is: leave it out"
         )
     return row
 

@@ -186,8 +186,8 @@ def _poster_times(run: Run, own: History) -> dict[str, dict[str, np.ndarray]]:
     """Returns the matrices of all groups at the times of the paper's poster; none with a curriculum."""
     if run.experiment is None or run.experiment.task.phases > 1 or len(own) < 2:
         return {}
-    steps = matrices.poster_steps(list(own), run.experiment.total_steps)
-    per_epoch = run.experiment.steps_per_epoch
+    steps = matrices.poster_steps(list(own), run.experiment.schedule.total)
+    per_epoch = run.experiment.schedule.epoch
     return {matrices.epoch_label(step, per_epoch): own[step].get("coefficients", {}) for step in steps}
 
 

@@ -66,7 +66,7 @@ def sizes(run: Run) -> Sizes | None:
     """Counts the parameters of a run from its shapes alone; ``None`` without a config or a plan."""
     if run.experiment is None or run.plan is None:
         return None
-    parameters = count(run.experiment.state_shapes().variables)
+    parameters = count(run.experiment.programs.state_shapes().variables)
     rows, unshared = [], parameters.private
     for group in run.experiment.plan.groups:
         size, k, layers = math.prod(group.shape), group.templates, group.layers

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 import softshare_jax
+from softshare_jax import durable
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import matrices, published, theme
 from softshare_jax.reporting.comparison import Comparison, compare
@@ -18,7 +19,6 @@ from softshare_jax.reporting.section import Section, make_section
 from softshare_jax.reporting.tables import Table
 from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 
 log = logging.getLogger(__name__)
 

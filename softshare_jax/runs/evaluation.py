@@ -1,13 +1,17 @@
 """Evaluates the newest checkpoint of a run."""
 
-from softshare_jax.config import schema as config_lib
+import logging
+
+from softshare_jax import config as config_lib
 from softshare_jax.job.processes import together
 from softshare_jax.runs.load import load
 from softshare_jax.runs.workdir import Workdir
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
-    """Prints the metrics of the newest checkpoint on the test set of every phase.
+    """Logs the metrics of the newest checkpoint on the test set of every phase.
 
     Of several processes all call this.
 
@@ -21,9 +25,9 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir) -> None:
     run = load(workdir, config=config)
     with together():
         run.experiment.task.prepare()
-    plain = run.experiment.to_plain(run.variables)
+    plain = run.experiment.programs.to_dense(run.variables)
     task = run.experiment.task
     for phase in range(task.phases):
         scores = run.experiment.evaluator.evaluate(plain, phase, "test")
         values = "  ".join(f"eval/{name} {value:.4f}" for name, value in scores.items())
-        print(f"step {run.step}  {task.phase_name(phase)}  {values}", flush=True)
+        log.info("step %d  %s  %s", run.step, task.phase_name(phase), values)

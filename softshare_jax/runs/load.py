@@ -1,17 +1,21 @@
 """A trained run, read from its workdir."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from softshare_jax.config.schema import Config, first_difference
+from softshare_jax.config import Config, first_difference
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job.processes import together
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage.checkpoints import Checkpoints, say
+from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
-from softshare_jax.training.steps import averaged
+from softshare_jax.training.stages import make_stages
+from softshare_jax.training.state import averaged
+
+log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
@@ -32,7 +36,7 @@ def load(
     workdir: Workdir,
     step: int | None = None,
     config: Config | None = None,
-    notice: Callable[[str], None] = say,
+    notice: Callable[[str], object] = log.warning,
 ) -> Trained:
     """Reads a run at a step.
 
@@ -50,8 +54,8 @@ def load(
         stored = workdir.read_config()
         if difference := config and first_difference(stored, config):
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
-        experiment = Experiment(config or stored, workdir.read_plan())
-    with contextlib.closing(Checkpoints(workdir.checkpoints, experiment)) as checkpoints:
+        stages = make_stages(config or stored, workdir.read_plan())
+    with contextlib.closing(Checkpoints(workdir.checkpoints, stages)) as checkpoints:
         step, variables = checkpoints.read_variables(step, notice)
     network = averaged(variables)
     if leaf := first_not_finite(network):
@@ -60,7 +64,7 @@ def load(
             f"the weights of checkpoint {workdir.checkpoints / str(step)} are not finite ({leaf}): "
             f"an earlier step may be; the steps there are {held}"
         )
-    return Trained(experiment.at(step), step, network)
+    return Trained(stages.at(step), step, network)
 
 
 def load_settled(workdir: Workdir, step: int | None = None) -> Trained:
@@ -71,7 +75,6 @@ def load_settled(workdir: Workdir, step: int | None = None) -> Trained:
         RunError: its checkpoints are damaged.
     """
     trained = load(workdir, step)
-    if trained.experiment.target:
-        steps = trained.experiment.annealing_steps
+    if trained.step < (steps := trained.experiment.schedule.annealing):
         raise UserError(f"{workdir.root} is annealed until step {steps}: take that step or a later one")
     return trained

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from softshare_jax import sharing
-from softshare_jax.config.schema import Config
+from softshare_jax.config import Config
 from softshare_jax.errors import RunError, UserError, one_line
 from softshare_jax.runs import records as records_lib
 from softshare_jax.runs.artifacts import Certificate, Conversion
@@ -13,7 +13,7 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.records import Device, History, Record
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage import versions
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import Experiment, make_experiment
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     if config is not None:
         # Anybody may have written the workdir, so it does not decide which other files are read.
         local = dataclasses.replace(config, data_dir=data_dir)
-        experiment = problems.attempt("network", lambda: Experiment(local, plan))
+        experiment = problems.attempt("network", lambda: make_experiment(local, plan))
     if experiment is not None and plan is not None:
         trained = problems.attempt(
             "checkpoint", lambda: load(workdir, config=local, notice=problems.add_line)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import math
 import pathlib
 import re
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from softshare_jax import durable
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 
 SECONDS = "time/seconds"
 # Of the similarity matrices of a step, uncompressed: those of 12 groups of 1,000 layers take 48 MB.
@@ -60,6 +61,9 @@ class Lines(NamedTuple):
     skipped: int
 
 
+log = logging.getLogger(__name__)
+
+
 class Records:
     """Writes the records of one run; a resumed run drops what came after its checkpoint."""
 
@@ -74,7 +78,7 @@ class Records:
         self._start = time.monotonic()
         found = read_lines(workdir.metrics_file)
         if found.skipped:
-            print(f"{workdir.metrics_file}: {describe_skipped(found)}", flush=True)
+            log.warning("%s: %s", workdir.metrics_file, describe_skipped(found))
         kept = [record for record in found.records if record["step"] <= step]
         _write_lines(workdir.metrics_file, kept)
         self._seconds_before = _seconds(kept[-1]) if kept else 0.0

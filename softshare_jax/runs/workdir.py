@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from softshare_jax import json_text, paths
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
+from softshare_jax import durable, json_text, paths
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.sharing import Plan, PlanError
-from softshare_jax.storage import durable, sealed_json, versions
+from softshare_jax.storage import sealed_json, versions
 
 # Of files that a run may begin beside: what a shell or a scheduler writes of its output, and files that
 # ``write_whole`` did not finish.
@@ -152,7 +152,8 @@ class Workdir:
 
     def write_run(self, config: config_lib.Config, plan: Plan) -> None:
         """Writes config and plan."""
-        self.write(self.plan_file, plan.to_json())
+        values = {**json.loads(plan.to_json()), "written_by": versions.stamp()}
+        self.write(self.plan_file, json.dumps(values, indent=1))
         self.write(self.config_file, json.dumps(versions.stamped(config.to_dict()), indent=1))
 
     def sync(self) -> None:

@@ -10,11 +10,23 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from softshare_jax.errors import RunError, UserError, nearest
-from softshare_jax.shell import ending, environment, faults
+from softshare_jax.shell import ending, environment, faults, logs
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, for a command by its name in the package."""
+
+    def __init__(self, command: str, description: str):
+        by_name = sys.argv[0].startswith("softshare ")
+        called = sys.argv[0] if by_name else f"python -m softshare_jax.{command}"
+        super().__init__(prog=called, description=description)
+        self.add_argument("--verbosity", type=int, default=0, help="-1 warnings, 0 progress, 1 all (0)")
+
+    def parse_args(self, *given, **keywords):
+        """Parses as always, and sets how much the command tells."""
+        arguments = super().parse_args(*given, **keywords)
+        logs.configure(arguments.verbosity)
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments and exits with code 2."""
@@ -29,6 +41,7 @@ def _process() -> Iterator[None]:
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unraisable, _thread_failed
     environment.prepare()
+    logs.configure()
     try:
         with ending.on_interrupt():
             yield

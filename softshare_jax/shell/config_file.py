@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import pathlib
+import re
 import sys
 import traceback
 import types
@@ -12,27 +13,36 @@ import types
 from ml_collections import ConfigDict
 from ml_collections.config_dict import FieldReference, FrozenConfigDict, RequiredValueError
 
-from softshare_jax.errors import UserError, nearest, one_line
+from softshare_jax.errors import UserError, nearest, one_line, unknown
 
 # The name of the module that a config file is while it is loaded.
 MODULE = "softshare_jax_config"
+# Part of the package: in a checkout a link to the folder of that name.
+SHIPPED = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def load(named: str) -> ConfigDict:
     """Returns what ``get_config`` of a config file returns.
 
     Args:
-        named: ``FILE`` or ``FILE:VARIANT``; the variant is the argument of ``get_config``.
+        named: ``NAME`` of a config that the package ships, or ``FILE``; with ``:VARIANT`` after it, which
+            is the argument of ``get_config``.
 
     Raises:
         UserError: the file is missing or fails, takes no such variant, or returns something else.
     """
     name, colon, variant = named.partition(":")
-    file = pathlib.Path(name).expanduser()
-    if not file.is_file():
-        why = "is a folder" if file.is_dir() else "does not exist"
-        siblings = [str(path) for path in file.parent.glob("*.py") if path.is_file()]
-        raise UserError(f"--config={name} {why}{nearest(name, siblings)}")
+    if re.fullmatch(r"\w+", name):
+        file = SHIPPED / f"{name}.py"
+        if not file.is_file():
+            shipped = sorted(path.stem for path in SHIPPED.glob("*.py"))
+            raise UserError(unknown("config", name, shipped, "a config of your own is a FILE.py"))
+    else:
+        file = pathlib.Path(name).expanduser()
+        if not file.is_file():
+            why = "is a folder" if file.is_dir() else "does not exist"
+            siblings = [str(path) for path in file.parent.glob("*.py") if path.is_file()]
+            raise UserError(f"--config={name} {why}{nearest(name, siblings)}")
     arguments = (variant,) if colon else ()
     try:
         get_config = getattr(_execute(file), "get_config", None)

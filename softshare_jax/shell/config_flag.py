@@ -8,6 +8,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from softshare_jax.config import reference
+from softshare_jax.config.parsing import defaults
 from softshare_jax.errors import UserError, one_line, unknown
 from softshare_jax.shell import config_file
 
@@ -16,8 +18,9 @@ _FIELD = re.compile(r"--?(no)?config\.")
 flags.DEFINE_string(
     "config",
     None,
-    "Config file, as FILE or FILE:VARIANT. --config.FIELD=VALUE sets a field of it or, without --config, of "
-    "the config of the run that there is.",
+    "Config, as NAME or NAME:VARIANT for one that the package ships, such as quickstart or "
+    "cifar10:swrn-28-10-2, or as FILE.py or FILE.py:VARIANT. --config.FIELD=VALUE sets a field of it or, "
+    "without --config, of the config of the existing run.",
 )
 
 
@@ -44,6 +47,7 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
         config = None
         if FLAGS.config is not None:
             config = config_file.load(FLAGS.config)
+            _complete(config, defaults(_data_set(config)))
         elif fields:
             config = ConfigDict(stored())
         if config is not None:
@@ -86,7 +90,8 @@ def wants_help(doc: str | None, module: str) -> bool:
     """Prints the help of a command and returns true where it was asked for."""
     if not {"-h", "--help"} & set(sys.argv):
         return False
-    print(f"{doc}\n{FLAGS.module_help(sys.modules[module])}\n{FLAGS.module_help(sys.modules[__name__])}")
+    of_modules = [FLAGS.module_help(sys.modules[name]) for name in (module, __name__)]
+    print("\n".join([doc or "", *of_modules, reference.as_text()]))
     return True
 
 
@@ -107,11 +112,27 @@ def _fields(argv: Sequence[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
+def _data_set(config: ConfigDict) -> Any:
+    """Returns the name of the data set of a config, ``None`` where it states none."""
+    data = config.get("data")
+    return data.get("name") if isinstance(data, ConfigDict) else None
+
+
+def _complete(config: ConfigDict, values: Mapping[str, Any]) -> None:
+    """Adds the fields that a config file does not state, with their defaults."""
+    with config.unlocked():
+        for name, value in values.items():
+            if name not in config:
+                config[name] = ConfigDict(value) if isinstance(value, Mapping) else value
+            elif isinstance(value, Mapping) and isinstance(config[name], ConfigDict):
+                _complete(config[name], value)
+
+
 def _close(config: ConfigDict, fields: Sequence[str]) -> None:
     """Makes sure that the command line sets what a config file leaves open."""
-    for field, reference in config_file.open_fields(config).items():
+    for field, placeholder in config_file.open_fields(config).items():
         if field in fields:
-            reference.set(reference.get_type()())  # flags need a value that they replace
+            placeholder.set(placeholder.get_type()())  # flags need a value that they replace
     for field in config_file.open_fields(config):
         raise UserError(f"{FLAGS.config} leaves config.{field} open: set --config.{field}=VALUE")
 
@@ -123,7 +144,7 @@ def _check_fields(config: ConfigDict, fields: Sequence[str]) -> None:
         if field in groups:
             raise UserError(f"config.{field} holds fields of its own: set one of them")
         if field not in names:
-            raise UserError(unknown("config field", field, names, "the config file has them all"))
+            raise UserError(unknown("config field", field, names, "see --help"))
 
 
 def _names_of(config: ConfigDict, prefix: str = "") -> tuple[list[str], list[str]]:

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import functools
 import json
+import logging
 import math
 import pathlib
 from collections.abc import Callable, Mapping
@@ -12,18 +13,19 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from softshare_jax import durable
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job.processes import any_process, is_first, same_for_all, together
 from softshare_jax.job.save_barrier import SaveBarrier
-from softshare_jax.storage import array_store, durable, step_reader, versions
+from softshare_jax.storage import array_store, step_reader, versions
 from softshare_jax.storage import seal as seal_lib
 from softshare_jax.storage.damage import Damaged, Vanished, first_line
 from softshare_jax.storage.seal import Seal
 from softshare_jax.storage.step_folders import StepFolders, holds_steps
 from softshare_jax.training.checksum import checksum
-from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
-from softshare_jax.training.steps import TrainState
+from softshare_jax.training.stages import Stages
+from softshare_jax.training.state import TrainState
 
 T = TypeVar("T")
 
@@ -31,9 +33,7 @@ T = TypeVar("T")
 ATTEMPTS = 20
 
 
-def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -47,18 +47,18 @@ class Checkpoints:
     def __init__(
         self,
         root: pathlib.Path,
-        experiment: Experiment,
+        stages: Stages,
         before_commit: Callable[[], None] = lambda: None,
     ):
         """Opens the folder; it need not exist.
 
         Args:
             root: absolute path of the ``checkpoints`` folder.
-            experiment: of the run, made from its config and plan.
+            stages: of the run, made from its config and plan.
             before_commit: flushes what a step needs outside of this folder; called in a thread.
         """
-        self._folders, self._experiment, self._before_commit = StepFolders(root), experiment, before_commit
-        self._score_name = f"target/{experiment.task.score}"
+        self._folders, self._stages, self._before_commit = StepFolders(root), stages, before_commit
+        self._score_name = f"target/{stages.final.task.score}"
         self._scores: dict[int, float | None] = {}
         self._barrier = SaveBarrier(f"save/{root}")
         self._writer: array_store.Writer | None = None
@@ -89,8 +89,8 @@ class Checkpoints:
             arrays={name: checksum(tree) for name, tree in items.items()},
             step=step,
             scores=dict(scores or {}),
-            config=versions.stamped(self._experiment.config.to_dict()),
-            plan=json.loads(self._experiment.plan.to_json()),
+            config=versions.stamped(self._stages.final.config.to_dict()),
+            plan=json.loads(self._stages.final.plan.to_json()),
         )
         with together():
             if is_first():
@@ -161,7 +161,7 @@ class Checkpoints:
                 with together():
                     if is_first():
                         moved = self._folders.move_aside(step, set_aside)
-                        print(f"checkpoint {step} is damaged ({damage}); moved it to {moved}", flush=True)
+                        log.warning("checkpoint %d is damaged (%s); moved it to %s", step, damage, moved)
                 continue
             if leaf := first_not_finite({"variables": state.variables, "optimizer": state.opt_state}):
                 raise RunError(
@@ -169,7 +169,7 @@ class Checkpoints:
                     f"move it to {set_aside} to go on from the one before"
                 )
             if change := versions.change_of_bits(seal.versions):
-                print(f"checkpoint {step} {change}: the bits of the run differ from here on", flush=True)
+                log.warning("checkpoint %d %s: the bits of the run differ from here on", step, change)
             return state
         if holds_steps(set_aside):
             raise RunError(
@@ -179,7 +179,7 @@ class Checkpoints:
         return None
 
     def read_variables(
-        self, step: int | None = None, notice: Callable[[str], None] = say
+        self, step: int | None = None, notice: Callable[[str], object] = log.warning
     ) -> tuple[int, dict[str, Any]]:
         """Reads the network of a step, for commands that train nothing and change nothing.
 
@@ -208,9 +208,9 @@ class Checkpoints:
                 return self._newest_whole(steps if step is None else [step], notice)
         raise RunError(f"the steps of {root} are deleted faster than they can be read: try again later")
 
-    def _newest_whole(self, steps: list[int], notice: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+    def _newest_whole(self, steps: list[int], notice: Callable[[str], object]) -> tuple[int, dict[str, Any]]:
         for step in steps:
-            shapes = {"variables": self._experiment.shapes_at(step).variables}
+            shapes = {"variables": self._stages.state_shapes(step).variables}
             try:
                 _, items = self._in_all(functools.partial(self._read, step, shapes))
                 return step, items["variables"]
@@ -243,7 +243,7 @@ class Checkpoints:
         return found
 
     def _read_state(self, step: int) -> tuple[Seal, TrainState]:
-        shapes = self._experiment.shapes_at(step)
+        shapes = self._stages.state_shapes(step)
         seal, items = self._read(step, {"variables": shapes.variables, "optimizer": shapes.opt_state})
         # Not device_put, which cannot reach the devices of other processes.
         number = jax.make_array_from_callback((), shapes.step.sharding, lambda _: np.array(step, np.int32))
@@ -257,7 +257,7 @@ class Checkpoints:
         """
         with self._folders.kept(step) as folder:
             try:
-                return step_reader.read(folder, self._experiment, shapes)
+                return step_reader.read(folder, self._stages.final.config, self._stages.final.plan, shapes)
             except (Damaged, RunError) as error:
                 if not folder.exists():
                     raise Vanished(f"{folder} was deleted while it was read") from error
@@ -295,7 +295,7 @@ class Checkpoints:
                 self._scores[step] = seal_lib.score(self._folders.of(step), self._score_name)
         scored = [(s, step) for step in steps if (s := self._scores[step]) is not None and math.isfinite(s)]
         kept = {
-            *steps[: self._experiment.config.keep_checkpoints],
+            *steps[: self._stages.final.config.keep_checkpoints],
             *(step for _, step in sorted(scored)[-1:]),
         }
         return [step for step in steps if step not in kept]

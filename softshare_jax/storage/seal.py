@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
+from softshare_jax import durable
 from softshare_jax.errors import UserError
 from softshare_jax.sharing import Plan, PlanError
-from softshare_jax.storage import durable, sealed_json, versions
+from softshare_jax.storage import sealed_json, versions
 from softshare_jax.storage.damage import Damaged, first_line
 
 FORMAT = 1

@@ -9,7 +9,8 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from softshare_jax.storage import durable, seal
+from softshare_jax import durable
+from softshare_jax.storage import seal
 
 STEP = re.compile(r"0|[1-9][0-9]*")
 # A step that was moved aside, perhaps not as the first of its number.

@@ -4,23 +4,24 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from softshare_jax.config import Config
 from softshare_jax.errors import RunError, UserError
+from softshare_jax.sharing import Plan
 from softshare_jax.storage import array_store
 from softshare_jax.storage import seal as seal_lib
 from softshare_jax.storage.damage import Damaged, first_line, of_the_machine
 from softshare_jax.storage.seal import Seal
 from softshare_jax.training.checksum import checksum, named_leaves
-from softshare_jax.training.experiment import Experiment
 
 
 def read(
-    folder: pathlib.Path, experiment: Experiment, shapes: Mapping[str, Any]
+    folder: pathlib.Path, config: Config, plan: Plan, shapes: Mapping[str, Any]
 ) -> tuple[Seal, dict[str, Any]]:
     """Reads items of a step.
 
     Args:
         folder: of the step.
-        experiment: the run that it must belong to.
+        config, plan: of the run that it must belong to.
         shapes: structure, shapes, dtypes and shardings of each item, such as ``variables``.
 
     Returns:
@@ -33,7 +34,7 @@ def read(
     """
     try:
         seal = seal_lib.read(folder)
-        seal.check_run(folder, experiment.config, experiment.plan)
+        seal.check_run(folder, config, plan)
         return seal, {item: _read_item(folder, seal, item, tree) for item, tree in shapes.items()}
     except OSError as error:
         raise _unreadable(folder, error) from error

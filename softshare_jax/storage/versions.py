@@ -7,12 +7,10 @@ from typing import Any
 import jax
 
 import softshare_jax
+from softshare_jax.config.renamed import RENAMED
 from softshare_jax.errors import UserError
 
 VERSION = "version"
-# For each schema of config.json, the fields that got a new name in it, as {"data.old": "data.new"}. Files
-# without a version have schema 0.
-RENAMED: tuple[Mapping[str, str], ...] = ({},)
 
 
 def stamp() -> dict[str, Any]:

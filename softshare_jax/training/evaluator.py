@@ -1,4 +1,4 @@
-"""A plain network measured on the data of a task."""
+"""Evaluation of an unshared network on the data of a task."""
 
 import functools
 import itertools
@@ -6,90 +6,69 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.sharding import Mesh
 
 from softshare_jax.training import mesh as mesh_lib
-from softshare_jax.training.steps import make_eval_step
-from softshare_jax.training.streaming import streamed_batches
-from softshare_jax.training.tasks import ResidentTask, Split, StreamedTask, Task
+from softshare_jax.training.steps import EvalStep
+from softshare_jax.training.tasks.batching import Batching
+from softshare_jax.training.tasks.task import Split, Task
 
 
 class Evaluator:
-    """Measures plain networks, batch by batch, over the devices of a mesh."""
+    """Evaluates the variables of an unshared network, batch by batch, over the devices of a mesh."""
 
-    def __init__(self, network: nn.Module, task: Task, mesh: Mesh, batch_size: int):
+    def __init__(self, network: nn.Module, task: Task, batching: Batching):
         """Nothing is computed yet.
 
         Args:
-            network: whose variables are measured.
+            network: whose variables are evaluated.
             task: data, loss and metrics.
-            mesh: of the run.
-            batch_size: over all devices.
+            batching: of the run.
         """
-        self._network, self._task, self._mesh, self._batch_size = network, task, mesh, batch_size
+        self._network, self._task, self._batching = network, task, batching
 
-    def evaluate(self, plain: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
-        """Returns the metrics of a plain network over every example of a phase.
+    def evaluate(self, dense: dict[str, Any], phase: int, split: Split | None = None) -> dict[str, float]:
+        """Returns the metrics over every example of a phase.
 
         Args:
-            plain: variables as ``sharing.to_dense`` returns them.
+            dense: variables as ``sharing.to_dense`` returns them.
             phase: whose examples.
-            split: ``None`` for the one that is measured during training.
+            split: ``None`` for the one that is evaluated during training.
         """
-        batches = self._evaluated(plain, phase, split or self._task.evaluated)
+        batches = self._evaluated(dense, phase, split or self._task.evaluated)
         return self._scores(measured for measured, _ in batches)
 
-    def test(self, plain: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
-        """Returns metrics and logits ``[N, ...]`` of a plain network on all test examples of a phase.
+    def test(self, dense: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
+        """Returns metrics and logits ``[N, ...]`` on all test examples of a phase.
 
-        In one process alone: of several none can read what lies on the devices of others.
+        In one process only: no process can read what other processes' devices hold.
         """
-        measured, logits = zip(*self._evaluated(plain, phase, "test"), strict=True)
+        measured, logits = zip(*self._evaluated(dense, phase, "test"), strict=True)
         return self._scores(measured), np.concatenate(logits)[: self._task.size("test", phase)]
 
-    def predict(self, plain: dict[str, Any], phase: int, number: int) -> np.ndarray:
+    def predict(self, dense: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``.
 
-        In one process, as ``test``.
+        In one process only, as ``test``.
         """
-        batches = itertools.islice(self._evaluated(plain, phase, "test"), -(-number // self._batch_size))
+        batches = itertools.islice(self._evaluated(dense, phase, "test"), -(-number // self._batching.size))
         return np.concatenate([logits for _, logits in batches])[:number]
 
-    def _evaluated(self, plain: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
-        """Yields metrics and logits batch by batch; the last one is padded, and masked in the metrics."""
-        if isinstance(self._task, StreamedTask):
-            sharding, size = mesh_lib.split(self._mesh), self._batch_size
-            for batch, mask in streamed_batches(self._task, split, sharding, size):
-                yield self._evaluate_given(plain, batch, mask)
-            return
-        assert isinstance(self._task, ResidentTask)
-        data = mesh_lib.place(self._mesh, self._task.load(split, phase))
-        for start in range(0, len(data["images"]), self._batch_size):
-            yield self._evaluate_batch(plain, data, start)
+    def _evaluated(self, dense: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
+        """Yields metrics and logits batch by batch."""
+        for batch, mask in self._task.eval_batches(self._batching, split, phase):
+            yield self._step(dense, batch, mask)
 
     def _scores(self, measured: Iterable[Any]) -> dict[str, float]:
         """Returns the metrics of all batches together."""
-        metrics = mesh_lib.place(self._mesh, self._task.metrics.empty())
+        metrics = mesh_lib.place(self._batching.mesh, self._task.metrics.empty())
         for one in measured:
             metrics = metrics.merge(one)
         return {name: float(value) for name, value in metrics.compute().items()}
 
     @functools.cached_property
-    def _evaluate_given(self):
-        return jax.jit(make_eval_step(self._network, self._task))
-
-    @functools.cached_property
-    def _evaluate_batch(self):
-        step = make_eval_step(self._network, self._task)
-        everywhere, batch_sharding = mesh_lib.replicated(self._mesh), mesh_lib.split(self._mesh)
-
-        def evaluate_batch(plain, data, start):
-            index = start + jnp.arange(self._batch_size)
-            number = len(data["images"])
-            batch = {name: array[jnp.minimum(index, number - 1)] for name, array in data.items()}
-            return step(plain, jax.lax.with_sharding_constraint(batch, batch_sharding), index < number)
-
-        return jax.jit(evaluate_batch, out_shardings=(everywhere, batch_sharding))
+    def _step(self):
+        mesh = self._batching.mesh
+        shardings = mesh_lib.replicated(mesh), mesh_lib.split(mesh)
+        return jax.jit(EvalStep(self._network, self._task), out_shardings=shardings)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from softshare_jax import config as config_lib
 from softshare_jax import sharing
-from softshare_jax.config import schema as config_lib
 
 
 def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) -> optax.GradientTransformation:
@@ -36,7 +36,7 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
         "steps": optax.piecewise_constant_schedule(config.learning_rate, falls),
     }
     rate = rates[config.schedule]
-    clip = [optax.clip_by_global_norm(config.clip)] if config.clip else []
+    clip = [optax.clip_by_global_norm(config.grad_clip_norm)] if config.grad_clip_norm else []
     return optax.chain(
         *clip,
         *rules[config.name],

@@ -16,7 +16,7 @@ from tests import tiny
 CONFIG = "--config=configs/cifar10.py:swrn-16-1-1-cutout"
 # With a constant rate a shorter run is the start of a longer one.
 SETTINGS = {
-    "optimizer__average": 0.9,
+    "optimizer__ema_decay": 0.9,
     "optimizer__schedule": "constant",
     "optimizer__milestones": "()",
     "data__label_smoothing": 0.1,

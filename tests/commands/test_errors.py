@@ -25,8 +25,11 @@ def check(result, message, code=2):
         ([QUICKSTART, "--config.learning=1"], "learning"),
         ([QUICKSTART, "--config.data.wide=1"], "wide"),
         ([QUICKSTART, "--config.batch_size=many"], "many"),
-        ([QUICKSTART, "--config.data.windows=(5, 'a')"], "config.data.windows is of type int, not 'a'"),
-        ([QUICKSTART, "--config.data.density=1.5"], "data.density is a probability from 0 to below 1"),
+        (
+            [QUICKSTART, "--config.data.windows=(5, 'a')"],
+            "config.data.windows is 'a'; it must be of type int",
+        ),
+        ([QUICKSTART, "--config.data.density=1.5"], "data.density is 1.5; it must be at least 0 and below 1"),
         ([QUICKSTART, "--config.duration=forever"], "config.duration is a duration such as '1000 steps'"),
         ([QUICKSTART, "--config.model=scnn-4-8-0"], "1 to 4 templates, not 0"),
         ([QUICKSTART, "--config.model=scnn-1-8"], "groups of fewer than two layers"),
@@ -78,7 +81,7 @@ def test_a_workdir_of_another_config(tmp_path, trained):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "fields of its own"), ("{}", "config.seed is missing")],
+    [("{", "is not JSON"), ("[]", "lacks seed, model or data"), ("{}", "lacks seed, model or data")],
 )
 def test_a_config_json_that_is_none(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")

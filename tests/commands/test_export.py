@@ -23,7 +23,7 @@ from softshare_jax.conversion.output import new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from tests import tiny
 from tests.commands.test_errors import check
 
@@ -34,8 +34,9 @@ import runpy, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        needed = "errors json_text loader paths shell storage storage.durable".split()
-        needed += [f"shell.{name}" for name in "cli devices ending environment faults search_path".split()]
+        needed = "durable errors json_text loader paths shell".split()
+        shell = "cli devices ending environment faults logs search_path".split()
+        needed += [f"shell.{name}" for name in shell]
         ours = name.startswith("softshare_jax.") and name.removeprefix("softshare_jax.") not in needed
         if ours or name.split(".")[0] in ("flax", "optax", "orbax", "clu", "tensorflow_datasets"):
             raise ImportError(f"{name} must not be needed")
@@ -61,7 +62,7 @@ class Exported(NamedTuple):
     @property
     def logits(self) -> np.ndarray:
         """What the run's evaluation makes of them, ``[20, 8, 8]``."""
-        variables = self.run.experiment.to_plain(self.run.variables)
+        variables = self.run.experiment.programs.to_dense(self.run.variables)
         return self.run.experiment.evaluator.test(variables, 1)[1]
 
 
@@ -72,9 +73,9 @@ def exported(request, tmp_path_factory, trained) -> Exported:
     if request.param == "folded":
         fold_run(trained, source, threshold=0.0)
     elif request.param == "plain":
-        experiment = Experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
+        experiment = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
         draw = np.random.default_rng(0)
-        variables = experiment.init_state().variables
+        variables = experiment.programs.init_state().variables
         # No two arrays alike, as after training.
         variables = jax.tree.map(lambda x: x + draw.uniform(0, 0.1, x.shape).astype(x.dtype), variables)
         with new_workdir(source) as workdir:
@@ -169,7 +170,7 @@ def test_what_the_docs_show(tmp_path, monkeypatch, exported):
         if "logits" in names:
             np.testing.assert_allclose(names["logits"], exported.logits, atol=1e-5)
         else:
-            plain = exported.run.experiment.to_plain(exported.run.variables)["params"]
+            plain = exported.run.experiment.programs.to_dense(exported.run.variables)["params"]
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), names["params"], plain)
 
 

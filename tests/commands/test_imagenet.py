@@ -7,13 +7,13 @@ import runpy
 
 import pytest
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.errors import UserError
 from softshare_jax.reporting.examples import predict
 from softshare_jax.runs.read import read
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from tests import imagenet as fakes
 from tests import tiny
 
@@ -111,11 +111,15 @@ def test_fold_and_report(tmp_path, trained):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps_per_dispatch", 8, "config.steps_per_dispatch is 0 or 1 where batches come from the host"),
-        ("data.resize", 100, "config.data.resize is at least data.image_size"),
-        ("data.least_area", 0.0, "config.data.least_area is a share of the image"),
+        (
+            "steps_per_dispatch",
+            8,
+            "config.steps_per_dispatch is 8; it must be 0 or 1 where batches come from the host",
+        ),
+        ("data.resize", 100, "config.data.resize is 100; it must be at least data.image_size"),
+        ("data.min_crop_area", 0.0, "config.data.min_crop_area is 0.0; it must be above 0 and at most 1"),
         ("optimizer.warmup", "soon", "config.optimizer.warmup is a duration such as '1000 steps'"),
-        ("zero_residual", True, "config.zero_residual is True, and wrn-10-1 has no zero_residual"),
+        ("zero_init_residual", True, "config.zero_init_residual is True, and wrn-10-1 has no"),
         ("model", "cnn-4-8", "cnn-4-8 answers for every pixel, which is not what imagenet2012 asks"),
     ],
 )
@@ -125,7 +129,7 @@ def test_mistakes_in_the_config(field, value, message):
     small = {} if field.startswith("data.") else {"data.image_size": 32}
     values.update_from_flattened_dict({**small, field: value})
     with pytest.raises(UserError) as caught:
-        Experiment(config_lib.from_dict(values.to_dict()))
+        make_experiment(config_lib.from_dict(values.to_dict()))
     assert str(caught.value).startswith(message)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from softshare_jax import export, fold, loader, paths, poster, report
-from softshare_jax.config.recipes import recipe
+from softshare_jax.config.by_network import recipe
 from softshare_jax.data import directories
 from softshare_jax.errors import UserError
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from tests import tiny
 
 BUCKET = "gs://bucket/run"
@@ -65,7 +65,7 @@ def test_urls_of_data(monkeypatch, tiny_config):
         directories.root("")
     for config in (recipe("wrn-10-1", 10), recipe("wrn-50-2", 1000), tiny_config):
         with pytest.raises(UserError, match=f"{BUCKET} is a URL"):
-            Experiment(dataclasses.replace(config, data_dir=BUCKET))
+            make_experiment(dataclasses.replace(config, data_dir=BUCKET))
 
 
 @pytest.mark.parametrize(

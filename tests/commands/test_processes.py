@@ -16,7 +16,8 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage.checkpoints import Checkpoints
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import Stages
 from tests import COMPILE_FAST, tiny
 from tests.training.test_devices import check_same_losses, take_steps
 
@@ -113,7 +114,7 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     (out, err), (_, other_err) = end(processes)
     assert ([process.returncode for process in processes], err, other_err) == ([0, 0], "", "")
     alone = load(workdir)
-    plain = alone.experiment.to_plain(alone.variables)
+    plain = alone.experiment.programs.to_dense(alone.variables)
     scores = [alone.experiment.evaluator.evaluate(plain, phase) for phase in (0, 1)]
     found = re.findall(rf"step {stopped} .*eval/loss ([\d.]+)  eval/f1 ([\d.]+)", out)
     np.testing.assert_allclose(np.array(found, float), [[s["loss"], s["f1"]] for s in scores], atol=1e-4)
@@ -133,8 +134,8 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
 
 
 def restored(workdir, devices):
-    experiment = Experiment(workdir.read_config(), devices=jax.devices()[:devices])
-    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    experiment = make_experiment(workdir.read_config(), devices=jax.devices()[:devices])
+    checkpoints = Checkpoints(workdir.checkpoints, Stages(experiment))
     state = checkpoints.restore(workdir.damaged)
     checkpoints.close()
     assert not workdir.damaged.exists()

@@ -4,11 +4,16 @@ import runpy
 
 import pytest
 
-from softshare_jax.config import schema as config_lib
-from softshare_jax.config.recipes import recipe
+from softshare_jax import config as config_lib
+from softshare_jax import sharing
+from softshare_jax.config import reference
+from softshare_jax.config.by_network import recipe
+from softshare_jax.config.field import specs
+from softshare_jax.config.schema import DATA
 from softshare_jax.errors import UserError
 from softshare_jax.sharing import Plan
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.shell import config_flag
+from softshare_jax.training.experiment import make_experiment
 from tests import tiny
 
 
@@ -35,39 +40,53 @@ def changed(**changes):
     [
         ({"learning": 1}, "unknown config field 'learning'"),
         ({"data__wide": 1}, "unknown config field 'data.wide'; did you mean data.side"),
-        ({"batch_size": "many"}, "config.batch_size is of type int, not 'many'"),
-        ({"batch_size": True}, "config.batch_size is of type int, not True"),
-        ({"data__windows": 5}, "config.data.windows is a tuple, not 5"),
-        ({"data__windows": (5, "7")}, "config.data.windows is of type int, not '7'"),
-        ({"data": 5}, "config.data holds fields of its own"),
-        ({"batch_size": 0}, "batch_size is 1 or more"),
-        ({"data__density": 1.0}, "data.density is a probability"),
-        ({"data__windows": (4,)}, "data.windows has an odd number"),
-        ({"data__windows": ()}, "data.windows has an odd number"),
+        ({"batch_size": "many"}, "config.batch_size is 'many'; it must be of type int"),
+        ({"batch_size": True}, "config.batch_size is True; it must be of type int"),
+        ({"data__windows": 5}, "config.data.windows is 5; it must be a tuple"),
+        ({"data__windows": (5, "7")}, "config.data.windows is '7'; it must be of type int"),
+        ({"data": 5}, "config.data is 5; it must be a section with fields"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"data__density": 1.0}, "data.density is 1.0; it must be at least 0 and below 1"),
+        ({"data__windows": (4,)}, r"data.windows is \(4,\); it must hold an odd number"),
+        ({"data__windows": ()}, r"data.windows is \(\); it must hold an odd number"),
         (
             {"data__name": "mnist"},
-            "data.name is one of shortest_paths, cifar10, cifar100, imagenet2012, not 'mnist'",
+            "data.name is 'mnist'; it must be one of shortest_paths, cifar10, cifar100, imagenet2012",
         ),
-        ({"data__train_examples": 3}, "data.train_examples is at least batch_size"),
-        ({"optimizer__learning_rate": 0.0}, "optimizer.learning_rate is above 0"),
-        ({"optimizer__learning_rate": float("nan")}, "optimizer.learning_rate is a finite number, not nan"),
-        ({"optimizer__weight_decay": float("inf")}, "optimizer.weight_decay is a finite number, not inf"),
-        ({"seed": -1}, "seed is from 0 to .* = 4294967295, not -1"),
-        ({"seed": 2**32 + 5}, "seed is from 0 to .*, not 4294967301"),
-        ({"seed": 2**63}, "seed is from 0 to .*, not 9223372036854775808"),
-        ({"optimizer__name": "lion"}, "optimizer.name is one of sgd, adam, adamw, not 'lion'"),
-        ({"optimizer__schedule": "step"}, "optimizer.schedule is one of constant, cosine, steps, not 'step'"),
-        ({"optimizer__schedule": "steps"}, "optimizer.milestones belong to the schedule 'steps'"),
-        ({"optimizer__milestones": (0.5,)}, "optimizer.milestones belong to the schedule 'steps'"),
-        ({"optimizer__average": 1.0}, "optimizer.average is from 0"),
-        ({"optimizer__milestone_factor": 0.0}, "optimizer.milestone_factor is above 0"),
-        ({"scan_blocks": "maybe"}, "scan_blocks is one of auto, yes, no, not 'maybe'"),
-        ({"dropout": 1.0}, "dropout is a rate from 0 to below 1"),
-        ({"optimizer__weight_decay": -1.0}, "optimizer.weight_decay is 0 or more"),
-        ({"sharing__coefficients": "random"}, "sharing.coefficients is one of orthogonal, identity, sparse"),
-        ({"sharing__recurrence": -1}, "sharing.recurrence is 0 or more"),
-        ({"dtype": "float64"}, "dtype is one of float32, bfloat16, not 'float64'"),
-        ({"keep_checkpoints": 0}, "keep_checkpoints is 1 or more"),
+        ({"data__train_examples": 3}, "data.train_examples is 3; it must be at least batch_size = 8"),
+        ({"optimizer__learning_rate": 0.0}, "optimizer.learning_rate is 0.0; it must be above 0"),
+        (
+            {"optimizer__learning_rate": float("nan")},
+            "optimizer.learning_rate is nan; it must be a finite number",
+        ),
+        (
+            {"optimizer__weight_decay": float("inf")},
+            "optimizer.weight_decay is inf; it must be a finite number",
+        ),
+        ({"seed": -1}, "seed is -1; it must be at least 0 and at most 4294967295"),
+        ({"seed": 2**32 + 5}, "seed is 4294967301; it must"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; it must"),
+        ({"optimizer__name": "lion"}, "optimizer.name is 'lion'; it must be one of sgd, adam, adamw"),
+        (
+            {"optimizer__schedule": "step"},
+            "schedule is 'step'; it must be one of constant, cosine, steps",
+        ),
+        ({"optimizer__schedule": "steps"}, "the schedule 'steps' needs milestones"),
+        ({"optimizer__milestones": (0.5,)}, "other schedules have none"),
+        ({"optimizer__ema_decay": 1.0}, "optimizer.ema_decay is 1.0; it must be at least 0 and below 1"),
+        ({"optimizer__average": 0.5}, "config.optimizer.average is now called config.optimizer.ema_decay"),
+        ({"dropout": 0.3}, "config.dropout is now called config.dropout_rate"),
+        ({"optimizer__milestone_factor": 0.0}, "optimizer.milestone_factor is 0.0; it must be above 0"),
+        ({"scan_blocks": "maybe"}, "scan_blocks is 'maybe'; it must be one of auto, yes, no"),
+        ({"dropout_rate": 1.0}, "dropout_rate is 1.0; it must be at least 0 and below 1"),
+        ({"optimizer__weight_decay": -1.0}, "optimizer.weight_decay is -1.0; it must be at least 0"),
+        (
+            {"sharing__coefficients": "random"},
+            "coefficients is 'random'; it must be one of orthogonal, identity, sparse",
+        ),
+        ({"sharing__recurrence": -1}, "sharing.recurrence is -1.0; it must be at least 0"),
+        ({"dtype": "float64"}, "dtype is 'float64'; it must be one of float32, bfloat16"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints is 0; it must be at least 1"),
     ],
 )
 def test_mistakes(changes, message):
@@ -89,17 +108,17 @@ def cifar(model):
 @pytest.mark.parametrize("model", ["wrn-38-2", "swrn-38-2", "resnet-50", "densenet-121"])
 def test_networks_for_imagenet_do_not_train_on_small_images(model):
     with pytest.raises(UserError, match=f"{model} is a network for images of 224x224 pixels, which cifar10"):
-        Experiment(cifar(model))
+        make_experiment(cifar(model))
     # A run that an earlier version made so goes on.
-    assert Experiment(cifar(model), Plan()).plan == Plan()
+    assert make_experiment(cifar(model), Plan()).plan == Plan()
 
 
 def test_networks_for_small_images_do_not_train_on_large_ones():
     config = recipe("resnet-50", 1000, 8)
     with pytest.raises(UserError, match="wrn-28-10 is a network for images of 32x32 pixels"):
-        Experiment(dataclasses.replace(config, model="wrn-28-10"))
+        make_experiment(dataclasses.replace(config, model="wrn-28-10"))
     small = dataclasses.replace(config.data, image_size=32, resize=32)
-    Experiment(dataclasses.replace(config, model="wrn-10-1", data=small))
+    make_experiment(dataclasses.replace(config, model="wrn-10-1", data=small))
 
 
 @pytest.mark.parametrize(
@@ -117,14 +136,45 @@ def test_endings_of_variants(variant, message):
 
 def test_a_batch_that_the_devices_cannot_split():
     with pytest.raises(UserError, match="batch_size is 6, which 4 devices cannot split evenly"):
-        Experiment(tiny.config(batch_size=6))
+        make_experiment(tiny.config(batch_size=6))
 
 
-def test_a_missing_field():
+def test_a_missing_field_has_its_default():
     values = tiny.config().to_dict()
-    del values["data"]["side"]
-    with pytest.raises(UserError, match=r"config\.data\.side is missing"):
-        config_lib.from_dict(values)
+    del values["data"]["side"], values["sharing"], values["keep_checkpoints"]
+    config = config_lib.from_dict(values)
+    assert (config.data.side, config.sharing, config.keep_checkpoints) == (32, config_lib.Sharing(), 2)
+
+
+def test_names_of_coefficients_are_those_of_the_initializers():
+    spec = {name: spec for name, _, spec in specs(config_lib.Config())}["sharing.coefficients"]
+    assert set(spec.choices) == set(sharing.INITIALIZERS)
+
+
+def test_every_field_is_documented_once_with_its_bounds():
+    text, page = reference.as_text(), reference.as_markdown()
+    for cls in DATA.values():
+        config = config_lib.Config(data=cls())
+        assert config_lib.from_dict(config.to_dict()) == config
+        for name, _, spec in specs(config):
+            assert page.count(f"| `{name}` ") >= 1, name
+            assert f"--config.{name}=" in text
+            assert spec.doc in page, name
+            assert spec.doc.endswith((".", "none")), name
+    assert "Allowed: at least 0 and below 1." in page
+
+
+def test_a_config_file_states_what_differs(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n\ndef get_config():\n"
+        "    return ConfigDict({'seed': 7, 'data': {'name': 'cifar100', 'cutout': 8}})\n"
+    )
+    given = ["main", f"--config={file}", "--config.batch_size=64", "--config.optimizer.ema_decay=0.9"]
+    config = config_lib.from_dict(config_flag.parse(given, dict))
+    data = config_lib.Cifar(name="cifar100", cutout=8)
+    optimizer = config_lib.Optimizer(ema_decay=0.9)
+    assert config == config_lib.Config(seed=7, data=data, optimizer=optimizer, batch_size=64)
 
 
 def test_whole_numbers_stand_for_floats():

@@ -18,7 +18,7 @@ from softshare_jax.runs.workdir import Workdir
 def test_the_statistics_are_those_of_the_training_images(trained):
     run = load(trained)
     experiment = run.experiment
-    plain = experiment.to_plain(run.variables)
+    plain = experiment.programs.to_dense(run.variables)
     wrong = {**plain, "batch_stats": jax.tree.map(lambda x: x + 3, plain["batch_stats"])}
     found = make_reestimation(experiment, 60)(wrong)
     # The first block's input depends on no statistics: its own are those of all training images.
@@ -59,7 +59,7 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
     monkeypatch.setattr(sharing, "fold_within", spy)
     certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
     run = load(trained)
-    plain = run.experiment.to_plain(run.variables)
+    plain = run.experiment.programs.to_dense(run.variables)
     damaged = {**plain, "batch_stats": jax.tree.map(jnp.zeros_like, plain["batch_stats"])}
     # Statistics that were lost make no difference to what the search sees.
     assert tried[0](damaged) == pytest.approx(tried[0](plain), abs=0.02)

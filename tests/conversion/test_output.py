@@ -11,13 +11,12 @@ import threading
 import numpy as np
 import pytest
 
-from softshare_jax import loader
+from softshare_jax import durable, loader
 from softshare_jax.conversion import exporting, folding
 from softshare_jax.conversion.output import new_folder
 from softshare_jax.errors import UserError
 from softshare_jax.reporting import poster
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 
 MEANWHILE = "was made by another command meanwhile"
 WRITERS = 8

@@ -25,13 +25,13 @@ def output(tmp_path):
 def weights(workdir):
     """The weights of the shared layers, a row each, from the materialised network."""
     run = load(workdir)
-    params = run.experiment.to_plain(run.variables)["params"]
+    params = run.experiment.programs.to_dense(run.variables)["params"]
     return np.stack([np.ravel(params[f"block_{i}"]["conv"]["kernel"]) for i in range(4)]).astype(np.float64)
 
 
 def logits(workdir):
     run = load(workdir)
-    return run.experiment.evaluator.test(run.experiment.to_plain(run.variables), 1)[1]
+    return run.experiment.evaluator.test(run.experiment.programs.to_dense(run.variables), 1)[1]
 
 
 def test_the_command_makes_a_run_that_main_evaluates_and_trains_on(unshared, output):

@@ -1,4 +1,4 @@
-"""Files of PyTorch, which tests/conversion/checkpoints/make_checkpoint.py made, read where it is not installed."""
+"""Files of PyTorch, made by checkpoints/make_checkpoint.py, are read where PyTorch is not installed."""
 
 import io
 import pathlib

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.data import augmentation, cifar
 from softshare_jax.training.tasks import CifarTask
 
@@ -128,7 +128,7 @@ def test_holes_of_the_paper_are_clipped_at_the_border():
 
 
 def task(name="cifar10", side=0):
-    return CifarTask(config_lib.Cifar(name, 8, 0, side, 0.0), "")
+    return CifarTask(config_lib.Cifar(name=name, train_examples=8, cutout=side), "")
 
 
 @pytest.mark.parametrize("side", [0, 4])

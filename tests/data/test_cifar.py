@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.data import cifar, cifar_archive
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.training.tasks import CifarTask
@@ -415,7 +415,7 @@ def test_the_command_without_data_and_network(tmp_path):
 
 
 def task(root, train=12, validation=0, name="cifar10"):
-    data = config_lib.Cifar(name, train, validation, cutout=0, label_smoothing=0.0)
+    data = config_lib.Cifar(name=name, train_examples=train, validation_examples=validation)
     return CifarTask(data, str(root))
 
 

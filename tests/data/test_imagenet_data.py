@@ -1,6 +1,5 @@
 import io
 import json
-import math
 import os
 import shutil
 import struct
@@ -11,16 +10,16 @@ import zlib
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from PIL import Image
 
-from softshare_jax.config.schema import ImageNet
+from softshare_jax.config import ImageNet
 from softshare_jax.data import imagenet, jpeg
 from softshare_jax.data.reading import read_batches
 from softshare_jax.errors import UserError
-from softshare_jax.training.streaming import local_rows
 from softshare_jax.training.tasks import ImageNetTask
 from softshare_jax.training.tasks import imagenet as imagenet_task
+from softshare_jax.training.tasks.batching import Batching
 from tests import imagenet as fakes
 
 ALL = np.arange(8)
@@ -39,7 +38,7 @@ def task(data_dir, seed=0, **changes):
         "train_examples": 24,
         "image_size": 32,
         "resize": 36,
-        "least_area": 0.2,
+        "min_crop_area": 0.2,
         "label_smoothing": 0.0,
         "threads": 2,
     }
@@ -122,7 +121,7 @@ def test_shares_of_processes_make_up_the_batch(folder):
 
 def test_an_epoch_takes_every_image_once_and_orders_differ(folder):
     # Without cutting: a crop of the whole image tells which one it is, up to its resizing.
-    uncut = task(folder, least_area=1.0)
+    uncut = task(folder, min_crop_area=1.0)
     seen = [
         np.concatenate([batch["labels"] for batch in uncut.train_batches(steps, 8, ALL)])
         for steps in (range(3), range(3, 6))
@@ -373,11 +372,10 @@ def test_data_that_are_not_there(tmp_path, folder):
 def test_rows_that_a_process_holds():
     devices = np.array(jax.devices())
     for order in (devices, devices[::-1]):
-        sharding = NamedSharding(Mesh(order, ("batch",)), PartitionSpec("batch"))
-        np.testing.assert_array_equal(local_rows(sharding, 8), ALL)
-    half = NamedSharding(Mesh(devices[2:], ("batch",)), PartitionSpec("batch"))
-    assert math.prod(half.mesh.shape.values()) == 2
-    np.testing.assert_array_equal(local_rows(half, 8), ALL)
+        np.testing.assert_array_equal(Batching(Mesh(order, ("batch",)), 8, 0, None).local_rows(), ALL)
+    half = Mesh(devices[2:], ("batch",))
+    assert half.size == 2
+    np.testing.assert_array_equal(Batching(half, 8, 0, None).local_rows(), ALL)
 
 
 def test_reading_keeps_the_order_however_long_an_example_takes():

@@ -8,24 +8,23 @@ import numpy as np
 import optax
 import pytest
 
-from softshare_jax.config import schema as config_lib
-from softshare_jax.config.recipes import recipe
+from softshare_jax import config as config_lib
+from softshare_jax.config.by_network import recipe
 from softshare_jax.description.chips import Chip, roofline
 from softshare_jax.description.collectives import Sent, sent, summarize
 from softshare_jax.description.topology import abstract_arguments, as_table, compile_for
 from softshare_jax.errors import UserError
 from softshare_jax.sharing.parameters import count
 from softshare_jax.training import mesh as mesh_lib
-from softshare_jax.training.experiment import Experiment
-from softshare_jax.training.feed import make_feed
-from softshare_jax.training.steps import TrainState, make_train_step, trainable
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.state import TrainState, trainable
 from tests import imagenet as fakes
 from tests import tiny
 
 
 def traffic(compiled, experiment):
     """Numbers that a module compiled for four devices sends, by kind and role."""
-    weights = trainable(experiment.state_shapes().variables)
+    weights = trainable(experiment.programs.state_shapes().variables)
     rows = summarize(sent(compiled.as_text(), 4), [leaf.shape for leaf in jax.tree.leaves(weights)])
     return {(row["kind"], row["role"]): row["numbers"] for row in rows}
 
@@ -40,9 +39,9 @@ def on_imagenet():
 # Of six layers; without regulariser, which an unshared network cannot have.
 @pytest.mark.parametrize("model", ["scnn-6-12-2", "cnn-6-12"])
 def test_gradient_traffic_follows_the_templates(model):
-    experiment = Experiment(tiny.config(model=model, sharing__recurrence=0.0))
-    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
-    parameters = count(experiment.state_shapes().variables)
+    experiment = make_experiment(tiny.config(model=model, sharing__recurrence=0.0))
+    compiled = experiment.programs.train_steps.lower(*abstract_arguments(experiment)).compile()
+    parameters = count(experiment.programs.state_shapes().variables)
     found = traffic(compiled, experiment)
     assert found.pop(("all-reduce", "gradients")) == parameters.total
     # A mean and a mean square forward and as many backward for each of 6 x 12 channels; loss and F1.
@@ -53,10 +52,10 @@ def test_gradient_traffic_follows_the_templates(model):
 
 
 def test_batches_that_come_split_are_not_sent():
-    experiment = Experiment(on_imagenet())
-    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
+    experiment = make_experiment(on_imagenet())
+    compiled = experiment.programs.train_steps.lower(*abstract_arguments(experiment)).compile()
     found = traffic(compiled, experiment)
-    assert found.pop(("all-reduce", "gradients")) == count(experiment.state_shapes().variables).total
+    assert found.pop(("all-reduce", "gradients")) == count(experiment.programs.state_shapes().variables).total
     # Two norms a block and the last one; the loss and two scores.
     channels = (16 + 16) + (16 + 32) + (32 + 64) + 64
     assert found.pop(("all-reduce", "batch-norm and metrics")) == 4 * channels + 3
@@ -68,24 +67,24 @@ def test_what_is_compiled_for_is_what_a_feed_has(data, tmp_path):
     config = tiny.config()
     if data == "streamed":
         config = dataclasses.replace(on_imagenet(), data_dir=str(fakes.write_folder(tmp_path)))
-    experiment = Experiment(config)
-    feed = make_feed(experiment, 0, 1)
+    experiment = make_experiment(config)
+    feed = experiment.task.feed(experiment.batching, range(1))
     fed = feed.at(0)
     feed.close()
-    _, _, *described, _ = abstract_arguments(experiment)
+    _, _, described, _ = abstract_arguments(experiment)
 
     def lies(array):
         return array.shape, array.dtype, array.sharding
 
-    assert jax.tree.map(lies, described) == jax.tree.map(lies, [fed.data, fed.order])
+    assert jax.tree.map(lies, described) == jax.tree.map(lies, fed)
 
 
 def test_left_to_the_partitioner_every_layer_s_gradient_travels():
     # What the step is built to avoid; and the proof that the reading above can tell.
-    experiment = Experiment(tiny.config(model="scnn-6-12-2", sharing__recurrence=0.0))
+    experiment = make_experiment(tiny.config(model="scnn-6-12-2", sharing__recurrence=0.0))
     sgd = optax.sgd(0.1)
-    step = make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0)
-    shapes = experiment.state_shapes()
+    step = dataclasses.replace(experiment.train_step, model=experiment.model, optimizer=sgd, mesh=None)
+    shapes = experiment.programs.state_shapes()
     state = TrainState(shapes.step, shapes.variables, sgd.init(trainable(shapes.variables)))
     part, (height, width, _) = mesh_lib.split(experiment.mesh), experiment.task.input_shape
     batch = {
@@ -97,8 +96,8 @@ def test_left_to_the_partitioner_every_layer_s_gradient_travels():
 
 
 def test_a_split_state_is_gathered_and_its_gradients_scattered():
-    experiment = Experiment(tiny.config(model="scnn-6-16-2", sharing__recurrence=0.0, shard_state=True))
-    compiled = experiment.train_steps.lower(*abstract_arguments(experiment)).compile()
+    experiment = make_experiment(tiny.config(model="scnn-6-16-2", sharing__recurrence=0.0, shard_state=True))
+    compiled = experiment.programs.train_steps.lower(*abstract_arguments(experiment)).compile()
     found = traffic(compiled, experiment)
     assert found["reduce-scatter", "gradients"] == found["all-gather", "weights"] == 2 * 9 * 16**2
 
@@ -193,7 +192,10 @@ def test_topologies_that_are_none():
         compile_for("v5e:3x5", small())
     with pytest.raises(UserError, match="10 or 100 classes, not 7"):
         small(classes=7)
-    for batch, message in ((0, "batch_size is 1 or more"), (65536, "train_examples is at least batch_size")):
+    for batch, message in (
+        (0, "batch_size is 0; it must be at least 1"),
+        (65536, "it must be at least batch_size"),
+    ):
         with pytest.raises(UserError, match=message):
             small(batch=batch)
 

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from softshare_jax import config as config_lib
 from softshare_jax import loader
-from softshare_jax.config import schema as config_lib
 from softshare_jax.conversion.exporting import export_run
 from softshare_jax.conversion.folding import fold_run
 from softshare_jax.errors import RunError, UserError
@@ -143,7 +143,7 @@ def attempt(reader: str, workdir: Workdir, expected: Any) -> tuple[Verdict, str]
 def make(root: pathlib.Path) -> None:
     """Makes the run and the export that are damaged, and notes what the commands make of them whole."""
     with contextlib.redirect_stdout(io.StringIO()):
-        train(tiny.config(optimizer__average=0.9), Workdir(root / "run"))
+        train(tiny.config(optimizer__ema_decay=0.9), Workdir(root / "run"))
         export_run(Workdir(root / "run"), root / "export")
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -35,15 +36,22 @@ def train(
     **setting: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Trains the run to its end, with other variables of the environment or under a limit."""
-    return subprocess.run(
+    process = subprocess.Popen(
         command(workdir, **setting),
         cwd=tiny.REPO,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
         preexec_fn=limit,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=BOUND,
     )
+    try:
+        out, err = process.communicate(timeout=BOUND)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # it says where each thread is
+        out, err = process.communicate()
+        err = f"Traceback of what did not end in {BOUND} s:\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def checksum(output: str) -> str | None:
@@ -73,8 +81,10 @@ def judge(
         committed: the newest step that was on disk.
     """
     said = struck.stderr.strip()
+    if "Traceback" in again.stderr:
+        return Verdict.TRACEBACK, f"then: {again.stderr.strip()[-4000:]}"
     if "Traceback" in said or (struck.returncode > 0 and len(said.splitlines()) != 1):
-        return Verdict.TRACEBACK, said[-2000:]
+        return Verdict.TRACEBACK, said[-4000:]
     if struck.returncode == 0 and checksum(struck.stdout) != expected:
         return Verdict.WRONG, struck.stdout[-500:]
     if again.returncode != 0 or start_step(again.stdout) < committed:

@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from softshare_jax.config import schema as config_lib  # noqa: E402
+from softshare_jax import config as config_lib  # noqa: E402
 from softshare_jax.conversion.torch import state as torch_state  # noqa: E402
 from softshare_jax.conversion.torch.conversion import convert_torch  # noqa: E402
 from softshare_jax.errors import UserError  # noqa: E402
@@ -75,7 +75,7 @@ def test_a_converted_run_computes_what_theirs_did(tmp_path, twin, file):
     run = load(Workdir(tmp_path / "run"))
     assert run.step == 150 * 390
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
-    logits = run.experiment.network.apply(run.experiment.to_plain(run.variables), images)
+    logits = run.experiment.network.apply(run.experiment.programs.to_dense(run.variables), images)
     with torch.no_grad():
         expected = twin(torch.from_numpy(np.moveaxis(images, -1, 1).copy())).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)

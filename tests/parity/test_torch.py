@@ -7,12 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from softshare_jax import config as config_lib  # noqa: E402
 from softshare_jax import sharing  # noqa: E402
-from softshare_jax.config import schema as config_lib  # noqa: E402
 from softshare_jax.conversion.torch.checkpoint import to_variables  # noqa: E402
 from softshare_jax.models import zoo  # noqa: E402
 from softshare_jax.training.optimizer import make_optimizer  # noqa: E402
-from softshare_jax.training.steps import TrainState, make_train_step, trainable  # noqa: E402
+from softshare_jax.training.state import TrainState, trainable  # noqa: E402
+from softshare_jax.training.steps import TrainStep  # noqa: E402
 from softshare_jax.training.tasks import CifarTask  # noqa: E402
 from tests.parity.twin import Twin, optimizer  # noqa: E402
 
@@ -24,7 +25,7 @@ class Plain(CifarTask):
     """CIFAR whose images come as they are: the twins see the same batches."""
 
     def __init__(self):
-        super().__init__(config_lib.Cifar("cifar10", 50000, 0, 0, 0.0), "")
+        super().__init__(config_lib.Cifar(), "")
 
     def inputs(self, batch):
         return batch["images"]
@@ -94,9 +95,11 @@ def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
     plain = network.build(zoo.Options(jnp.dtype(dtype)))
     plan = network.rule(jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
-    settings = config_lib.Optimizer("sgd", rate, "constant", (), 0.2, DECAY, 0.0)
+    settings = config_lib.Optimizer(learning_rate=rate, weight_decay=DECAY)
     rule = make_optimizer(settings, STEPS)
-    step = jax.jit(make_train_step(sharing.SoftShare(plain, plan), plan, Plain(), rule, 0.0, 0))
+    step = jax.jit(
+        TrainStep(model=sharing.SoftShare(plain, plan), plan=plan, task=Plain(), optimizer=rule, seed=0)
+    )
     state = TrainState(jnp.int32(0), variables, rule.init(trainable(variables)))
     sgd = optimizer(twin, rate, DECAY)
     ours, expected = [], []

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from softshare_jax import config as config_lib
 from softshare_jax import sharing
-from softshare_jax.config import schema as config_lib
 from softshare_jax.conversion.output import write_run
 from softshare_jax.runs.artifacts import Certificate, Counts, Difference, Metric
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from tests import tiny
 
 # Two epochs of two steps.
@@ -57,11 +57,11 @@ def fabricate(
         checkpoint: whether there is one, of the initial weights, at the last step.
         similarity: steps at which that of the initial weights is recorded.
     """
-    workdir, experiment = Workdir(root), Experiment(config)
+    workdir, experiment = Workdir(root), make_experiment(config)
     workdir.create()
     workdir.write_run(config, experiment.plan)
     if checkpoint or certificate or similarity:
-        variables = experiment.init_state().variables
+        variables = experiment.programs.init_state().variables
     if certificate:
         folded = sharing.fold(experiment.plan, variables, 0.0, "weights")
         workdir.write_run(config, folded.plan)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from softshare_jax import config as config_lib
 from softshare_jax import poster
-from softshare_jax.config import schema as config_lib
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.reporting import comparison, published

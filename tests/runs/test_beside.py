@@ -16,7 +16,8 @@ from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage import step_reader
 from softshare_jax.storage.checkpoints import Checkpoints
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import Stages
 from tests import tiny
 
 
@@ -37,7 +38,7 @@ def test_a_run_that_another_process_began_meanwhile_is_left_alone(tmp_path, tiny
     workdir, lock = Workdir(tmp_path / "run"), Workdir.lock
 
     def late(self):
-        self.write_run(tiny.config(seed=5), Experiment(tiny_config).plan)
+        self.write_run(tiny.config(seed=5), make_experiment(tiny_config).plan)
         return lock(self)
 
     monkeypatch.setattr(Workdir, "lock", late)
@@ -76,9 +77,9 @@ def test_a_start_that_is_refused_does_not_sign(workdir):
 @pytest.fixture
 def live(tmp_path):
     """The checkpoints of a run, of which it keeps one, and a function that takes a step."""
-    experiment = Experiment(tiny.config(keep_checkpoints=1))
+    experiment = make_experiment(tiny.config(keep_checkpoints=1))
     root = tmp_path / "checkpoints"
-    checkpoints, state = Checkpoints(root, experiment), experiment.init_state()
+    checkpoints, state = Checkpoints(root, Stages(experiment)), experiment.programs.init_state()
 
     def save(step):
         checkpoints.save(state.replace(step=step), None)
@@ -91,7 +92,7 @@ def live(tmp_path):
 
 def test_a_reader_beside_a_run_calls_nothing_damaged(live, capfd):
     root, experiment, save = live
-    reader, stop, found = Checkpoints(root, experiment), threading.Event(), []
+    reader, stop, found = Checkpoints(root, Stages(experiment)), threading.Event(), []
 
     def go_on():
         step = 2
@@ -115,7 +116,7 @@ def test_a_reader_beside_a_run_calls_nothing_damaged(live, capfd):
 
 def test_a_step_stays_while_it_is_read_and_goes_afterwards(live, monkeypatch):
     root, experiment, save = live
-    read, reader = step_reader.read, Checkpoints(root, experiment)
+    read, reader = step_reader.read, Checkpoints(root, Stages(experiment))
 
     def read_slowly(folder, *arguments):
         if folder.name == "1":
@@ -131,7 +132,7 @@ def test_a_step_stays_while_it_is_read_and_goes_afterwards(live, monkeypatch):
 
 def test_a_step_that_vanishes_is_looked_for_among_those_of_now(live, monkeypatch, capfd):
     root, experiment, save = live
-    read, reader = step_reader.read, Checkpoints(root, experiment)
+    read, reader = step_reader.read, Checkpoints(root, Stages(experiment))
 
     def vanish(folder, *arguments):
         if folder.name == "1":

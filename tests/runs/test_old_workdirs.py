@@ -59,7 +59,9 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
 
     run = load(workdir)
     experiment = run.experiment
-    scores = experiment.evaluator.evaluate(experiment.to_plain(run.variables), experiment.task.phases - 1)
+    scores = experiment.evaluator.evaluate(
+        experiment.programs.to_dense(run.variables), experiment.task.phases - 1
+    )
     assert scores[experiment.task.score] == pytest.approx(expected, abs=0.02)
 
     if experiment.plan.groups:

@@ -13,21 +13,22 @@ from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.checksum import checksum
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import Stages
 from tests import tiny
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    return Experiment(tiny.config())
+    return make_experiment(tiny.config())
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, experiment):
     """A folder with the states of steps 1 and 2, and their checksums."""
     root = tmp_path_factory.mktemp("saved") / "checkpoints"
-    checkpoints = Checkpoints(root, experiment)
-    state, sums = experiment.init_state(), {}
+    checkpoints = Checkpoints(root, Stages(experiment))
+    state, sums = experiment.programs.init_state(), {}
     for step in (1, 2):
         change = lambda x, step=step: x + step if x.dtype == np.float32 else x  # noqa: E731
         state = jax.tree.map(change, state).replace(step=jax.numpy.int32(step))
@@ -43,7 +44,7 @@ def root(tmp_path, saved):
 
 
 def restore(root, experiment):
-    checkpoints = Checkpoints(root, experiment)
+    checkpoints = Checkpoints(root, Stages(experiment))
     try:
         return checkpoints.restore(root.parent / "damaged")
     finally:
@@ -148,7 +149,7 @@ def test_the_same_step_damaged_twice_is_kept_twice(root, saved, experiment):
 
 def test_reading_for_other_commands_moves_nothing(root, saved, experiment, capfd):
     flip(root / "2")
-    checkpoints = Checkpoints(root, experiment)
+    checkpoints = Checkpoints(root, Stages(experiment))
     step, variables = checkpoints.read_variables()
     assert (step, checksum(variables)) == (1, saved[1][1][0])
     assert (root / "2").exists()
@@ -165,13 +166,13 @@ def test_nothing_saved(tmp_path, experiment):
 
 def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
     assert experiment.config.keep_checkpoints == 2
-    checkpoints = Checkpoints(tmp_path / "checkpoints", experiment)
-    state = experiment.init_state()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
+    state = experiment.programs.init_state()
     for step, score in enumerate([0.1, 0.9, 0.5, None, 0.3, 0.2], start=1):
         checkpoints.save(state.replace(step=step), None if score is None else {"target/f1": score})
         checkpoints.wait()
     checkpoints.close()
-    assert Checkpoints(tmp_path / "checkpoints", experiment).steps() == [6, 5, 2]
+    assert Checkpoints(tmp_path / "checkpoints", Stages(experiment)).steps() == [6, 5, 2]
 
 
 def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
@@ -183,8 +184,8 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
 
 
 def final_checksum(workdir):
-    experiment = Experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    experiment = make_experiment(workdir.read_config(), workdir.read_plan())
+    checkpoints = Checkpoints(workdir.checkpoints, Stages(experiment))
     step, variables = checkpoints.read_variables()
     checkpoints.close()
     assert step == 16

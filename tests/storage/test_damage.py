@@ -19,7 +19,8 @@ from softshare_jax.storage import array_store
 from softshare_jax.storage import seal as seal_lib
 from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.storage.damage import of_the_machine
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import Stages
 from tests.runs.test_old_workdirs import unpack
 from tests.storage.test_checkpoints import empty, flip
 from tests.test_launch import run
@@ -101,8 +102,8 @@ def test_a_seal_that_the_disk_does_not_give_back_moves_nothing(workdir, monkeypa
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore:unclosed event loop")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_real_limit_on_open_files_moves_nothing(workdir):
-    experiment = Experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints, refused = Checkpoints(workdir.checkpoints, experiment), 0
+    experiment = make_experiment(workdir.read_config(), workdir.read_plan())
+    checkpoints, refused = Checkpoints(workdir.checkpoints, Stages(experiment)), 0
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = set(map(int, os.listdir("/proc/self/fd")))
     free = next(number for number in range(limits[0]) if number not in opened)

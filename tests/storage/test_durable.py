@@ -9,13 +9,14 @@ import threading
 
 import pytest
 
+from softshare_jax import durable
 from softshare_jax.conversion.output import new_folder
 from softshare_jax.errors import RunError
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.storage import durable
 from softshare_jax.storage.checkpoints import Checkpoints
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import Stages
 from tests import tiny
 
 
@@ -150,8 +151,11 @@ def test_a_run_whose_folder_is_deleted_says_so(tmp_path, monkeypatch):
 def test_a_commit_that_fails_is_no_step_and_takes_no_other(
     tmp_path, monkeypatch, broken, fault, error, message
 ):
-    experiment = Experiment(tiny.config(keep_checkpoints=1))
-    checkpoints, state = Checkpoints(tmp_path / "checkpoints", experiment), experiment.init_state()
+    experiment = make_experiment(tiny.config(keep_checkpoints=1))
+    checkpoints, state = (
+        Checkpoints(tmp_path / "checkpoints", Stages(experiment)),
+        experiment.programs.init_state(),
+    )
     checkpoints.save(state.replace(step=1), None)
     checkpoints.wait()
 
@@ -163,7 +167,7 @@ def test_a_commit_that_fails_is_no_step_and_takes_no_other(
         checkpoints.save(state.replace(step=2), None)
         with pytest.raises(error, match=message):
             checkpoints.close()
-    again = Checkpoints(tmp_path / "checkpoints", experiment)
+    again = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
     assert int(again.restore(tmp_path / "damaged").step) == 1
     # What the failed one left is gone.
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]

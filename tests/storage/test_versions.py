@@ -32,6 +32,12 @@ def test_config_and_checkpoints_say_what_wrote_them(trained):
         }
 
 
+def test_plans_say_what_wrote_them(trained):
+    written_by = json.loads(trained.plan_file.read_text())["written_by"]
+    assert (written_by["softshare_jax"], written_by["jax"]) == (softshare_jax.__version__, jax.__version__)
+    assert trained.read_plan().groups
+
+
 def test_a_newer_schema_is_refused_with_a_line(workdir):
     config = json.loads(workdir.config_file.read_text())
     for version, message in (

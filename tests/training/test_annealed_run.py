@@ -14,14 +14,15 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.checksum import checksum
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.stages import make_stages
 from tests import tiny
 
 # Annealed between two checkpoints.
 CHANGES = {
     "model": "scnn-4-6-2",
     "sharing__anneal": "10 steps",
-    "optimizer__average": 0.9,
+    "optimizer__ema_decay": 0.9,
     "optimizer__schedule": "constant",
     "keep_checkpoints": 10,
 }
@@ -37,7 +38,7 @@ def annealed(tmp_path_factory):
 def rank(run):
     (weights,) = (
         sharing.similarity(run.experiment.plan, run.variables, "weights").values()
-        if run.experiment.target
+        if run.step < run.experiment.schedule.annealing
         else [run.variables["coefficients"]["blocks"]]
     )
     return np.linalg.matrix_rank(weights, tol=1e-4)
@@ -53,30 +54,30 @@ def test_templates_before_and_after(annealed):
 
 
 def test_a_run_starts_as_the_plain_network():
-    soft = Experiment(tiny.config(**CHANGES)).at(0)
-    plain = Experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
-    state = soft.init_state()
-    found = soft.to_plain({n: v for n, v in state.variables.items() if n != "average"})
-    jax.tree.map(np.testing.assert_array_equal, found, plain.init_state().variables)
+    soft = make_stages(tiny.config(**CHANGES)).at(0)
+    plain = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
+    state = soft.programs.init_state()
+    found = soft.programs.to_dense({n: v for n, v in state.variables.items() if n != "average"})
+    jax.tree.map(np.testing.assert_array_equal, found, plain.programs.init_state().variables)
 
 
 def test_nothing_is_lost_where_templates_change():
-    experiment = Experiment(tiny.config(**CHANGES))
-    wide = experiment.at(9)
-    data, order = wide.train_data(0), wide.epoch_order(0)
-    state, metrics = wide.init_state(), wide.no_metrics()
+    stages = make_stages(tiny.config(**CHANGES))
+    wide, experiment = stages.at(9), stages.final
+    fed = wide.task.feed(wide.batching, range(10)).at(0)
+    state, metrics = wide.programs.init_state(), wide.programs.no_metrics()
     for _ in range(10):
-        state, metrics = wide.train_steps(state, metrics, data, order, 1)
-    assert experiment.at(10) is experiment
-    after = experiment.take_over(state)
+        state, metrics = wide.programs.train_steps(state, metrics, fed, 1)
+    assert stages.at(10) is experiment
+    after = stages.take_over(state)
     for variables, gone_on in (
         (state.variables, after.variables),
         (state.variables["average"], after.variables["average"]),
     ):
         network = {name: tree for name, tree in variables.items() if name != "average"}
         a, b = (
-            wide.to_plain(network),
-            experiment.to_plain({n: v for n, v in gone_on.items() if n != "average"}),
+            wide.programs.to_dense(network),
+            experiment.programs.to_dense({n: v for n, v in gone_on.items() if n != "average"}),
         )
         tolerance = 1e-5 if variables is state.variables else 0.2  # an average over ranks above k
         jax.tree.map(lambda x, y, t=tolerance: np.testing.assert_allclose(x, y, atol=t), a, b)
@@ -101,8 +102,8 @@ def test_folding_and_converting_wait_for_the_end(annealed, tmp_path):
 
 def test_mistakes():
     with pytest.raises(UserError, match=r"sharing\.anneal is '17 steps', longer than config\.duration"):
-        Experiment(tiny.config(sharing__anneal="17 steps"))
-    with pytest.raises(UserError, match=r"sharing\.anneal is for shared layers, cnn-4-6 has none"):
-        Experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0, sharing__anneal="4 steps"))
+        make_experiment(tiny.config(sharing__anneal="17 steps"))
+    with pytest.raises(UserError, match=r"sharing\.anneal is for shared layers; cnn-4-6 has none"):
+        make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0, sharing__anneal="4 steps"))
     with pytest.raises(UserError, match=r"sharing\.anneal is a duration"):
-        Experiment(tiny.config(sharing__anneal="soon"))
+        make_experiment(tiny.config(sharing__anneal="soon"))

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.models.dropout import Dropout
 from softshare_jax.training import mesh as mesh_lib
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from tests import tiny
 from tests.rounding import bound
 
@@ -34,7 +34,7 @@ def wide_resnet():
             "duration": f"{STEPS} steps",
             # At the paper's 0.1 a batch of 8 multiplies a difference in the last bit by 10,000 in 50 steps.
             "optimizer.learning_rate": 0.002,
-            "optimizer.average": 0.9,
+            "optimizer.ema_decay": 0.9,
         }
     )
     return config_lib.from_dict(values.to_dict())
@@ -44,7 +44,7 @@ def cells():
     """Searched cells with all that is theirs: a second classifier, paths that drop out, clipped gradients."""
     values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("snas-5x4")
     values.update_from_flattened_dict(
-        {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path": 0.5}
+        {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path_rate": 0.5}
     )
     return config_lib.from_dict(values.to_dict())
 
@@ -59,17 +59,14 @@ def images(config):
 
 def take_steps(config, devices, steps=STEPS, state=None):
     """The losses of so many steps from the start or a state, and the state then."""
-    experiment = Experiment(config, devices=jax.devices()[:devices])
-    data = (
-        experiment.train_data(0)
-        if experiment.task.classes is None
-        else mesh_lib.place(experiment.mesh, images(config))
-    )
-    state, losses = state or experiment.init_state(), []
+    experiment = make_experiment(config, devices=jax.devices()[:devices])
+    if experiment.task.classes is not None:
+        experiment.task.load = lambda split, phase: images(config)
+    feed = experiment.task.feed(experiment.batching, range(10**6), 0)
+    state, losses = state or experiment.programs.init_state(), []
     for step in range(int(state.step), int(state.step) + steps):
-        order = experiment.epoch_order(step // experiment.steps_per_epoch)
-        empty = experiment.no_metrics()
-        state, metrics = experiment.train_steps(state, empty, data, order, 1)
+        empty = experiment.programs.no_metrics()
+        state, metrics = experiment.programs.train_steps(state, empty, feed.at(step), 1)
         losses.append(float(metrics.compute()["loss"]))
     return np.array(losses), state
 
@@ -99,8 +96,8 @@ def test_losses_of_a_wide_resnet_on_one_and_four_devices():
 
 
 def test_losses_of_searched_cells_on_one_and_four_devices():
-    alone = Experiment(cells(), devices=jax.devices()[:1])
-    start = jax.device_get(alone.init_state())
+    alone = make_experiment(cells(), devices=jax.devices()[:1])
+    start = jax.device_get(alone.programs.init_state())
     one, four = (
         take_steps(
             cells(), devices, 4, mesh_lib.place(mesh_lib.data_mesh(8, jax.devices()[:devices]), start)
@@ -113,7 +110,7 @@ def test_losses_of_searched_cells_on_one_and_four_devices():
 
 def test_a_state_that_lies_split_takes_the_same_steps():
     # Of 16 channels the templates are large enough to be split: [4, 3, 3, 16, 16] over an axis of 16.
-    config = shortest_paths(model="scnn-4-16", optimizer__average=0.9)
+    config = shortest_paths(model="scnn-4-16", optimizer__ema_decay=0.9)
     sharded = dataclasses.replace(config, shard_state=True)
     (whole, _), (split, state) = (take_steps(c, 4, steps=20) for c in (config, sharded))
     check_same_losses(split, whole, depth=6)
@@ -127,7 +124,7 @@ def test_a_state_that_lies_split_takes_the_same_steps():
 def test_gradients_in_bfloat16_are_gradients_but_for_rounding():
     config = shortest_paths(optimizer__name="sgd", optimizer__learning_rate=0.1)
     rounded = dataclasses.replace(config, gradient_dtype="bfloat16")
-    start = Experiment(config).init_state().variables["templates"]["blocks"]
+    start = make_experiment(config).programs.init_state().variables["templates"]["blocks"]
     exact, near = (
         take_steps(c, 4, steps=1)[1].variables["templates"]["blocks"] - start for c in (config, rounded)
     )

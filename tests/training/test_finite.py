@@ -19,8 +19,10 @@ from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.storage import checkpoints as checkpoints_lib
 from softshare_jax.storage.checkpoints import Checkpoints
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.finite import first_not_finite
+from softshare_jax.training.programs import Programs
+from softshare_jax.training.stages import Stages
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
@@ -33,9 +35,9 @@ def test_one_number_is_enough(dtype, value):
 
 @pytest.mark.parametrize("part", ["variables", "opt_state"])
 def test_a_state_that_is_not_finite_is_not_saved(tmp_path, tiny_config, part):
-    experiment = Experiment(tiny_config)
-    checkpoints = Checkpoints(tmp_path / "checkpoints", experiment)
-    state = experiment.init_state()
+    experiment = make_experiment(tiny_config)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
+    state = experiment.programs.init_state()
     broken = jax.tree.map(lambda x: x * jnp.nan if x.dtype == jnp.float32 else x, getattr(state, part))
     broken = state.replace(step=2, **{part: broken})
     with pytest.raises(
@@ -55,10 +57,10 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
     # The loss is of the weights before the update, and is finite.
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
     config = dataclasses.replace(workdir.read_config(), duration="17 steps")
-    steps = Experiment.train_steps.func
+    steps = Programs.train_steps.func
 
-    def break_weights(experiment):
-        take = steps(experiment)
+    def break_weights(programs):
+        take = steps(programs)
 
         def broken(state, *arguments):
             state, metrics = take(state, *arguments)
@@ -67,7 +69,7 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
         return broken
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Experiment, "train_steps", property(break_weights))
+        patch.setattr(Programs, "train_steps", property(break_weights))
         with pytest.raises(
             RunError, match="not finite at step 17, which is not saved: the same command goes on"
         ):
@@ -83,8 +85,8 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
 
 def test_weights_that_are_not_finite_are_not_used(tmp_path, trained, monkeypatch):
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
-    experiment = Experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, experiment)
+    experiment = make_experiment(workdir.read_config(), workdir.read_plan())
+    checkpoints = Checkpoints(workdir.checkpoints, Stages(experiment))
     state = checkpoints.restore(workdir.damaged)
     templates = jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), state.variables["templates"])
     with monkeypatch.context() as patch:
@@ -111,8 +113,8 @@ def test_weights_that_are_not_finite_are_not_used(tmp_path, trained, monkeypatch
 
 
 def test_a_command_does_not_write_weights_that_are_not_finite(tmp_path, tiny_config):
-    experiment = Experiment(tiny_config)
-    variables = jax.tree.map(lambda x: x / 0, experiment.init_state().variables)
+    experiment = make_experiment(tiny_config)
+    variables = jax.tree.map(lambda x: x / 0, experiment.programs.init_state().variables)
     with (
         pytest.raises(RunError, match="the weights to write are not finite"),
         new_workdir(Workdir(tmp_path / "output")) as workdir,

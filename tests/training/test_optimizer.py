@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.training import optimizer as optimizer_lib
 
 WEIGHTS = {
@@ -19,7 +19,9 @@ RATE, DECAY = 0.1, 0.01
 
 
 def make_optimizer(name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0):
-    config = config_lib.Optimizer(name, RATE, schedule, milestones, 0.2, decay, average=0.0)
+    config = config_lib.Optimizer(
+        name=name, learning_rate=RATE, schedule=schedule, milestones=milestones, weight_decay=decay
+    )
     return optimizer_lib.make_optimizer(config, steps, warmup)
 
 

@@ -5,22 +5,32 @@ import optax
 import pytest
 
 from softshare_jax import sharing
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.metrics import F1
-from softshare_jax.training.steps import TrainState, averaged, make_train_step, take_batch, trainable
+from softshare_jax.training.state import TrainState, averaged, trainable
+from softshare_jax.training.steps import TrainStep
+from softshare_jax.training.tasks.batching import Fed, take
 from tests import tiny
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    return Experiment(tiny.config())
+    return make_experiment(tiny.config())
 
 
 @pytest.fixture(scope="module")
 def step(experiment):
-    return make_train_step(
-        experiment.model, experiment.plan, experiment.task, experiment.optimizer, recurrence=0.0, seed=0
-    )
+    return alone(experiment, experiment.optimizer)
+
+
+def alone(experiment, optimizer, **fields):
+    """The step of one device."""
+    parts = {"model": experiment.model, "plan": experiment.plan, "task": experiment.task}
+    return TrainStep(**parts, optimizer=optimizer, seed=0, **fields)
+
+
+def fed(experiment, step=0):
+    return experiment.task.feed(experiment.batching, range(16)).at(step)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,7 @@ def as_host(tree):
 
 def test_a_soft_shared_step_has_the_gradients_of_the_plain_network(experiment, batch):
     # The chain rule by hand: gradients of the plain network, contracted with templates and coefficients.
-    state = experiment.init_state()
+    state = experiment.programs.init_state()
     plain = sharing.to_dense(experiment.plan, state.variables)
 
     def loss(params):
@@ -49,7 +59,7 @@ def test_a_soft_shared_step_has_the_gradients_of_the_plain_network(experiment, b
     templates = np.asarray(state.variables["templates"]["blocks"])
 
     sgd = optax.sgd(1.0)
-    sgd_step = make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0)
+    sgd_step = alone(experiment, sgd)
     start = TrainState(jnp.int32(0), state.variables, sgd.init(trainable(state.variables)))
     after, _ = jax.jit(sgd_step)(start, batch)
     np.testing.assert_allclose(
@@ -70,7 +80,7 @@ def test_a_soft_shared_step_has_the_gradients_of_the_plain_network(experiment, b
 
 
 def test_a_step_updates_running_statistics_as_batch_norm_does(experiment, step, batch):
-    state = experiment.init_state()
+    state = experiment.programs.init_state()
     after, _ = jax.jit(step)(state, batch)
     stem = as_host(state.variables["params"]["stem"])
     first = np.einsum("bhwi,io->bhwo", batch["images"], stem["kernel"][0, 0]) + stem["bias"]
@@ -87,10 +97,8 @@ def test_the_regulariser_draws_layers_together(experiment, batch):
     optimizer = optax.adam(0.02)
 
     def mean_similarity(recurrence):
-        step = jax.jit(
-            make_train_step(experiment.model, experiment.plan, experiment.task, optimizer, recurrence, 0)
-        )
-        variables = experiment.init_state().variables
+        step = jax.jit(alone(experiment, optimizer, recurrence=recurrence))
+        variables = experiment.programs.init_state().variables
         state = TrainState(jnp.int32(0), variables, optimizer.init(trainable(variables)))
         for _ in range(60):
             state, _ = step(state, batch)
@@ -100,7 +108,7 @@ def test_the_regulariser_draws_layers_together(experiment, batch):
 
 
 def test_the_step_is_pure_and_runs_under_pmap(experiment, step, batch):
-    state = experiment.init_state()
+    state = experiment.programs.init_state()
     split = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), batch)
     copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (4, *x.shape)), as_host(state))
     states, _ = jax.pmap(step)(copies, split)
@@ -114,34 +122,26 @@ def test_the_step_is_pure_and_runs_under_pmap(experiment, step, batch):
 def test_four_devices_and_one_take_the_same_steps(experiment):
     # The experiment's mesh splits each batch over four devices; batch-norm must not notice.
     config = experiment.config
-    step = jax.jit(
-        make_train_step(
-            experiment.model,
-            experiment.plan,
-            experiment.task,
-            experiment.optimizer,
-            config.sharing.recurrence,
-            config.seed,
-        )
-    )
-    data, order = experiment.train_data(0), experiment.epoch_order(0)
-    assert len(data["images"].sharding.device_set) == 4
-    parallel, alone = experiment.init_state(), as_host(experiment.init_state())
+    step = jax.jit(alone(experiment, experiment.optimizer, recurrence=config.sharing.recurrence))
+    examples = fed(experiment)
+    assert len(examples.data["images"].sharding.device_set) == 4
+    parallel, by_one = experiment.programs.init_state(), as_host(experiment.programs.init_state())
     metrics = experiment.task.metrics.empty()
     for number in range(3):
-        parallel, metrics = experiment.train_steps(parallel, metrics, data, order, 1)
-        alone, _ = step(alone, take_batch(as_host(data), np.asarray(order), jnp.int32(number), 8))
-    for a, b in zip(*(jax.tree.leaves(as_host(s.variables)) for s in (parallel, alone)), strict=True):
+        parallel, metrics = experiment.programs.train_steps(parallel, metrics, examples, 1)
+        by_one, _ = step(by_one, take(as_host(examples), jnp.int32(number), 8))
+    for a, b in zip(*(jax.tree.leaves(as_host(s.variables)) for s in (parallel, by_one)), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
 def test_several_steps_in_one_dispatch_are_the_steps_one_by_one():
-    single, several = (Experiment(tiny.config(steps_per_dispatch=n)) for n in (1, 4))
-    data, order = single.train_data(0), single.epoch_order(0)
-    one, sums = single.init_state(), single.task.metrics.empty()
+    single, several = (make_experiment(tiny.config(steps_per_dispatch=n)) for n in (1, 4))
+    examples = fed(single)
+    one, sums = single.programs.init_state(), single.task.metrics.empty()
     for _ in range(4):
-        one, sums = single.train_steps(one, sums, data, order, 1)
-    all_, totals = several.train_steps(several.init_state(), several.task.metrics.empty(), data, order, 4)
+        one, sums = single.programs.train_steps(one, sums, examples, 1)
+    start = several.programs.init_state(), several.task.metrics.empty()
+    all_, totals = several.programs.train_steps(*start, examples, 4)
     assert int(all_.step) == int(one.step) == 4
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
@@ -152,19 +152,19 @@ def test_several_steps_in_one_dispatch_are_the_steps_one_by_one():
 
 
 def test_an_epoch_visits_every_example_once_and_epochs_differ(experiment):
-    order = np.asarray(experiment.epoch_order(0))
+    order = np.asarray(fed(experiment).order)
     assert sorted(order) == list(range(48))
-    data = {"index": np.arange(48)}
-    seen = [take_batch(data, order, jnp.int32(step), 8)["index"] for step in range(6)]
+    indices = Fed({"index": np.arange(48)}, order)
+    seen = [take(indices, jnp.int32(step), 8)["index"] for step in range(6)]
     assert sorted(np.concatenate(seen)) == list(range(48))
-    np.testing.assert_array_equal(take_batch(data, order, jnp.int32(6), 8)["index"], seen[0])
-    assert (np.asarray(experiment.epoch_order(1)) != order).any()
+    np.testing.assert_array_equal(take(indices, jnp.int32(6), 8)["index"], seen[0])
+    assert (np.asarray(fed(experiment, 6).order) != order).any()
 
 
 def test_evaluation_counts_every_example_once(experiment):
     # 20 examples in batches of 8: the last batch is padded, and padding counts for nothing.
-    state = experiment.init_state()
-    plain = experiment.to_plain(state.variables)
+    state = experiment.programs.init_state()
+    plain = experiment.programs.to_dense(state.variables)
     data = as_host(experiment.task.load("test", 1))
     logits = np.asarray(experiment.network.apply(plain, data["images"].astype(np.float32)))
     labels = data["labels"].astype(np.float64)
@@ -186,8 +186,8 @@ def test_f1_of_nothing_to_find():
 
 
 def test_phases_and_held_out_examples(experiment):
-    assert [experiment.phase_at(step) for step in (0, 7, 8, 15, 16, 99)] == [0, 0, 1, 1, 1, 1]
-    again = Experiment(tiny.config())
+    assert [experiment.schedule.phase_at(step) for step in (0, 7, 8, 15, 16, 99)] == [0, 0, 1, 1, 1, 1]
+    again = make_experiment(tiny.config())
     for split in ("train", "test"):
         jax.tree.map(np.testing.assert_array_equal, again.task.load(split, 1), experiment.task.load(split, 1))
     train, test = (as_host(experiment.task.load(split, 1))["images"] for split in ("train", "test"))
@@ -196,8 +196,8 @@ def test_phases_and_held_out_examples(experiment):
 
 def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, batch):
     # At the end of the cosine the rate is zero, also for an optimiser that has seen nothing.
-    variables = experiment.init_state().variables
-    for start, moves in ((experiment.total_steps, False), (experiment.total_steps // 2, True)):
+    variables = experiment.programs.init_state().variables
+    for start, moves in ((experiment.schedule.total, False), (experiment.schedule.total // 2, True)):
         state = experiment.fresh_state(start, variables)
         after, _ = jax.jit(step)(state, batch)
         change = np.abs(after.variables["templates"]["blocks"] - variables["templates"]["blocks"]).max()
@@ -206,10 +206,8 @@ def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, b
 
 def test_the_moving_average_by_hand(experiment, batch):
     sgd, keep = optax.sgd(0.1), 0.25
-    step = jax.jit(
-        make_train_step(experiment.model, experiment.plan, experiment.task, sgd, 0.0, 0, average=keep)
-    )
-    first = experiment.init_state().variables
+    step = jax.jit(alone(experiment, sgd, ema_decay=keep))
+    first = experiment.programs.init_state().variables
     state = TrainState(jnp.int32(0), {**first, "average": first}, sgd.init(trainable(first)))
     assert averaged(first) is first
     expected = as_host(first)

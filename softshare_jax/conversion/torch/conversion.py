@@ -6,14 +6,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softshare_jax.config.schema import Config
+from softshare_jax.config import Config
 from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
 from softshare_jax.conversion.torch import checkpoint as torch_checkpoint
 from softshare_jax.conversion.torch import state as torch_state
 from softshare_jax.errors import UserError
 from softshare_jax.models.wide_resnet import WideResNet
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import Experiment
+from softshare_jax.training.experiment import make_experiment
 
 
 def convert_torch(
@@ -38,7 +38,7 @@ def convert_torch(
     arrays, epoch, passed_over = torch_state.read(file)
     theirs = torch_checkpoint.shape_of(arrays)
     config = make_config(theirs.classes)
-    experiment = Experiment(config)
+    experiment = make_experiment(config)
     network = experiment.network
     if not isinstance(network, WideResNet):
         raise UserError(f"--model={config.model} is not a wide ResNet, which --torch holds")
@@ -48,9 +48,9 @@ def convert_torch(
     if theirs != ours:
         raise UserError(f"--torch holds {theirs}, and --model={config.model} is {ours} ({config.data.name})")
     variables = jax.tree.map(jnp.asarray, torch_checkpoint.to_variables(arrays))
-    check_shapes(variables, experiment.state_shapes().variables, "--torch")
-    step = experiment.total_steps if epoch is None else epoch * experiment.steps_per_epoch
-    step = min(step, experiment.total_steps)
+    check_shapes(variables, experiment.programs.state_shapes().variables, "--torch")
+    step = experiment.schedule.total if epoch is None else epoch * experiment.schedule.epoch
+    step = min(step, experiment.schedule.total)
     with new_workdir(output) as workdir:
         write_run(workdir, experiment, step, variables)
     return config, step, passed_over

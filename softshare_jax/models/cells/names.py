@@ -30,9 +30,11 @@ def from_name(match: re.Match[str], sharing: Sharing) -> Network:
         raise UserError(f"{sharing.name}: a network of cells has {FEWEST} or more, not {cells}")
 
     def build(options: Options) -> CellNetwork:
-        options.refuse_all_but(sharing.name, "auxiliary", "drop_path")
+        options.refuse_all_but(sharing.name, "aux_loss_weight", "drop_path_rate")
         layers = options.layers(uniform_fan_in)
-        return CellNetwork(genotype, cells, channels, options.num_classes, layers, bool(options.auxiliary))
+        return CellNetwork(
+            genotype, cells, channels, options.num_classes, layers, bool(options.aux_loss_weight)
+        )
 
     return sharing.network(build, _groups(genotype, cells), (32, 32, 3))
 

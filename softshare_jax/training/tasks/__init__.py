@@ -1,7 +1,7 @@
 """Tasks: data, loss and metrics by the name of the data set."""
 
+from softshare_jax import config as config_lib
 from softshare_jax import paths
-from softshare_jax.config import schema as config_lib
 from softshare_jax.training.tasks.cifar import CifarTask
 from softshare_jax.training.tasks.imagenet import ImageNetTask
 from softshare_jax.training.tasks.shortest_paths import ShortestPathsTask

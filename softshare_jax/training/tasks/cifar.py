@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.data import augmentation, cifar
 from softshare_jax.errors import UserError
 from softshare_jax.training.metrics import ClassMetrics
@@ -33,6 +33,7 @@ class CifarTask(ResidentTask):
         self._data, self._data_dir = data, data_dir
         self._facts = cifar.CIFARS[data.name]
         self.classes = self._facts.classes
+        self.train_examples = data.train_examples
         self.evaluated = "validation" if data.validation_examples else "test"
 
     def prepare(self) -> None:

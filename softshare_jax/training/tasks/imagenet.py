@@ -1,13 +1,13 @@
 """ImageNet, or images in the same layout, with the usual augmentation."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.data import augmentation, imagenet, jpeg
 from softshare_jax.data.reading import HostBatch, read_batches
 from softshare_jax.data.source import Source
@@ -71,7 +71,7 @@ class ImageNetTask(StreamedTask):
         del phase
         return len(self._source(split))
 
-    def train_batches(self, steps: range, batch_size: int, rows: np.ndarray) -> Iterator[HostBatch]:
+    def train_batches(self, steps: range, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields ``images`` ``[b, H, W, 3]`` uint8 and ``labels`` ``[b]`` int32.
 
         Each epoch has an order of its own, from which whole batches are taken. The order is a function
@@ -89,13 +89,13 @@ class ImageNetTask(StreamedTask):
             random = host_stream(self._seed, "crop", position)
 
             def choose(width: int, height: int) -> jpeg.Box:
-                return jpeg.random_box(random, width, height, self._data.least_area)
+                return jpeg.random_box(random, width, height, self._data.min_crop_area)
 
             return self._decode(source[int(order(epoch)[place])], choose)
 
         return read_batches(example, steps, batch_size, rows, self._data.threads)
 
-    def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Iterator[HostBatch]:
+    def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields the middle of every image of a split once, with ``mask``."""
         source = self._source(split)
         share = self._data.image_size / self._data.resize

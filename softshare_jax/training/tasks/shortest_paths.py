@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from softshare_jax.config import schema as config_lib
+from softshare_jax import config as config_lib
 from softshare_jax.data import shortest_paths
 from softshare_jax.training.metrics import PathMetrics
 from softshare_jax.training.randomness import stream
@@ -21,6 +21,7 @@ class ShortestPathsTask(ResidentTask):
 
     def __init__(self, data: config_lib.ShortestPaths, seed: int):
         self._data, self._seed = data, seed
+        self.train_examples = data.train_examples
         self.phases = len(data.windows)
         self.phase_duration = data.phase
         self.input_shape = (data.side, data.side, 2)

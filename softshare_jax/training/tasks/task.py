@@ -1,7 +1,7 @@
 """What the loop needs to know about a task."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal
 
 import jax
@@ -9,16 +9,26 @@ import numpy as np
 from clu import metrics as clu_metrics
 
 from softshare_jax.data.reading import HostBatch
+from softshare_jax.training import mesh as mesh_lib
+from softshare_jax.training.tasks.batching import (
+    Batch,
+    Batching,
+    Fed,
+    Feed,
+    ResidentFeed,
+    StreamedFeed,
+    resident_batches,
+    streamed_batches,
+)
 
 Split = Literal["train", "validation", "test"]
-Batch = dict[str, jax.Array]
 
 
 class Task(abc.ABC):
     """Data, loss and metrics. Examples are plain numbers, ``images`` and ``labels``.
 
-    A task is a ``ResidentTask``, whose data sets lie on the device, or a ``StreamedTask``, whose batches
-    come from the host.
+    The data sets of a ``ResidentTask`` stay on the device, the batches of a ``StreamedTask`` come from the
+    host. Nothing outside of this module needs to know which.
 
     Attributes:
         phases: number of phases of a curriculum; 1 without one.
@@ -27,7 +37,8 @@ class Task(abc.ABC):
         input_shape: one example, ``(H, W, C)``.
         classes: number of classes; ``None`` where the answer is not a class.
         metrics: what is measured on a batch.
-        evaluated: the split that is measured during training.
+        evaluated: the split that is evaluated during training.
+        steps_per_dispatch: the most steps that a dispatch may take; ``None`` for any number.
     """
 
     phases: int = 1
@@ -37,9 +48,10 @@ class Task(abc.ABC):
     classes: int | None = None
     metrics: type[clu_metrics.Collection]
     evaluated: Split = "test"
+    steps_per_dispatch: int | None = None
 
     def prepare(self) -> None:  # noqa: B027 (a task may have nothing to do)
-        """Makes sure that the data can be read, fetching them if need be, before anything is written."""
+        """Makes sure that the data can be read, and downloads them where needed."""
 
     @abc.abstractmethod
     def phase_name(self, phase: int) -> str:
@@ -70,9 +82,39 @@ class Task(abc.ABC):
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
         """Returns the loss of each example ``[B]``, with what training adds to it where ``train``."""
 
+    @abc.abstractmethod
+    def feed(self, batching: Batching, steps: range, phase: int | None = None) -> Feed:
+        """Returns what feeds these training steps; to be closed.
+
+        Args:
+            batching: of the run.
+            steps: of the run.
+            phase: whose examples; ``None`` for the one of each step.
+        """
+
+    @abc.abstractmethod
+    def fed_shapes(self, batching: Batching) -> Fed:
+        """Returns shapes, dtypes and shardings of what a feed returns."""
+
+    @abc.abstractmethod
+    def eval_batches(self, batching: Batching, split: Split, phase: int) -> Iterator[tuple[Batch, jax.Array]]:
+        """Yields every example of a split once, in batches on the devices, with a mask ``[B]``.
+
+        The mask is false for the padding of the last batch.
+        """
+
+    def _example_shapes(self, number: int, sharding: jax.sharding.Sharding) -> Batch:
+        """Returns the abstract arrays of ``number`` examples."""
+        answer, dtype = ((), np.int32) if self.classes else (self.input_shape[:-1], np.uint8)
+        images = jax.ShapeDtypeStruct((number, *self.input_shape), np.uint8, sharding=sharding)
+        labels = jax.ShapeDtypeStruct((number, *answer), dtype, sharding=sharding)
+        return {"images": images, "labels": labels}  # type: ignore[dict-item]
+
 
 class ResidentTask(Task):
     """A task whose data sets are arrays on the device; batches are gathered there."""
+
+    train_examples: int
 
     @abc.abstractmethod
     def load(self, split: Split, phase: int) -> Batch:
@@ -83,18 +125,36 @@ class ResidentTask(Task):
         return len(self.load(split, phase)["images"])
 
     def first(self, split: Split, phase: int, number: int) -> HostBatch:
-        """Returns the first examples of a split of a phase, at most so many."""
+        """Returns the first examples of a split of a phase, at most ``number``."""
         return {name: np.asarray(array[:number]) for name, array in self.load(split, phase).items()}
+
+    def feed(self, batching: Batching, steps: range, phase: int | None = None) -> ResidentFeed:
+        """Returns what feeds training steps."""
+        del steps
+        return ResidentFeed(lambda phase: self.load("train", phase), batching, self.train_examples, phase)
+
+    def fed_shapes(self, batching: Batching) -> Fed:
+        """Returns shapes, dtypes and shardings of what a feed returns."""
+        whole, number = mesh_lib.replicated(batching.mesh), self.train_examples
+        order = jax.ShapeDtypeStruct((number,), np.int32, sharding=whole)
+        return Fed(self._example_shapes(number, whole), order)  # type: ignore[arg-type]
+
+    def eval_batches(self, batching: Batching, split: Split, phase: int) -> Iterator[tuple[Batch, jax.Array]]:
+        """Yields every example of a split once, in batches on the devices, with a mask ``[B]``."""
+        return resident_batches(self.load(split, phase), batching)
 
 
 class StreamedTask(Task):
     """A task whose batches are read by the host, step by step; it has one phase."""
 
+    # Every batch is a transfer.
+    steps_per_dispatch = 1
+
     @abc.abstractmethod
-    def train_batches(self, steps: range, batch_size: int, rows: np.ndarray) -> Iterator[HostBatch]:
+    def train_batches(self, steps: range, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields the training batches of these steps, each ``[b, ...]``.
 
-        What a batch holds is a function of the seed and the step.
+        A batch is a function of the seed and the step.
 
         Args:
             steps: of the run.
@@ -103,16 +163,31 @@ class StreamedTask(Task):
         """
 
     @abc.abstractmethod
-    def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Iterator[HostBatch]:
+    def batches(self, split: Split, batch_size: int, rows: np.ndarray) -> Generator[HostBatch]:
         """Yields every example of a split once, in order, as evaluation sees it.
 
-        Beside the arrays of a batch there is ``mask`` ``[b]``, false for the padding of the last one.
+        Beside the arrays of a batch there is ``mask`` ``[b]``, false for the padding of the last batch.
         """
 
     def first(self, split: Split, phase: int, number: int) -> HostBatch:
-        """Returns the first examples of a split, at most so many."""
+        """Returns the first examples of a split, at most ``number``."""
         number = min(number, self.size(split, phase))
         batches = self.batches(split, number, np.arange(number))
         batch = next(batches)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         return {name: array for name, array in batch.items() if name != "mask"}
+
+    def feed(self, batching: Batching, steps: range, phase: int | None = None) -> StreamedFeed:
+        """Returns what feeds these training steps."""
+        del phase
+        batches = self.train_batches(steps, batching.size, batching.local_rows())
+        return StreamedFeed(batches, batching, steps.start)
+
+    def fed_shapes(self, batching: Batching) -> Fed:
+        """Returns shapes, dtypes and shardings of what a feed returns."""
+        return Fed(self._example_shapes(batching.size, mesh_lib.split(batching.mesh)), None)
+
+    def eval_batches(self, batching: Batching, split: Split, phase: int) -> Iterator[tuple[Batch, jax.Array]]:
+        """Yields every example of a split once, in batches on the devices, with a mask ``[B]``."""
+        del phase
+        return streamed_batches(self.batches(split, batching.size, batching.local_rows()), batching)
