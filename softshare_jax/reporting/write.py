@@ -59,7 +59,6 @@ def write_report(workdirs: Sequence[Workdir], data_dir: str = "", command: str =
     comparison = compare([section.result for section in sections if section.result is not None])
     first = workdirs[0]
     page = render(sections, comparison, command)
-    log.info("writing %s", first.report_file)
     try:
         for workdir, section in zip(workdirs, sections, strict=True):
             compared = [comparison.figure] if comparison and comparison.figure and workdir is first else []

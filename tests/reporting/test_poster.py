@@ -121,7 +121,7 @@ def test_shipped_configs_train_every_row_by_the_recipe():
                 expected = comparison.settings(shipped)
                 assert settings(row, data) == expected
                 found = published.find(
-                    shipped.model, shipped.data.name, shipped.dropout, expected.get("data.cutout", 0)
+                    shipped.model, shipped.data.name, shipped.dropout_rate, expected.get("data.cutout", 0)
                 )
                 assert found is row
 
