@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 
@@ -27,14 +27,6 @@ TITLE = b"# The tables of the poster\n"
 # Runs by the row and the data set that they belong to.
 Runs = Mapping[tuple[Published, str], Sequence[comparison.Result]]
 log = logging.getLogger(__name__)
-
-
-class Part(NamedTuple):
-    """A table as texts: a heading, the names of the columns and the cells of each line."""
-
-    title: str
-    header: list[str]
-    lines: list[list[str]]
 
 
 def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str) -> None:
@@ -130,12 +122,12 @@ def _row_of(result: comparison.Result) -> Published:
     return row
 
 
-def _part(table: published.Table, runs: Runs) -> Part:
+def _part(table: published.Table, runs: Runs) -> tables.Table:
     days = any(row.gpu_days is not None for row in table.rows)
     header = ["network", "name here", "setting", "parameters (M)", "counted", *(["GPU days"] if days else [])]
     for data in table.data:
         header += [f"{ERRORS[data]} (%)", "measured"]
-    return Part(table.title, header, [_line(table, row, days, runs) for row in table.rows])
+    return tables.Table(table.title, header, [_line(table, row, days, runs) for row in table.rows])
 
 
 def _line(table: published.Table, row: Published, days: bool, runs: Runs) -> list[str]:
