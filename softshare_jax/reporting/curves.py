@@ -34,7 +34,7 @@ def draw_curves(run: Run) -> tuple[chart.Figure, ...]:
         ]
         if lines := [line for line in lines if line.points]:
             (file,) = file_names([title])
-            figures.append(chart.curves(f"{file}.svg", title, "step", lines, log_scale, bands))
+            figures.append(chart.curves(f"{file}.svg", scores.label(title), "step", lines, log_scale, bands))
     return tuple(figures)
 
 

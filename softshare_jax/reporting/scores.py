@@ -33,11 +33,16 @@ def name_of(run: Run) -> str:
     return next(named, "target/score").removeprefix("target/")
 
 
+def label(name: str) -> str:
+    """Returns what the page calls a score."""
+    return {"f1": "F1"}.get(name, name)
+
+
 def shown(name: str, value: float) -> tuple[str, str]:
     """Returns the name and the value of a score as the page shows them: an accuracy becomes an error."""
     if name == ACCURACY:
         return "error", f"{100 * (1 - value):.2f}%"
-    return {"f1": "F1"}.get(name, name), f"{value:.4f}"
+    return label(name), f"{value:.4f}"
 
 
 def evaluated(run: Run) -> str:
