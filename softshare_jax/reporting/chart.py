@@ -11,29 +11,18 @@ from markupsafe import Markup, escape
 from softshare_jax.reporting import theme
 
 # Of ticks within a power of ten, from wide to narrow.
-SPACINGS: tuple[Sequence[float], ...] = (
-    (1,),
-    (1, 3),
-    (1, 2, 5),
-    (1, 1.5, 2, 3, 5, 7),
-    [1 + place / 5 for place in range(45)],
-    [1 + place / 10 for place in range(90)],
-)
+SPACINGS: Sequence[Sequence[float]] = [(1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)]
+SPACINGS = [*SPACINGS, *([1 + place / n for place in range(9 * n)] for n in (5, 10))]
 # Of a curve; with more it would be a large file that looks the same.
 MOST_POINTS = 500
 
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """A chart for the page, which is also saved as a file in the folder ``figures``."""
+class Figure(NamedTuple):
+    """A file in the folder ``figures``; a chart is on the page as well."""
 
     file: str
-    svg: Markup
-
-    @property
-    def content(self) -> bytes:
-        """The file: it needs no page around it."""
-        return theme.in_light(self.svg).encode()
+    content: bytes
+    svg: Markup = Markup("")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +41,8 @@ class Scale:
     def ticks(self) -> list[float]:
         """Returns plain numbers to label: where possible three or more and at most seven or so."""
         if not self.log:
-            step = next(s for s in _steps() if (self.high - self.low) / s < 6.5)
+            distances = (digit * 10.0**power for power in itertools.count(-3) for digit in (1, 2, 5))
+            step = next(distance for distance in distances if (self.high - self.low) / distance < 6.5)
             first = math.ceil(self.low / step - 1e-9)
             return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -64,22 +54,14 @@ class Scale:
         return ticks[:: -(-len(ticks) // 8)]
 
 
-def _steps():
-    """Yields 0.001, 0.002, 0.005, 0.01, and so on: the distances of ticks on a linear axis."""
-    return (digit * 10.0**power for power in itertools.count(-3) for digit in (1, 2, 5))
-
-
 def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
-    """Returns a logarithmic axis around values above 0.
+    """Returns a logarithmic axis around values above 0, with the part ``room`` of it free at each end.
 
-    Args:
-        values: what it shows.
-        room: free space at each end, as a part of the axis.
-        least: the ends are at least this factor away from the values if these are all alike.
+    If the values are all alike, the ends are at least the factor ``least`` away.
     """
-    factor = (max(values) / min(values)) ** room
-    factor = max(factor, least) if max(values) / min(values) < least else factor
-    return Scale(min(values) / factor, max(values) * factor, log=True)
+    low, high = min(values), max(values)
+    factor = max((high / low) ** room, least if high / low < least else 1.0)
+    return Scale(low / factor, high * factor, log=True)
 
 
 class Line(NamedTuple):
@@ -132,13 +114,12 @@ class Plot:
     def svg(self, file: str, alt: str, parts: Sequence[str], margin: float = 14) -> Figure:
         """Returns the image; ``margin`` is the space at the right."""
         width, height = self.left + self.width + margin, self.top + self.height + 40
-        return Figure(
-            file,
-            Markup(
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
-                f'aria-label="{escape(alt)}" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
-            ),
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+            f'aria-label="{escape(alt)}" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
         )
+        # The file needs no page around it.
+        return Figure(file, theme.in_light(svg).encode(), Markup(svg))
 
 
 def text(

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,8 +65,7 @@ def predict(run: Run) -> Predictions:
         return Predictions(problem=f"No test examples: {error}.{hint}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """A grid with two query points and the shortest paths between them, all arrays ``[H, W]`` bool."""
 
     points: np.ndarray
@@ -75,19 +74,9 @@ class Grid:
     predicted: np.ndarray
 
     @property
-    def missed(self) -> np.ndarray:
-        """Pixels of the path that the network does not mark."""
-        return self.path & ~self.predicted
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Pixels that the network marks and that are not on the path."""
-        return self.predicted & ~self.path
-
-    @property
     def errors(self) -> int:
         """How many pixels are missed or wrong."""
-        return int(self.missed.sum() + self.wrong.sum())
+        return int((self.path ^ self.predicted).sum())
 
 
 def choose(grids: Sequence[Grid], number: int = 4) -> tuple[list[Grid], list[Grid]]:
@@ -96,22 +85,22 @@ def choose(grids: Sequence[Grid], number: int = 4) -> tuple[list[Grid], list[Gri
     Returns:
         ``(long, wrong)``, up to ``number`` of each; no grid without errors is in the second.
     """
-    by_length = sorted(range(len(grids)), key=lambda i: -int(grids[i].path.sum()))
-    by_errors = sorted(by_length[number:], key=lambda i: -grids[i].errors)
-    wrong = [grids[i] for i in by_errors[:number] if grids[i].errors]
-    return [grids[i] for i in by_length[:number]], wrong
+    by_length = sorted(grids, key=lambda grid: -int(grid.path.sum()))
+    by_errors = sorted(by_length[number:], key=lambda grid: -grid.errors)
+    return by_length[:number], [grid for grid in by_errors[:number] if grid.errors]
 
 
 def show_grid(grid: Grid) -> Shown:
     """Draws a grid as SVG with a unit for each pixel."""
     height, width = grid.path.shape
+    missed, wrong = grid.path & ~grid.predicted, grid.predicted & ~grid.path
     # What colors alone do not tell apart, marks do: squares, crosses and circles.
     marks = {
         "wall": (grid.obstacles, "M{x} {y}h1v1h-1z"),
         "right": (grid.path & grid.predicted, "M{x} {y}h1v1h-1z"),
-        "missed": (grid.missed, "M{x}.15 {y}.15h.7v.7h-.7z"),
-        "wrong": (grid.wrong, "M{x} {y}h1v1h-1z"),
-        "cross": (grid.wrong, "M{x}.3 {y}.3l.4 .4m0 -.4l-.4 .4"),
+        "missed": (missed, "M{x}.15 {y}.15h.7v.7h-.7z"),
+        "wrong": (wrong, "M{x} {y}h1v1h-1z"),
+        "cross": (wrong, "M{x}.3 {y}.3l.4 .4m0 -.4l-.4 .4"),
         "point": (grid.points, "M{x}.2 {y}.5a.3 .3 0 1 0 .6 0a.3 .3 0 1 0 -.6 0"),
     }
     drawn = "".join(
@@ -119,7 +108,7 @@ def show_grid(grid: Grid) -> Shown:
         for name, (where, form) in marks.items()
         if where.any()
     )
-    counted = f"{int(grid.path.sum())} pixels, {int(grid.missed.sum())} missed, {int(grid.wrong.sum())} wrong"
+    counted = f"{grid.path.sum()} pixels, {missed.sum()} missed, {wrong.sum()} wrong"
     lines = "".join(f"M0 {y}h{width}" for y in range(1, height))
     lines += "".join(f"M{x} 0v{height}" for x in range(1, width))
     return Shown(
@@ -142,13 +131,12 @@ def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.n
     return Predictions(
         "The network marks every pixel on some shortest path between the two query points. Shown are, of the "
         f"first {len(images)} test examples of the last phase, those with the longest paths{others}.",
-        _rows({"longest paths": map(show_grid, longest), "most errors": map(show_grid, worst)}),
+        _rows(("longest paths", map(show_grid, longest)), ("most errors", map(show_grid, worst))),
         tuple((name, name.split()[-1]) for name in ("right", "missed", "wrong", "wall", "query point")),
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Classified:
+class Classified(NamedTuple):
     """An image ``[H, W, 3]`` uint8, its class, and the one that the network finds most probable."""
 
     image: np.ndarray
@@ -194,21 +182,18 @@ def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np
     assert isinstance(task, CifarTask | ImageNetTask)
     examples = classify(images, labels, logits, task.class_names())
     number = sum(one.predicted != one.true for one in examples)
-    surest = most_confidently_wrong(examples)
     return Predictions(
         "Under each image is its class, then the class that the network finds most probable, with that "
         f"probability. The network is wrong on {number} of the first {len(examples)} test images.",
         _rows(
-            {
-                "the first test images": map(show_classified, examples[:8]),
-                "most confidently wrong": map(show_classified, surest),
-            }
+            ("the first test images", map(show_classified, examples[:8])),
+            ("most confidently wrong", map(show_classified, most_confidently_wrong(examples))),
         ),
     )
 
 
-def _rows(chosen: dict) -> tuple[Row, ...]:
-    found = [Row(title, list(examples)) for title, examples in chosen.items()]
+def _rows(*chosen: tuple[str, Iterable[Shown]]) -> tuple[Row, ...]:
+    found = [Row(title, list(examples)) for title, examples in chosen]
     return tuple(row for row in found if row.examples)
 
 

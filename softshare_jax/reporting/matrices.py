@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from softshare_jax.reporting import theme
+from softshare_jax.reporting.chart import Figure
 
 # Up to this many layers the values are written into the cells, and up to this many a matrix is a table.
 WRITTEN, TABLED = 12, 64
@@ -38,13 +39,6 @@ class Column(NamedTuple):
 
     time: str
     rows: list[tuple[str, Pixels]]
-
-
-class Saved(NamedTuple):
-    """A picture for the folder ``figures``."""
-
-    file: str
-    content: bytes
 
 
 def cells(matrix: np.ndarray) -> list[list[Cell]]:
@@ -121,7 +115,7 @@ def epoch_label(step: int, steps_per_epoch: int) -> str:
     return f"epoch {epoch:.1f}" if round(epoch, 1) % 1 else f"step {step:,}"
 
 
-def save(file: str, history: Mapping[str, Matrices], rows: Sequence[str], side: int = 168) -> Saved:
+def save(file: str, history: Mapping[str, Matrices], rows: Sequence[str], side: int = 168) -> Figure:
     """Draws matrices for a file: a column for each time, a row for each name, and the color scale.
 
     Args:
@@ -150,7 +144,7 @@ def save(file: str, history: Mapping[str, Matrices], rows: Sequence[str], side: 
         pen.rectangle((x, ends[0], x + 14, ends[1]), color)
     for y, label in ((top + 9, "1"), (bottom - 9, "0")):
         pen.text((x + 22, y), label, muted, font, anchor="lm")
-    return Saved(file, _png(image))
+    return Figure(file, _png(image))
 
 
 def _picture(matrix: np.ndarray, dark: bool = False) -> Image.Image:

@@ -73,7 +73,7 @@ class Section:
     sizes: tables.Sizes | None
     written: str  # when the run was last written to
     result: comparison.Result | None  # None if the run is not a classifier
-    saved: tuple[matrices.Saved | chart.Figure, ...]  # pictures for the folder ``figures``
+    saved: tuple[chart.Figure, ...]  # pictures for the folder ``figures``
 
 
 def make_section(run: Run, name: str, runs: int = 1) -> Section:
@@ -95,7 +95,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
     truncation = curves.draw_truncation(run, MOST_GROUPS)
     predictions = examples.predict(run)
     files = dict(zip(names, curves.file_names(names), strict=True))
-    saved: list[matrices.Saved | chart.Figure] = [*figures, *([truncation] if truncation else [])]
+    saved: list[chart.Figure] = [*figures, *([truncation] if truncation else [])]
     for group in groups:
         saved += _group_files(group, files[group.name], now, own)
     if times:
@@ -131,13 +131,13 @@ def group_names(run: Run) -> list[str]:
 
 
 def _of_group(history: History, name: str) -> dict[int, dict[str, np.ndarray]]:
-    """Returns the history of a group: step -> measure -> ``[L, L]``, without steps that lack a measure."""
+    """Returns the history of a group: step -> measure -> ``[L, L]``; all steps are like the last one."""
     found = {
         step: {measure: by_group[name] for measure, by_group in at.items() if name in by_group}
         for step, at in history.items()
     }
-    measures = max((set(at) for at in found.values()), key=len, default=set())
-    return {step: at for step, at in found.items() if at and set(at) == measures}
+    shapes = {step: {measure: x.shape for measure, x in at.items()} for step, at in found.items() if at}
+    return {step: found[step] for step in shapes if shapes[step] == shapes[max(shapes)]}
 
 
 def _spaced(history: dict[int, dict[str, np.ndarray]], number: int) -> list[int]:
@@ -173,7 +173,7 @@ def _times(history: dict[int, dict[str, np.ndarray]]) -> dict[str, dict[str, np.
     return {f"step {step:,}": history[step] for step in _spaced(history, 8)} if history else {}
 
 
-def _group_files(group: Group, file: str, now: dict, own: History) -> Iterator[matrices.Saved]:
+def _group_files(group: Group, file: str, now: dict, own: History) -> Iterator[chart.Figure]:
     for matrix in group.similarity:
         columns = {f"similarity of {matrix.measure}": {"": np.asarray(now[matrix.measure][group.name])}}
         yield matrices.save(f"similarity-{file}-{matrix.measure}.png", columns, [""], 560)

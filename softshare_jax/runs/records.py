@@ -198,6 +198,8 @@ def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     with np.load(file) as arrays:
         for name, matrix in arrays.items():
             measure, group = name.split("/", 1)
+            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+                raise ValueError(f"{name} of {file} is not a matrix over layers")
             found.setdefault(measure, {})[group] = matrix.astype(np.float32)
     return found
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from softshare_jax.reporting.write import write_report
@@ -93,3 +94,14 @@ def test_one_damaged_checkpoint_is_passed_over(copy, capsys):
     assert "step 12 of 16" in page.text
     assert "Test examples" in page.headings
     assert "is damaged" not in capsys.readouterr().out
+
+
+def test_matrices_of_another_shape_are_left_out(copy):
+    """A workdir that was sent may hold anything."""
+    workdir = copy("trained")
+    for step, shape in ((0, (3, 3)), (4, (4, 5)), (8, (0, 0))):
+        np.savez(workdir.similarity / f"{step:08d}.npz", **{"weights/blocks": np.ones(shape, np.float16)})
+    write_report([workdir])
+    text = workdir.report_file.read_text()
+    assert "steps [4, 8]" in text
+    assert 'data-steps="[12, 16]"' in text
