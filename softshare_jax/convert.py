@@ -38,7 +38,9 @@ flags.DEFINE_integer(
     "budget", None, "In place of --k: parameters in all; each group gets the k that lose least."
 )
 flags.DEFINE_integer("step", None, "Checkpoint of --dense or --shared (default: the newest).")
-flags.DEFINE_integer("batch_norm_batches", 0, "Then take batch-norm statistics anew over so many batches.")
+flags.DEFINE_integer(
+    "batch_norm_batches", 0, "Then re-estimate batch-norm statistics over this many batches."
+)
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
 flags.DEFINE_string("model", None, "Network that --torch holds, such as swrn-28-10-2.")
 flags.DEFINE_string(

@@ -55,7 +55,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--batch_norm_batches",
         type=int,
         default=0,
-        help="then take batch-norm statistics anew over so many training batches (0: keep them)",
+        help="then re-estimate batch-norm statistics over this many training batches (0: keep them)",
     )
     return parser.parse_args(argv)
 

@@ -25,7 +25,7 @@ def main() -> None:
 
     devices.check()
     data_dir = str(paths.local(arguments.data_dir)) if arguments.data_dir else ""
-    command = shlex.join(["python", "-m", "softshare_jax.report", *sys.argv[1:]])
+    command = shlex.join(["softshare", "report", *sys.argv[1:]])
     file = write_report([Workdir(workdir) for workdir in arguments.workdir], data_dir, command)
     print(f"the report is {file}", flush=True)
 

@@ -1,11 +1,15 @@
 """What a change to a trained network saved and cost, measured."""
 
+import logging
+
 import numpy as np
 
 from softshare_jax.runs.artifacts import Counts, Difference, Metric
 from softshare_jax.runs.load import Trained
 from softshare_jax.sharing.parameters import count
 from softshare_jax.training.checksum import checksum
+
+log = logging.getLogger(__name__)
 
 
 def measure(before: Trained, after: Trained) -> Difference:
@@ -17,6 +21,7 @@ def measure(before: Trained, after: Trained) -> Difference:
     """
     task = before.experiment.task
     phase = task.phases - 1
+    log.info("measuring the network before and after on the test examples")
     dense = [run.experiment.programs.to_dense(run.variables) for run in (before, after)]
     tested = [before.experiment.evaluator.test(variables, phase) for variables in dense]
     scores, logits = [found[task.score] for found, _ in tested], [logits for _, logits in tested]

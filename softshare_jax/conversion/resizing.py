@@ -38,19 +38,19 @@ def resize_run(
         source: workdir of a trained run; it is not changed.
         output: workdir to make; it must not exist, or be an empty folder.
         templates: k of every group.
-        budget: where that is ``None``, the most parameters that the network may have in all; k is then
+        budget: used if ``templates`` is ``None``: the most parameters that the network may have; k is then
             chosen for each group (``sharing.by_budget``).
         config: how to train on, from step 0; ``None`` to go on with the source's own from its step.
         step: of the checkpoint; ``None`` for the newest.
-        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
-            afterwards; 0 to keep them.
+        batch_norm_batches: training batches over which batch-norm is re-estimated afterwards; 0 to keep its
+            statistics.
 
     Returns:
         What became of it, which is also the output's ``conversion.json``.
 
     Raises:
-        UserError: the source holds no trained run, its groups cannot have so many templates, the budget
-            is too small, the config is for another network, or the output is in use.
+        UserError: the source holds no trained run, its groups cannot have that many templates, the budget is
+            too small, the config is for another network, or the output is in use.
     """
     if batch_norm_batches < 0:
         raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")

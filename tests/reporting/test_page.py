@@ -1,5 +1,7 @@
 """The page: what it says of several runs, of one, of a folded one, and how it is written."""
 
+import email.message
+import importlib.metadata
 import json
 import os
 import re
@@ -85,6 +87,17 @@ def test_foot_says_what_was_run(reported, copy):
     assert "python -m softshare_jax.report --workdir='a b'" in page.text
     for name, value in config.items():
         assert f"{name} {value}" in page.text or value == ""
+
+
+def test_foot_links_to_the_documentation_of_the_package(tmp_path, monkeypatch):
+    package = email.message.Message()
+    package["Project-URL"] = "Source, https://source.example/"
+    package["Project-URL"] = "Documentation, https://docs.example/"
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: package)
+    workdir = Workdir(tmp_path)
+    workdir.metrics_file.write_text('{"step": 1, "train/loss": 0.5}')
+    write_report([workdir])
+    assert '<a href="https://docs.example/">Documentation</a>' in workdir.report_file.read_text()
 
 
 def test_summary_has_a_line_for_each_run(reported):
