@@ -5,18 +5,19 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint docs faults recover parity bench results clean
+.PHONY: help quickstart test lint docs faults recover parity bench results wheel clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
 	@echo "make test        run the tests"
-	@echo "make lint        formatting, lint and types"
-	@echo "make docs        build the pages and the API reference into build/docs"
+	@echo "make lint        formatting, lint, types and spelling"
+	@echo "make docs        build the site into build/docs: pages, example and API reference"
 	@echo "make recover     train in two processes, kill one, and go on: the same end, bit for bit"
 	@echo "make faults      fault injection: kills, power loss, failing calls, damaged files (docs/reliability.md)"
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
 	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
+	@echo "make wheel       build the wheel into dist and test it from another folder"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
 
 # Once for each set of extras, and again when setup.cfg changes.
@@ -45,8 +46,11 @@ lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-# The pages run `python -m softshare_jax.NAME --help`.
+# The pages run `python -m softshare_jax.NAME --help` and the scripts in examples/.
 docs: $(VENV)/installed-docs
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 	@echo "open build/docs/index.html"
@@ -56,7 +60,7 @@ faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults --table=docs/reliability.md
 
 recover: $(VENV)/installed-test
-	@echo "== training in two processes, one of which is killed: a minute or two =="
+	@echo "== training in two processes, and killing one of them: a minute or two =="
 	@$(BIN)/python -m tests.faults.strikes --faults=1 --processes 2 --kinds kill
 
 parity: $(VENV)/installed-test $(VENV)/installed-parity
@@ -70,5 +74,8 @@ bench: $(VENV)/installed-base
 results: $(VENV)/installed-benchmarks
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
 
+wheel: $(VENV)/installed-test
+	.ci/test-wheel $(BIN)/python
+
 clean:
-	rm -rf $(VENV) .cache build $(RUN) $(RUN)-folded *.egg-info
+	rm -rf $(VENV) .cache build dist docs/examples $(RUN) $(RUN)-folded *.egg-info

@@ -4,4 +4,4 @@ The method lives in :mod:`softshare_jax.sharing`; everything else trains, folds
 and shows networks that use it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

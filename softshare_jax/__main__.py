@@ -31,6 +31,7 @@ COMMANDS = {
     "report": Command("report", "write a page about one or more runs"),
     "describe": Command("describe", "count a network's parameters and FLOPs, and compile it for a topology"),
     "convert": Command("convert", "share a trained run, change its templates, or import from PyTorch"),
+    "config": Command("show_config", "print a complete config as JSON"),
     "export": Command("export", "export a run as StableHLO and safetensors"),
     "run": Command("loader", "run an exported network"),
     "poster": Command("poster", "compare runs with the tables of the paper's poster"),

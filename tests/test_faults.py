@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults import beside, calls, malformed, power
+from tests.faults import beside, calls, hostile, malformed, power
 
 
 def check(tried):
@@ -28,3 +28,7 @@ def test_faults_of_power():
 
 def test_faults_beside():
     assert len(check(list(beside.run(1)))) == 4
+
+
+def test_hostile_workdirs():
+    assert len(check(list(hostile.run()))) == sum(len(case.commands) for case in hostile.CASES)

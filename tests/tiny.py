@@ -61,6 +61,11 @@ def cifar_flags(data_dir: os.PathLike, **changes: Any) -> list[str]:
     return [f"--config.{name}={value}" for name, value in values.items()]
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """Returns the environment of a command as a person has it, without the tests' fake devices."""
+    return {**os.environ, "PYTHONPATH": str(REPO), "XLA_FLAGS": COMPILE_FAST, **variables}
+
+
 def start(
     command: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: os.PathLike = REPO
 ) -> subprocess.Popen[str]:

@@ -118,7 +118,8 @@ DATA: dict[str, type[Data]] = {
 class Optimizer:
     """How weights are updated."""
 
-    name: str = field("sgd", "sgd (Nesterov momentum 0.9), adam or adamw.", choices=("sgd", "adam", "adamw"))
+    name: str = field("sgd", "sgd (momentum 0.9), adam or adamw.", choices=("sgd", "adam", "adamw"))
+    nesterov: bool = field(True, "Nesterov momentum for sgd; otherwise classical momentum.")
     learning_rate: float = field(0.1, "Peak learning rate.", above=0)
     schedule: str = field(
         "constant",

@@ -12,7 +12,7 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
     """Returns an optimiser over ``{'params', 'templates', 'coefficients'}``.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
-    (Savarese & Maire 2019, section 4). For ``'sgd'`` (Nesterov momentum 0.9) and ``'adam'``
+    (Savarese & Maire 2019, section 4). For ``'sgd'`` (momentum 0.9) and ``'adam'``
     it is an L2 term in the gradient, for ``'adamw'`` it is decoupled. Gradients are clipped before that.
 
     Args:
@@ -25,7 +25,7 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
     """
     decay = sharing.add_decayed_weights(config.weight_decay)
     rules = {
-        "sgd": [decay, optax.trace(decay=0.9, nesterov=True)],
+        "sgd": [decay, optax.trace(decay=0.9, nesterov=config.nesterov)],
         "adam": [decay, optax.scale_by_adam()],
         "adamw": [optax.scale_by_adam(), decay],
     }

@@ -21,7 +21,7 @@ PLANTED = (
     *("absl", "clu", "flax", "jax", "jaxlib", "ml_collections", "numpy", "optax", "orbax", "safetensors"),
     *("IPython", "jax_plugins", "libtpu", "matplotlib", "PIL", "tensorboardX", "tensorflow", "torch"),
 )
-COMMANDS = ("main", "fold", "describe", "report", "poster", "export", "convert", "loader")
+COMMANDS = ("main", "fold", "describe", "report", "poster", "export", "convert", "loader", "show_config")
 
 
 def plant(folder):

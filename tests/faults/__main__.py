@@ -8,7 +8,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.faults import beside, calls, malformed, power
+from tests.faults import beside, calls, hostile, malformed, power
 from tests.faults.verdict import Tried, as_table, replace_table
 
 SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Tried]]] = {
@@ -16,6 +16,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Tried]]] = {
     "power": lambda given: power.run(given.cuts, given.seed),
     "calls": lambda given: calls.run(given.every),
     "beside": lambda given: beside.run(given.rounds),
+    "hostile": lambda given: hostile.run(),
 }
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
     parser.add_argument("--cases", type=int, default=1000, help="damaged files (1000)")
     parser.add_argument("--cuts", type=int, default=20, help="of the power (20)")
-    parser.add_argument("--every", type=int, default=5, help="n: of the calls every n-th fails (5)")
+    parser.add_argument("--every", type=int, default=40, help="n: of the calls every n-th fails (40)")
     parser.add_argument("--rounds", type=int, default=5, help="of commands beside each other (5)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that read damaged files (2)")

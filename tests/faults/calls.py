@@ -94,7 +94,7 @@ def _limit(what: int, most: int) -> Callable[[], None]:
 def main() -> None:
     """Runs it, prints a line for each fault, and the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--every", type=int, default=5, help="n: of the calls every n-th is struck")
+    parser.add_argument("--every", type=int, default=40, help="n: of the calls every n-th is struck (40)")
     parser.add_argument("--first", type=int, default=1, help="the call to begin with")
     parser.add_argument("--no_limits", action="store_true", help="leave limits of files and memory out")
     arguments = parser.parse_args()

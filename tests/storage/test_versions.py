@@ -57,17 +57,17 @@ def test_a_newer_schema_is_refused_with_a_line(workdir):
 def test_a_renamed_field_is_read_by_its_old_name(workdir, monkeypatch, capfd):
     # As if the next version had given two fields the names that they have today.
     old = json.loads(workdir.config_file.read_text())
-    old["random_seed"] = old.pop("seed")
+    old["dropout_probability"] = old.pop("dropout_rate")
     old["data"]["obstacles"] = old["data"].pop("density")
     workdir.config_file.write_text(json.dumps(old))
-    with pytest.raises(UserError, match="unknown config field 'random_seed'"):
+    with pytest.raises(UserError, match="unknown config field 'dropout_probability'"):
         load(workdir)
-    renamed = (*versions.RENAMED, {"random_seed": "seed", "data.obstacles": "data.density"})
+    renamed = (*versions.RENAMED, {"dropout_probability": "dropout_rate", "data.obstacles": "data.density"})
     monkeypatch.setattr(versions, "RENAMED", renamed)
-    assert load(workdir).experiment.config.seed == 0
+    assert load(workdir).experiment.config.dropout_rate == 0
     train(None, workdir)
     new = json.loads(workdir.config_file.read_text())
-    assert (new["seed"], new["version"]["schema"]) == (0, len(renamed))
+    assert (new["dropout_rate"], new["version"]["schema"]) == (0, len(renamed))
     assert "obstacles" not in new["data"]
 
 

@@ -18,9 +18,9 @@ GRADIENTS = jax.tree.map(lambda w: np.linspace(-1, 1, w.size).reshape(w.shape), 
 RATE, DECAY = 0.1, 0.01
 
 
-def make_optimizer(name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0):
+def make_optimizer(name, schedule="constant", decay=DECAY, steps=3, milestones=(), warmup=0, **fields):
     config = config_lib.Optimizer(
-        name=name, learning_rate=RATE, schedule=schedule, milestones=milestones, weight_decay=decay
+        name=name, learning_rate=RATE, schedule=schedule, milestones=milestones, weight_decay=decay, **fields
     )
     return optimizer_lib.make_optimizer(config, steps, warmup)
 
@@ -31,6 +31,14 @@ def sgd(weight, gradient, decay, steps):
         total = gradient + decay * weight
         momentum = 0.9 * momentum + total
         weight = weight - RATE * (total + 0.9 * momentum)
+    return weight
+
+
+def classical(weight, gradient, decay, steps):
+    momentum = np.zeros_like(weight)
+    for _ in range(steps):
+        momentum = 0.9 * momentum + gradient + decay * weight
+        weight = weight - RATE * momentum
     return weight
 
 
@@ -46,6 +54,7 @@ def adam(weight, gradient, decay, steps, decoupled):
 
 FORMULAS = {
     "sgd": sgd,
+    "classical": classical,
     "adam": lambda *a: adam(*a, decoupled=False),
     "adamw": lambda *a: adam(*a, decoupled=True),
 }
@@ -62,7 +71,7 @@ def run(optimizer, steps=3):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formula_with_decay_on_everything_but_coefficients(name):
-    weights = run(make_optimizer(name))
+    weights = run(make_optimizer("sgd", nesterov=False) if name == "classical" else make_optimizer(name))
     for collection, decay in (("params", DECAY), ("templates", DECAY), ("coefficients", 0.0)):
         expected = jax.tree.map(
             lambda w, g, d=decay: FORMULAS[name](w, g, d, 3), WEIGHTS[collection], GRADIENTS[collection]

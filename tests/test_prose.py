@@ -1,0 +1,156 @@
+"""Prose is plain American English: a few habits that are hard to read do not come back."""
+
+import io
+import pathlib
+import re
+import tokenize
+
+import pytest
+
+from tests.tiny import REPO
+
+# Files and folders that have not been rewritten yet. Take a line out when the last hit is gone; add none.
+NOT_YET = (
+    "benchmarks",
+    "docs",
+    "softshare_jax/conversion",
+    "softshare_jax/convert.py",
+    "softshare_jax/data",
+    "softshare_jax/describe.py",
+    "softshare_jax/description",
+    "softshare_jax/fold.py",
+    "softshare_jax/job",
+    "softshare_jax/loader.py",
+    "softshare_jax/models",
+    "softshare_jax/reporting",
+    "softshare_jax/runs",
+    "softshare_jax/sharing",
+    "softshare_jax/shell",
+    "softshare_jax/training",
+    "tests",
+)
+
+STEMS = (
+    "categor|character|custom|discret|emphas|factor|final|general|initial|local|material|maxim|minim|normal|optim|organ"
+    "|parameter|parametr|parallel|penal|quant|random|real|recogn|regular|serial|special|summar|synchron|token|util|vector|visual"
+)
+
+# Each pattern and what to write instead. Code, in backticks or fences, is not prose.
+HABITS = {
+    r"\banew\b": "again, from scratch",
+    r"\bbut for\b": "except",
+    r"\bin its place\b": "instead",
+    r"\bof which\b": "two sentences",
+    r"\bthat there (?:is|are) not\b": "that does not exist",
+    r"\bgoes on on\b": "continues on",
+    r"\bas it has to be\b": "the property that is missing",
+    r"\b(?:has|have|had) not(?=[.,;:)]|$)": "does not have",
+    r"\b(?:has|have) not (?:memory|enough|so many|any)\b": "does not have",
+    r"\bnot (?:among )?so many\b": "fewer than",
+    r"\bWhat (?:can|could) \w+ (?:is|are)\b": "subject, verb, object",
+    r"\bnobody's\b|\bsomebody\b": "the subject's name",
+    r"\bis asked of all\b": "all agree on",
+    r"\bno say in\b": "does not affect",
+    r"\blessened\b|\bwherefore\b|\bthereof\b|\bthereby\b": "a plain word",
+    # British spellings.
+    rf"\b(?:un|re|de|pre)?(?:{STEMS})is(?:es?|ed|ers?|ing|ations?)\b": "-ize",
+    r"\b\w*(?:colour|behaviour|favour|neighbour|honour|labour)\w*": "-or",
+    r"\b(?:centre|metre|fibre)s?\b": "-er",
+    r"\b(?:labell|modell|travell|signall)(?:ed|ing|er)\b": "one l",
+    r"\b(?:grey|artefacts?|licence|whilst|analys(?:e|ed|ing)|judgement|catalogue)\b": "American spelling",
+}
+
+PAGES = {".md", ".rst", ".j2", ".cff"}
+SCRIPTS = {".sh", ".yml", ".yaml", ".cfg", ".toml", ".sbatch"}
+ROOMS = ("softshare_jax", "configs", "launch", "benchmarks", "examples", "docs", "tests", ".ci", ".github")
+
+
+def files():
+    """Yields all files with prose of this repository."""
+    inside = [file for room in ROOMS for file in (REPO / room).rglob("*")]
+    for file in sorted([*REPO.glob("*"), *inside]):
+        generated = file.is_relative_to(REPO / "docs/examples") or "workdirs" in file.parts
+        kept = file.suffix in {".py", *PAGES, *SCRIPTS} or file.name in {"Makefile", "run", "test-wheel"}
+        if file.is_file() and kept and not generated and file != pathlib.Path(__file__):
+            yield file
+
+
+def prose(file: pathlib.Path) -> list[tuple[int, str]]:
+    """Returns the prose of a file as texts with the line that each one begins in.
+
+    Of Python these are comments, strings and the names of tests; of other files all text.
+    """
+    text = file.read_text()
+    if file.suffix in PAGES:
+        return [(1, without_code(text))]
+    if file.suffix != ".py":
+        return [(1, text)]
+    texts = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            texts.append((token.start[0], without_code(token.string)))
+        elif token.type == tokenize.STRING or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
+            texts.append((token.start[0], without_code(token.string.strip("\"'"))))
+        elif token.type == tokenize.NAME and token.string.startswith("test_"):
+            texts.append((token.start[0], token.string.replace("_", " ")))
+    return texts
+
+
+def without_code(text: str) -> str:
+    """Blanks what stands in backticks or fences, and keeps the lines."""
+    code = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+    return code.sub(lambda found: "\n" * found[0].count("\n"), text)
+
+
+def hits(file: pathlib.Path) -> list[str]:
+    """Returns a line for every habit that a file has: where, what, and what to write instead."""
+    found = []
+    for start, text in prose(file):
+        for pattern, instead in HABITS.items():
+            for match in re.finditer(pattern, text, re.MULTILINE):
+                line = start + text.count("\n", 0, match.start())
+                found.append(f"{file.relative_to(REPO)}:{line}: {match[0]!r}; write: {instead}")
+    return found
+
+
+def waits(file: pathlib.Path) -> bool:
+    return any(file.is_relative_to(REPO / place) for place in NOT_YET)
+
+
+def test_no_file_has_a_habit():
+    found = [hit for file in files() if not waits(file) for hit in hits(file)]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("place", NOT_YET)
+def test_what_waits_still_has_one(place):
+    assert any(hits(file) for file in files() if file.is_relative_to(REPO / place)), f"take {place!r} out"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# The run begins anew.\n", "'anew'"),
+        ('"""The optimiser\'s state."""\n', "'optimiser'"),
+        ("fail(f'{name} is not normalised, of which')\n", "'normalised'"),
+        ("def test_colour_is_kept(): ...\n", "'colour'"),
+        ("# A field which the model has not.\n", "'has not'"),
+    ],
+)
+def test_habits_are_found(tmp_path, monkeypatch, text, said):
+    monkeypatch.setitem(globals(), "REPO", tmp_path)
+    file = tmp_path / "page.py"
+    file.write_text(text)
+    assert any(said in hit for hit in hits(file))
+
+
+def test_code_and_plain_prose_have_none(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "REPO", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("The optimizer has not run yet; `optimiser` is an old name.\n\n```\nnormalise()\n```\n")
+    module = tmp_path / "page.py"
+    module.write_text(
+        "colour = promise = 1  # raised otherwise, exercised, precise, noise, advised, revised\n"
+    )
+    assert not hits(page)
+    assert not hits(module)
