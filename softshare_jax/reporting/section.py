@@ -84,7 +84,11 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
     names = group_names(run)
     shown = names[:MOST_GROUPS]
     # The rest of what is recorded is in the report of the run that was folded.
-    own = {step: at for step, at in run.history.items() if step >= scores.folded_at(run)}
+    own: History = {
+        step: {measure: at[measure] for measure in sharing.MEASURES if measure in at}
+        for step, at in run.history.items()
+        if step >= scores.folded_at(run)
+    }
     now = own[max(own)] if own else {}
     if assignment and run.plan and run.variables:
         now = jax.device_get({m: sharing.similarity(run.plan, run.variables, m) for m in sharing.MEASURES})

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from softshare_jax import report
@@ -167,9 +168,16 @@ def test_folders_without_a_run_are_left_alone(copy, tmp_path):
 def test_names_are_escaped(tmp_path):
     odd = Workdir(tmp_path / "<b>&amp;")
     odd.create()
-    odd.metrics_file.write_text('{"step": 1, "train/loss": 0.5}')
-    write_report([odd])
-    assert read_page(odd).headings[0] == "<b>&amp;"
+    odd.metrics_file.write_text('{"step": 1, "train/loss": 0.5, "target/<i>&": 0.5}')
+    odd.similarity.mkdir()
+    for step in (1, 2):
+        np.savez(odd.similarity / f"{step:08d}.npz", **{"weights/<u>&": np.eye(2), "<s>/<u>&": np.eye(2)})
+    write_report([odd], command="<q>")
+    page = read_page(odd)
+    assert page.headings[0] == "<b>&amp;"
+    assert "similarity of weights" in page.text
+    assert not re.search("<[biusq]>", odd.report_file.read_text())
+    assert {file.name for file in odd.figures.iterdir()} >= {"loss.svg", "similarity-u-weights.png"}
 
 
 def test_missing_folder_is_not_made(tmp_path):
