@@ -32,6 +32,7 @@ class Scale:
     low: float
     high: float
     log: bool = False
+    whole: bool = False  # whether a linear axis has labels at whole numbers only
 
     def place(self, value: float) -> float:
         """Returns where a value lies on the axis, from 0 to 1."""
@@ -43,6 +44,7 @@ class Scale:
         if not self.log:
             distances = (digit * 10.0**power for power in itertools.count(-3) for digit in (1, 2, 5))
             step = next(distance for distance in distances if (self.high - self.low) / distance < 6.5)
+            step = max(step, 1) if self.whole else step
             first = math.ceil(self.low / step - 1e-9)
             return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -70,6 +72,7 @@ class Line(NamedTuple):
     label: str
     color: str  # name of a CSS variable
     points: Sequence[tuple[float, float]]  # (x, y), by x
+    mark: float | None = None  # x of a point to mark
 
 
 class Band(NamedTuple):
@@ -176,7 +179,7 @@ def curves(
     values = [y for line in lines for _, y in line.points]
     start = min(places) if min(places) == 1 else 0
     y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else Scale(0, 1)
-    plot = Plot(Scale(start, max(max(places), start + 1)), y)
+    plot = Plot(Scale(start, max(max(places), start + 1), whole=True), y)
     parts = []
     for number, band in enumerate(bands):
         left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))
@@ -192,9 +195,11 @@ def curves(
         thinned = [*line.points[: -1 : -(-len(line.points) // MOST_POINTS)], line.points[-1]]
         spots = [plot.at(x, max(v, y.low)) for x, v in thinned]
         parts.append(path("M" + "L".join(f"{a} {b}" for a, b in spots), line.color, 1.8))
-        if len(line.points) == 1:
-            parts.append(dot(spots[0], line.color, line.label))
         for (a, b), (x, v) in zip(spots, thinned, strict=True):
-            said = escape(f"{line.label}, {x_label} {x:,.10g}: {v:.4g}")
-            parts.append(f'<circle cx="{a}" cy="{b}" r="5" opacity="0"><title>{said}</title></circle>')
+            said = f"{line.label}, {x_label} {x:,.10g}: {v:.4g}"
+            if x == line.mark or len(spots) == 1:
+                parts.append(dot((a, b), line.color, said))
+            else:
+                hidden = f'<circle cx="{a}" cy="{b}" r="5" opacity="0"><title>{escape(said)}</title></circle>'
+                parts.append(hidden)
     return plot.svg(file, f"{title} over {x_label}s: " + ", ".join(line.label for line in lines), parts)

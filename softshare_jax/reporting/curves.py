@@ -51,6 +51,7 @@ def draw_truncation(run: Run, most: int) -> chart.Figure | None:
                 f"{group.name}, k = {group.templates}",
                 f"c{place}",
                 list(enumerate(group.relative_error, start=1)),
+                group.templates,
             )
             for place, group in enumerate(run.conversion.groups[:most])
         ],

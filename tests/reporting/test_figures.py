@@ -289,6 +289,16 @@ def test_curves_have_every_value_and_plain_labels():
     assert root.get("aria-label") == "loss <x> over steps: a & b"
 
 
+def test_a_marked_point_is_seen_and_templates_are_whole_numbers():
+    line = chart.Line("a", "c0", [(1, 0.9), (2, 0.5), (3, 0.2), (4, 0.0)], mark=3)
+    root = ET.fromstring(chart.curves("x.svg", "error", "template", [line]).svg)
+    circles = root.findall("{http://www.w3.org/2000/svg}circle")
+    assert [circle.get("opacity") for circle in circles] == ["0", "0", None, "0"]
+    assert circles[2][0].text == "a, template 3: 0.2"
+    assert chart.Scale(1, 4, whole=True).ticks() == [1, 2, 3, 4]
+    assert chart.Scale(1, 2, whole=True).ticks() == [1, 2]
+
+
 def test_long_curves_are_thinned_out_and_keep_their_end():
     line = chart.Line("a", "train", [(step, step / 1e5) for step in range(1, 100_001)])
     figure = chart.curves("x.svg", "x", "step", [line])
