@@ -1,11 +1,11 @@
-"""Runs a job of several processes on this machine: what a cluster does, in small.
+"""Runs a job of several processes on this machine, as a small cluster would.
 
-    python launch/local.py --processes=2 --devices=2 -- --config=configs/quickstart.py --workdir=runs/two
+    python launch/local.py --processes=2 --devices=2 -- --config=quickstart --workdir=runs/two
 
-What stands after ``--`` goes to ``python -m softshare_jax.main``. Where a process ends badly the others are
-ended too, within ``--grace`` seconds, and with ``--restarts`` the job then starts again and goes on from its
-last checkpoint. SIGTERM and Ctrl-C reach all processes, which save and stop; the job is not started again.
-The exit code is that of the process which ended badly first: 143 after SIGTERM, 130 after Ctrl-C.
+Arguments after ``--`` go to ``softshare train``. If a process fails, the launcher ends the others within
+``--grace`` seconds. With ``--restarts``, the job then starts again and resumes from its last checkpoint.
+SIGTERM and Ctrl-C reach all processes, which save and stop; the job does not start again. The exit code is
+that of the first process that failed: 143 after SIGTERM, 130 after Ctrl-C.
 """
 
 import argparse
@@ -22,12 +22,12 @@ POLL_SECONDS = 0.1
 
 
 def main() -> int:
-    """Runs the job until it is done, or restarts are used up; returns its exit code."""
+    """Runs the job until it is done or no restarts are left; returns its exit code."""
     arguments = _parse(sys.argv[1:])
     for restarts_left in range(arguments.restarts, -1, -1):
         job = Job(arguments.processes, arguments.devices, arguments.command)
         code = job.run(arguments.grace)
-        # 2 is a mistake in what was asked for, which a restart does not mend.
+        # 2 is a user error, which would occur again.
         if code in (0, 2) or job.stopping or not restarts_left:
             return code
         print(f"launch: the job ended with code {code}; starting it again", flush=True)
@@ -38,19 +38,19 @@ class Job:
     """The processes of one start of a job.
 
     Attributes:
-        stopping: whether the launcher was asked to stop it.
+        stopping: whether the launcher has received a signal to stop.
     """
 
     def __init__(self, processes: int, devices: int, command: Sequence[str]):
-        """Starts them all.
+        """Starts all processes.
 
         Args:
-            processes: how many.
-            devices: fake CPU devices of each; 0 for the devices that there are.
-            command: arguments of ``softshare_jax.main``.
+            processes: number of processes.
+            devices: fake CPU devices of each process; 0 for the real devices.
+            command: arguments of ``softshare train``.
         """
         self.stopping = False
-        # Before any process is there to be missed.
+        # Before any process starts, so that a signal never leaves one running.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         coordinator = f"127.0.0.1:{_free_port()}"
@@ -58,7 +58,7 @@ class Job:
         if devices:
             environment["JAX_PLATFORMS"] = "cpu"
             environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-            # Fake devices share few cores: programs in flight at once could wait for each other's threads.
+            # Fake devices share few cores; concurrent programs could wait for each other's threads forever.
             environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
         self._processes = [
             subprocess.Popen(
@@ -72,14 +72,14 @@ class Job:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                # Ctrl-C in a terminal would reach them twice: from there and from here.
+                # Otherwise Ctrl-C would reach them twice: from the terminal and from this launcher.
                 start_new_session=True,
             )
             for index in range(processes)
         ]
 
     def run(self, grace: float) -> int:
-        """Waits for the end of all; returns 0, or the code of the process that ended badly first."""
+        """Waits until all processes end; returns 0, or the exit code of the first process that failed."""
         readers = [
             threading.Thread(target=_copy, args=(index, process))
             for index, process in enumerate(self._processes)
@@ -94,18 +94,18 @@ class Job:
     def _wait(self, grace: float) -> int:
         while True:
             codes = [process.poll() for process in self._processes]
-            bad = next((index for index, code in enumerate(codes) if code), None)
-            if bad is not None:
-                return self._end(bad, grace)
+            failed = next((index for index, code in enumerate(codes) if code), None)
+            if failed is not None:
+                return self._end(failed, grace)
             if None not in codes:
                 return 0
             time.sleep(POLL_SECONDS)
 
-    def _end(self, bad: int, grace: float) -> int:
-        """Ends the others after one ended badly: they would wait for it."""
-        code = self._processes[bad].returncode
+    def _end(self, failed: int, grace: float) -> int:
+        """Ends the other processes after one failed, because they would wait for it."""
+        code = self._processes[failed].returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        print(f"launch: process {bad} {how}; ending the others within {grace:g} s", flush=True)
+        print(f"launch: process {failed} {how}; ending the others within {grace:g} s", flush=True)
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
             time.sleep(POLL_SECONDS)
@@ -115,7 +115,7 @@ class Job:
         return 128 - code if code < 0 else code
 
     def _stop(self, number: int, frame: object) -> None:
-        """Passes a signal on."""
+        """Passes a signal to all processes."""
         del frame
         self.stopping = True
         for process in getattr(self, "_processes", ()):
@@ -123,7 +123,7 @@ class Job:
 
 
 def _copy(index: int, process: subprocess.Popen[str]) -> None:
-    """Prints what a process says, a line at a time."""
+    """Prints the output of a process, line by line."""
     assert process.stdout is not None
     for line in process.stdout:
         print(f"[{index}] {line}", end="", flush=True)
@@ -139,16 +139,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--devices", type=int, default=0, help="fake CPU devices a process (0: real ones)")
-    parser.add_argument("--restarts", type=int, default=0, help="how often a job that failed starts again")
-    parser.add_argument("--grace", type=float, default=10.0, help="seconds that others have when one failed")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the flags of softshare_jax.main")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes (2)")
+    parser.add_argument("--devices", type=int, default=0, help="fake CPU devices per process (0: real ones)")
+    parser.add_argument("--restarts", type=int, default=0, help="restarts allowed after a failure (0)")
+    parser.add_argument("--grace", type=float, default=10.0, help="seconds to end after a failure (10)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the flags of softshare train")
     arguments = parser.parse_args(argv)
     if arguments.command[:1] == ["--"]:
         del arguments.command[0]
     if arguments.processes < 1 or arguments.devices < 0 or arguments.restarts < 0 or arguments.grace < 0:
-        parser.error("--processes is 1 or more, the other numbers 0 or more")
+        parser.error("--processes must be at least 1, and the other numbers at least 0")
     return arguments
 
 

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Runs one job on all workers of a Cloud TPU VM slice, and starts it again where it is cut off.
+# Runs one job on all workers of a Cloud TPU VM slice, and restarts it after an interruption.
 #
 #   launch/tpu_slice.sh --name=my-v5e-16 --zone=us-west4-a --repo=https://github.com/me/softshare_jax.git -- \
-#       --config=configs/cifar10.py:swrn-28-10-2 --workdir=/mnt/shared/runs/swrn-28-10-2 --config.data_dir=/mnt/shared/data
+#       --config=cifar10:swrn-28-10-2 --workdir=/mnt/shared/runs/swrn-28-10-2 --config.data_dir=/mnt/shared/data
 #
-# What stands after -- goes to `python -m softshare_jax.main`, which finds its coordinator by itself on a TPU. The workdir
-# and the data set lie on a disk that all workers mount, such as Filestore; docs/clusters.md says why not in a bucket.
-# Needs gcloud, logged in.
+# Arguments after -- go to `softshare train`; on TPUs, JAX discovers the coordinator. The workdir and the data must be on a
+# disk that all workers mount, such as Filestore; docs/clusters.md says why not in a bucket. You must be logged in to gcloud.
 set -euo pipefail
 
 name='' zone='' repo='' restarts=10
@@ -17,12 +16,12 @@ while (($#)); do
         --repo=*) repo=${1#*=} ;;
         --restarts=*) restarts=${1#*=} ;;
         --) shift; break ;;
-        *) echo "error: $1 is not an option; they are --name, --zone, --repo and --restarts" >&2; exit 2 ;;
+        *) echo "error: $1 is not an option; the options are --name, --zone, --repo and --restarts" >&2; exit 2 ;;
     esac
     shift
 done
 if [[ -z $name || -z $zone || $# -eq 0 ]]; then
-    echo "error: --name, --zone and, after --, the flags of softshare_jax.main are needed" >&2
+    echo "error: --name, --zone and, after --, the flags of softshare train are required" >&2
     exit 2
 fi
 for argument in "$@"; do
@@ -42,18 +41,18 @@ if [[ -n $repo ]]; then
         cd softshare_jax && python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[tpu]'"
 fi
 
-# A worker that is lost ends the others within a minute or so: they miss its heartbeat. What is still running then
-# would hold the chips.
+# If a worker is lost, the others miss its heartbeat and end within about a minute. Any process left would hold the chips,
+# so it is killed before the next start.
 train="cd softshare_jax && exec .venv/bin/python -m softshare_jax.main$(printf ' %q' "$@")"
 for ((attempt = 0; attempt <= restarts; attempt++)); do
     echo "== start $((attempt + 1)) of at most $((restarts + 1)) =="
     code=0
     on_all_workers "$train" || code=$?
-    # 2 is a mistake in what was asked for, and 130 is Ctrl-C. After SIGTERM (143) it goes on.
+    # 2 is a user error and 130 is Ctrl-C; neither is retried. SIGTERM (143) is.
     if ((code == 0 || code == 2 || code == 130)); then
         exit "$code"
     fi
-    echo "the job ended with code $code; it goes on from its last checkpoint" >&2
+    echo "the job ended with code $code; it resumes from its last checkpoint" >&2
     on_all_workers "pkill -9 -f softshare_jax.main || true" || true
     sleep "${RESTART_SECONDS:-30}"
 done

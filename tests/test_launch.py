@@ -99,7 +99,7 @@ def test_a_tpu_job_that_is_cut_off_starts_again(tmp_path, fakes):
     arguments = ("--", "--config=a.py", "--config.duration=9 steps")
     result = run(*script, *arguments, env={**env, "RESTART_SECONDS": "0"})
     assert result.returncode == 0, result.stderr
-    assert "the job ended with code 134; it goes on from its last checkpoint" in result.stderr
+    assert "the job ended with code 134; it resumes from its last checkpoint" in result.stderr
     calls = log.read_text()
     assert calls.count("compute tpus tpu-vm ssh slice --zone=here --worker=all") == 4
     assert calls.count("git clone https://example.com/it.git") == 1

@@ -6,8 +6,9 @@ from softshare_jax.config import recipes
 from softshare_jax.config.parsing import from_dict
 from softshare_jax.config.schema import Config
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet, zoo
+from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
+from softshare_jax.models.network import LARGE_IMAGES
 
 
 def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config:
@@ -24,7 +25,7 @@ def recipe(name: str, num_classes: int, batch_size: int | None = None) -> Config
     network = zoo.named(name)
     if not network.classifies:
         config = recipes.shortest_paths(name)
-    elif network.input_shape == imagenet.INPUT:
+    elif network.input_shape == LARGE_IMAGES:
         config = recipes.imagenet(name, num_classes, 256 if batch_size is None else batch_size)
     elif num_classes not in (10, 100):
         raise UserError(f"{name} is trained on 10 or 100 classes, not {num_classes}")

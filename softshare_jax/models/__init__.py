@@ -1,1 +1,1 @@
-"""Ordinary Flax networks; ``zoo.named`` pairs each name with its sharing rule."""
+"""Ordinary Flax networks. ``zoo.named`` pairs each name with a network and a sharing rule."""

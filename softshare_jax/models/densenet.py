@@ -1,30 +1,37 @@
-"""DenseNets (Huang et al. 2017, arXiv 1608.06993), for ImageNet as torchvision has them and for CIFAR."""
+"""DenseNets (Huang et al. 2017, arXiv 1608.06993), for ImageNet as in torchvision and for 32x32 images."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.errors import UserError
 from softshare_jax.models.initializers import he_normal
 from softshare_jax.models.layers import Layers
-from softshare_jax.models.network import Network, Options, Sharing
+from softshare_jax.models.network import LARGE_IMAGES, SMALL_IMAGES, Options
+from softshare_jax.models.registry import Architecture, Family, Shareable
+from softshare_jax.sharing import Slice
 
-# Channels of a layer's 1x1 convolution over the growth.
+# Channels of a layer's 1x1 convolution, over the growth.
 BOTTLENECK = 4
+# Channels of the stem of a network without bottlenecks.
+STEM = 16
+# For ImageNet: layers -> layers of each block, and the growth.
+BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}
+DEPTHS = "121, 169, 201 or 264 layers"
+GROWTH = 32
 
 
 class DenseLayer(nn.Module):
     """BN-ReLU-3x3, or BN-ReLU-1x1-BN-ReLU-3x3, whose output is appended to its input.
 
     Attributes:
-        growth: channels of the output.
+        growth: output channels of the convolutions.
         bottleneck: whether there is a 1x1 convolution.
-        of_input: channels that come into the block.
-        layers: what it is made of.
+        layers: makes convolutions and batch-norm.
     """
 
     growth: int
     bottleneck: bool
-    of_input: int
     layers: Layers
 
     @nn.compact
@@ -38,52 +45,18 @@ class DenseLayer(nn.Module):
             y = layers.conv("conv2", self.growth, 3)(y)
         else:
             y = nn.relu(layers.norm("norm", train)(x))
-            y = PartedConv(self.growth, self.of_input, layers, name="conv")(y)
+            y = layers.conv("conv", self.growth, 3)(y)
         return jnp.concatenate([x, y], axis=-1)
 
 
-class PartedConv(nn.Module):
-    """A 3x3 convolution whose kernel is kept in two parts.
-
-    ``of_input`` ``[3, 3, of_input, features]`` reads the channels that come into the block and has one shape
-    in all its layers, ``of_layers`` ``[3, 3, C - of_input, features]`` reads what earlier layers appended.
-
-    Attributes:
-        features: channels of the output.
-        of_input: channels that the first part reads.
-        layers: its initialiser and dtype.
-    """
-
-    features: int
-    of_input: int
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[B, H, W, C]`` to ``[B, H, W, features]``."""
-        whole = (3, 3, x.shape[-1], self.features)
-
-        def part(name: str, channels: slice) -> jax.Array:
-            # Of the scale that the kernel has as a whole.
-            return self.param(name, lambda key: self.layers.kernel_init(key, whole)[:, :, channels])
-
-        parts = [part("of_input", slice(self.of_input))]
-        if x.shape[-1] > self.of_input:
-            parts.append(part("of_layers", slice(self.of_input, None)))
-        kernel = jnp.concatenate(parts, axis=2).astype(self.layers.dtype)
-        return jax.lax.conv_general_dilated(
-            x.astype(self.layers.dtype), kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-
 class DenseBlock(nn.Module):
-    """Layers that each see the outputs of all before.
+    """Layers that each read the input of the block and the outputs of all earlier layers.
 
     Attributes:
-        number: of layers.
-        growth: channels that each adds.
-        bottleneck: whether they have one.
-        layers: what they are made of.
+        number: number of layers.
+        growth: channels that each layer adds.
+        bottleneck: whether layers have a 1x1 convolution.
+        layers: makes convolutions and batch-norm.
     """
 
     number: int
@@ -94,27 +67,25 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H, W, C + growth number]``."""
-        of_input = x.shape[-1]
         for i in range(self.number):
-            layer = DenseLayer(self.growth, self.bottleneck, of_input, self.layers, name=f"layer_{i}")
-            x = layer(x, train)
+            x = DenseLayer(self.growth, self.bottleneck, self.layers, name=f"layer_{i}")(x, train)
         return x
 
 
 class DenseNet(nn.Module):
     """A stem, dense blocks with transitions between them, global average pooling, a linear classifier.
 
-    A transition halves the resolution. As DenseNet-BC it halves the channels, too, and layers have a
-    bottleneck: then no two 1x1 convolutions of a block have one shape, and all its 3x3 convolutions,
-    ``block_1/layer_0/conv2/kernel`` ``[3, 3, 4 growth, growth]`` and so on, have.
+    A transition halves the resolution. In a DenseNet-BC it also halves the channels, and layers have a
+    bottleneck. All 3x3 kernels of a block then have the same shape, ``block_1/layer_0/conv2/kernel``
+    ``[3, 3, 4 growth, growth]``; its 1x1 kernels all have different shapes.
 
     Attributes:
         blocks: layers of each block.
         growth: channels that each layer adds.
-        num_classes: logits.
-        layers: what it is made of.
+        num_classes: number of logits.
+        layers: makes convolutions, batch-norm and the classifier.
         bc: bottlenecks and compression.
-        small_images: for 32x32 images, whose resolution the stem keeps.
+        small_images: use a stem that keeps the resolution, for 32x32 images.
     """
 
     blocks: tuple[int, ...]
@@ -126,12 +97,12 @@ class DenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Maps normalised images ``[B, H, W, 3]`` to logits ``[B, num_classes]``.
+        """Maps normalized images ``[B, H, W, 3]`` to logits ``[B, num_classes]``.
 
-        With ``train`` batch-norm takes the statistics of the batch and updates its running ones,
-        in the collection ``batch_stats``.
+        With ``train``, batch-norm uses the statistics of the batch and updates its running statistics in
+        the collection ``batch_stats``.
         """
-        stem = 2 * self.growth if self.bc else 16
+        stem = 2 * self.growth if self.bc else STEM
         if self.small_images:
             x = self.layers.conv("stem", stem, 3)(images)
         else:
@@ -147,35 +118,61 @@ class DenseNet(nn.Module):
         return self.layers.classifier(x, self.num_classes)
 
 
-def network(
-    sharing: Sharing,
-    blocks: tuple[int, ...],
-    growth: int,
-    input_shape: tuple[int, int, int],
-    bc: bool = True,
-    small_images: bool = False,
-) -> Network:
-    """Returns a named network.
+def architecture(
+    blocks: tuple[int, ...], growth: int, bc: bool = True, small_images: bool = False
+) -> Architecture:
+    """Returns a network; the arguments are those of ``DenseNet``.
 
-    What can share are in each block the 3x3 convolutions of its layers. Without bottlenecks no two of these
-    have one shape, as each reads more channels than the one before: what can share is then the part of each
-    that reads the channels which come into the block.
-
-    Args:
-        sharing: what its name says of it.
-        blocks, growth, bc, small_images: as ``DenseNet`` takes them.
-        input_shape: one example, ``(H, W, C)``.
-
-    Raises:
-        UserError: there is nothing to share, or not among so many templates.
+    Shareable: the 3x3 kernels of a block. Without bottlenecks their shapes differ, because each layer
+    reads more channels than the one before. All of them read the input of the block, so the part of each
+    kernel for these channels is shareable, and the rest is private.
     """
 
     def build(options: Options) -> DenseNet:
-        options.refuse_all_but(sharing.name)
         return DenseNet(blocks, growth, options.num_classes, options.layers(he_normal), bc, small_images)
 
-    kernel = "conv2/kernel" if bc else "conv/of_input"
-    shared = {
-        f"block_{i}": (rf"block_{i}/layer_\d+/{kernel}", number) for i, number in enumerate(blocks, start=1)
-    }
-    return sharing.network(build, shared, input_shape)
+    shareable, channels = {}, STEM
+    for i, layers in enumerate(blocks, start=1):
+        kernel, part = ("conv2", None) if bc else ("conv", Slice(axis=2, start=0, stop=channels))
+        shareable[f"block_{i}"] = Shareable(rf"block_{i}/layer_\d+/{kernel}/kernel", layers, part)
+        channels += layers * growth
+    return Architecture(build, SMALL_IMAGES if small_images else LARGE_IMAGES, shareable)
+
+
+def large(depth: int) -> Architecture:
+    """Returns ``densenet-121`` and others, for ImageNet."""
+    return architecture(BLOCKS[depth], GROWTH)
+
+
+def small(depth: int, growth: int | None, bc: str | None) -> Architecture:
+    """Returns ``densenet-100-24``, ``densenet-bc-190-40`` and others, for 32x32 images.
+
+    Raises:
+        UserError: the depth is not valid, or the growth is missing.
+    """
+    if growth is None:
+        raise UserError(
+            f"a densenet has {DEPTHS} for ImageNet, not {depth}; "
+            "for small images its growth follows, as in densenet-100-24"
+        )
+    if not bc and depth in BLOCKS:
+        # sdensenet-121-12 would otherwise be both this network and the one for ImageNet with 12 templates.
+        raise UserError(f"a densenet of {depth} layers is for ImageNet; for small images it has others")
+    convolutions = 6 if bc else 3
+    layers, left = divmod(depth - 4, convolutions)
+    if left or layers < 1:
+        raise UserError(f"a densenet{bc or ''} has {convolutions}n + 4 layers, not {depth}")
+    return architecture((layers,) * 3, growth, bool(bc), small_images=True)
+
+
+# The first match wins: sdensenet-121-8 is the network for ImageNet with 8 templates.
+FAMILIES = (
+    Family(
+        rf"densenet-(?P<depth>{'|'.join(map(str, BLOCKS))})", large, examples=("densenet-121", "densenet-264")
+    ),
+    Family(
+        r"densenet(?P<bc>-bc)?-(?P<depth>\d+)(?:-(?P<growth>[1-9]\d*))?",
+        small,
+        examples=("densenet-100-24", "densenet-bc-190-40"),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Dropout and drop-path whose masks do not depend on how a batch is split over devices."""
+"""Dropout and drop-path with masks that do not depend on how a batch is split over devices."""
 
 import flax.linen as nn
 import jax
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 class Dropout(nn.Module):
     """Zeroes numbers with probability ``rate`` and scales up the others.
 
-    The mask of an example is a function of the key and of the example's place in the global batch. (That
-    of ``nn.Dropout`` is drawn for the batch that a device sees, so all devices would draw the same.)
+    The mask of an example is a function of the key and of the example's place in the global batch.
+    (``nn.Dropout`` draws the mask for the batch of one device, so all devices would draw the same mask.)
 
     >>> import jax, jax.numpy as jnp
     >>> whole = Dropout(0.5).apply({}, jnp.ones((4, 3)), True, rngs={"dropout": jax.random.key(0)})
@@ -18,8 +18,8 @@ class Dropout(nn.Module):
     True
 
     Attributes:
-        rate: from 0 to below 1.
-        axis_name: the mapped axis over which the batch is split; ``None`` for a batch in one piece.
+        rate: probability in [0, 1).
+        axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
     rate: float
@@ -35,10 +35,10 @@ class Dropout(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Zeroes an example as a whole, and scales up the others; masks are drawn as those of ``Dropout``.
+    """Zeroes whole examples and scales up the others; draws masks as ``Dropout`` does.
 
     Attributes:
-        axis_name: the mapped axis over which the batch is split; ``None`` for a batch in one piece.
+        axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
     axis_name: str | None = None
@@ -48,10 +48,9 @@ class DropPath(nn.Module):
         """Maps ``[B, ...]`` to ``[B, ...]``; the identity unless ``train``.
 
         Args:
-            x: of which some examples are dropped.
-            train: whether any are.
-            rate: probability, from 0 to below 1. With a number that is 0 when the network is compiled
-                nothing is drawn.
+            x: examples.
+            train: whether to drop examples.
+            rate: probability in [0, 1). Nothing is drawn if it is the Python number 0.
         """
         if not train or (isinstance(rate, float) and not rate):
             return x
@@ -61,7 +60,7 @@ class DropPath(nn.Module):
 def _drop(
     x: jax.Array, rate: float | jax.Array, key: jax.Array, shape: tuple[int, ...], axis_name: str | None
 ) -> jax.Array:
-    """Drops numbers of ``x``, or with a mask of another shape for each example parts of it."""
+    """Drops numbers of ``x``. The mask of one example has the given shape, and broadcasts to it."""
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     places = device * len(x) + jnp.arange(len(x))
     keep = 1 - rate

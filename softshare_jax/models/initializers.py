@@ -1,4 +1,4 @@
-"""Initialisers that compile quickly: XLA:CPU takes seconds for random numbers of rank 4."""
+"""Initializers that compile quickly: XLA:CPU takes seconds for random numbers of rank 4."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 
-def he_normal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Draws weights ``[..., in, out]`` from a normal with variance 2 / fan-in (He et al. 2015).
 
     The numbers are drawn flat and then reshaped: XLA:CPU takes seconds to compile a random
@@ -16,16 +16,16 @@ def he_normal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.
     return _normal(key, shape, dtype) * math.sqrt(2 / math.prod(shape[:-1]))
 
 
-def he_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """Draws kernels ``[h, w, in, out]`` from a normal with variance 2 / fan-out, h times w times out.
+def he_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Draws kernels ``[h, w, in, out]`` from a normal with variance 2 / fan-out.
 
-    A grouped convolution counts all its outputs, as torchvision does.
+    The fan-out is h w out. In a grouped convolution ``out`` counts all groups, as in torchvision.
     """
     return _normal(key, shape, dtype) * math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
 
 
-def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """Draws weights ``[..., in, out]`` uniformly within 1 / sqrt(fan-in), as PyTorch starts linear layers."""
+def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Draws weights ``[..., in, out]`` uniformly within 1 / sqrt(fan-in), as linear layers of PyTorch."""
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""The layers that networks are made of, as PyTorch pads and normalises."""
+"""The layers of all networks, with the padding and normalization of PyTorch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Initializer = Callable[..., jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Makes the layers of one network, all alike.
+    """Makes the layers of one network.
 
     Attributes:
-        kernel_init: of convolutions.
-        classifier_init: of the weights of the classifier.
+        kernel_init: initializer of convolutions.
+        classifier_init: initializer of the weights of the classifier.
         dtype: dtype of the computation; parameters, statistics and logits are float32.
-        axis_name: the mapped axis over which the batch is split, if it is.
+        axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
     kernel_init: Initializer
@@ -38,10 +38,19 @@ class Layers:
         groups: int = 1,
         dilation: int = 1,
         padding: int | None = None,
+        bias: bool = False,
     ) -> nn.Conv:
-        """Returns a convolution without bias, in ``groups`` groups of channels.
+        """Returns a convolution with a ``size x size`` kernel.
 
-        It is padded alike on all sides; ``None`` keeps the resolution of odd kernels at stride 1.
+        Args:
+            name: name of the module.
+            features: output channels.
+            size: side of the kernel.
+            stride: stride on both axes.
+            groups: groups of channels.
+            dilation: distance between the pixels that the kernel reads.
+            padding: pixels on all sides; ``None`` keeps the resolution of odd kernels at stride 1.
+            bias: whether to add a bias.
         """
         return nn.Conv(
             features,
@@ -50,14 +59,14 @@ class Layers:
             padding=dilation * (size // 2) if padding is None else padding,
             kernel_dilation=dilation,
             feature_group_count=groups,
-            use_bias=False,
+            use_bias=bias,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
             name=name,
         )
 
     def norm(self, name: str, train: bool, zero: bool = False) -> nn.BatchNorm:
-        """Returns batch-norm with PyTorch's constants, whose scale starts at one, or at ``zero``."""
+        """Returns batch-norm with PyTorch's constants; its scale starts at one, or with ``zero`` at zero."""
         return nn.BatchNorm(
             use_running_average=not train,
             momentum=0.9,
@@ -71,7 +80,7 @@ class Layers:
     def stem(self, images: jax.Array, train: bool, features: int = 64, small: bool = False) -> jax.Array:
         """Maps ``[B, H, W, 3]`` to ``[B, H / 4, W / 4, features]``: 7x7, batch-norm, ReLU and max-pooling.
 
-        With ``small``, for images of few pixels, to ``[B, H, W, features]``: 3x3, batch-norm and ReLU.
+        With ``small``, for small images, to ``[B, H, W, features]``: 3x3, batch-norm and ReLU.
         """
         x = self.conv("stem", features, 3)(images) if small else self.conv("stem", features, 7, 2)(images)
         x = nn.relu(self.norm("stem_norm", train)(x))

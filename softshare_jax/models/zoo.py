@@ -3,24 +3,24 @@
 import re
 
 from softshare_jax.errors import UserError, nearest
-from softshare_jax.models import cifar, grid_cnn, imagenet
+from softshare_jax.models import bottleneck, densenet, grid_cnn, wide_resnet
 from softshare_jax.models.cells import names as cells
-from softshare_jax.models.network import Network, Options, read
+from softshare_jax.models.network import Network, Options
 
 __all__ = ["EXAMPLES", "Network", "Options", "named", "soft_shared"]
 
-# The first that knows a name has it.
-_FAMILIES = (imagenet, cifar, cells, grid_cnn)
-EXAMPLES = (*cifar.EXAMPLES, *imagenet.EXAMPLES, *cells.EXAMPLES, *grid_cnn.EXAMPLES)
+_MODULES = (wide_resnet, bottleneck, densenet, cells, grid_cnn)
+FAMILIES = tuple(family for module in _MODULES for family in module.FAMILIES)
+EXAMPLES = tuple(example for family in FAMILIES for example in family.examples)
 
 
 def named(name: str) -> Network:
-    """Returns the network of that name, such as ``wrn-28-10`` or ``swrn-28-10-2``, which shares.
+    """Returns the network of a name, such as ``wrn-28-10`` or, shared, ``swrn-28-10-2``.
 
-    An ``s`` before a name shares with one template per layer, a number after that with so many.
+    Prefix ``s`` enables sharing; a trailing ``-k`` sets k templates (default: one per layer).
 
     Raises:
-        UserError: there is no such network, or it asks for more templates than it has layers.
+        UserError: the network does not exist, or the name asks for more templates than layers.
     """
     found = _find(name)
     if found is None:
@@ -30,24 +30,20 @@ def named(name: str) -> Network:
 
 
 def soft_shared(name: str, templates: int | None = None) -> str:
-    """Returns the name of a network, shared or not, with k templates a group; ``None``: one per layer.
+    """Returns the name of a network, shared or not, with k templates per group; ``None``: one per layer.
 
     Raises:
-        UserError: there is no such network.
+        UserError: the network does not exist.
     """
     return f"s{named(name).unshared}" + (f"-{templates}" if templates is not None else "")
 
 
 def _find(name: str) -> Network | None:
-    for family in _FAMILIES:
-        found = read(name, family.PATTERN)
-        if found is not None:
-            return family.from_name(*found)
-    return None
+    return next((network for family in FAMILIES if (network := family.network(name))), None)
 
 
 def _meant(name: str) -> str:
-    """Returns what to say of names near one that does not exist: examples, and those with its numbers."""
+    """Returns the end of a message with the nearest names: examples, or families with the given numbers."""
     numbers = re.findall(r"\d+(?:x\d+d?)?", name)
     stems = dict.fromkeys(re.sub(r"-\d.*", "", example) for example in EXAMPLES)
     unshared = [*("-".join([stem, *numbers]) for stem in stems), *EXAMPLES]

@@ -1,21 +1,24 @@
 """Soft parameter sharing as pure functions on a parameter tree.
 
-A rule makes a plan for a model; variables hold private parameters, templates and
-coefficients; ``materialize`` turns them into ordinary parameters; ``similarity`` says which
-layers have become the same; ``fold`` merges those. ``SoftShare`` wraps a linen module.
-This package imports jax, flax and optax only.
+A rule makes a plan for a model. Variables hold private parameters, templates and coefficients, and
+``materialize`` turns them into ordinary parameters. ``similarity`` measures which layers have become the
+same, and ``fold`` merges these. ``SoftShare`` wraps a linen module.
+
+This package imports jax, flax, optax and jaxtyping only.
 """
 
 from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.budget import by_budget
 from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncation_errors
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
 from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
 from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
 from softshare_jax.sharing.lsm import MEASURES, Measure, recurrence_penalty, similarity
 from softshare_jax.sharing.materialization import materialize
+from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.module import SoftShare
-from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape
 from softshare_jax.sharing.transforms import add_decayed_weights, anneal_to, decay_mask
@@ -32,6 +35,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Rule",
+    "Slice",
     "SoftShare",
     "add_decayed_weights",
     "anneal",

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.materialization import Variables, group_coefficients, group_rows
@@ -17,18 +18,19 @@ def anneal(
     """Shrinks the part of the weights that k templates cannot represent.
 
     Splits the weights of each group ``[L, d]`` into their best approximation of rank k and the
-    residual, and removes a fraction of the residual: at 0 nothing changes, at 1 the group has rank k and
+    residual, and removes a fraction of the residual. At 0 nothing changes. At 1 the group has rank k, and
     ``resize`` to k templates loses nothing. Only the coefficients change. Differentiable, with the
-    directions of the split held, at the cost of an eigendecomposition ``[L, L]`` a group.
+    directions of the split held constant; costs an eigendecomposition ``[L, L]`` per group.
 
     Args:
-        plan: before annealing, with more templates than the target; as many as layers to start unshared.
-        variables: ``templates``, ``coefficients`` and any others, which stay.
-        templates: the target k, by group; groups that it does not name stay as they are.
-        fraction: of the residual to remove, in [0, 1].
+        plan: plan before annealing, with more templates than the target; one per layer to start unshared.
+        variables: ``templates``, ``coefficients`` and any others, which do not change.
+        templates: target k by group name; other groups do not change.
+        fraction: fraction of the residual to remove, in [0, 1].
 
     Raises:
-        PlanError: the variables are not those of the plan, k is outside 1..L, or there is no group of a name.
+        PlanError: the variables are not those of the plan, k is outside 1..L, or a name is not that of a
+            group.
     """
     check_variables(plan, variables)
     target = plan.with_templates(templates).templates
@@ -36,12 +38,10 @@ def anneal(
     for group in plan.groups:
         if target[group.name] == group.templates:
             continue
-        alpha, rows = (
-            group_coefficients(group, variables),
-            jax.lax.stop_gradient(group_rows(group, variables)),
-        )
+        alpha = group_coefficients(group, variables)
+        rows = jax.lax.stop_gradient(group_rows(group, variables))
         # The directions do not depend on the scale, and squares of scaled rows do not overflow.
-        rows = rows / jnp.maximum(jnp.max(jnp.abs(rows)), jnp.finfo(rows.dtype).tiny)
+        rows = rows / jnp.maximum(jnp.max(jnp.abs(rows)), np.finfo(rows.dtype).tiny)
         _, directions = jnp.linalg.eigh(jnp.matmul(rows, rows.T, precision="highest"))
         rest = directions[:, : group.layers - target[group.name]]
         gone = jnp.matmul(rest, jnp.matmul(rest.T, alpha, precision="highest"), precision="highest")

@@ -1,21 +1,25 @@
 """How many templates each group gets under one budget of parameters."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
 
 from softshare_jax.sharing.dense import spectra, truncation_errors
-from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, leaves
 
+_Numbers = np.ndarray[Any, Any]
+
 
 def by_budget(rule: Rule, parameters: int) -> Rule:
-    """Chooses k for every group so that a network of given weights loses least.
+    """Chooses k for every group, so that given weights lose least within a budget of parameters.
 
-    Of all choices with 1 to L templates a group that keep the network within the budget, the one with the
-    smallest squared error of the weights, summed over all groups: a knapsack, solved exactly.
+    Minimizes the squared error of the weights, summed over all groups, over all choices of 1 to L
+    templates per group that keep the network within the budget. This knapsack is solved exactly.
 
     >>> import jax.numpy as jnp
     >>> from softshare_jax.sharing import by_shape
@@ -25,24 +29,24 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
     {'4x4': 1, '3x4': 2}
 
     Args:
-        rule: or plan, which says what the groups are; its numbers of templates do not matter.
-        parameters: the most that the network may have in all: templates, coefficients and private.
+        rule: rule or plan that makes the groups; its numbers of templates are not used.
+        parameters: largest number of parameters of the network: templates, coefficients and private.
 
     Returns:
-        A rule. Unlike others it needs the weights themselves, and not their shapes alone.
+        A rule. Unlike other rules it needs the weights themselves; their shapes are not enough.
 
     Raises:
-        PlanError: the rule raises it where even one template a group is too many, where it is
-            given shapes, or where a layer is not finite.
+        PlanError: the rule raises it if one template per group is already too many, if it is
+            given shapes, or if a layer is not finite.
     """
 
     def budgeted(params: PyTree) -> Plan:
         plan = rule(params)
-        arrays = leaves(params)
-        if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays.values()):
-            raise PlanError("a budget is shared out by the weights themselves, their shapes do not suffice")
-        shared = set(plan.leaves)
-        private = sum(math.prod(array.shape) for path, array in arrays.items() if path not in shared)
+        arrays = leaves(params).values()
+        if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
+            raise PlanError("a budget needs the weights themselves; their shapes are not enough")
+        private = sum(math.prod(array.shape) for array in arrays)
+        private -= sum(group.layers * math.prod(group.shape) for group in plan.groups)
         errors, costs = [], []
         values = spectra(plan, params)
         for group in plan.groups:
@@ -57,10 +61,10 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
     return budgeted
 
 
-def _cheapest_error(costs: list[np.ndarray], errors: list[np.ndarray], budget: int) -> list[int]:
-    """Returns one option of each list so that costs stay within the budget and errors are least.
+def _cheapest_error(costs: list[_Numbers], errors: list[_Numbers], budget: int) -> list[int]:
+    """Returns one option of each list, so that costs stay within the budget and errors are least.
 
-    Keeps, list after list, the sums of cost and error that no other sum beats in both.
+    After each list, keeps the sums of cost and error that no other sum beats in both.
     """
     cost, error = np.zeros(1, np.int64), np.zeros(1)
     choices = []
@@ -72,8 +76,9 @@ def _cheapest_error(costs: list[np.ndarray], errors: list[np.ndarray], budget: i
         keep = order[(all_errors[order] < best_before) & (all_costs[order] <= budget)]
         choices.append(np.divmod(keep, len(more_cost)))
         cost, error = all_costs[keep], all_errors[keep]
-    # The last is the most expensive within the budget and has the smallest error.
-    chosen, at = [], len(cost) - 1
+    # The last sum is the most expensive one within the budget, and has the smallest error.
+    chosen: list[int] = []
+    at = len(cost) - 1
     for before, option in reversed(choices):
         chosen.append(int(option[at]))
         at = int(before[at])

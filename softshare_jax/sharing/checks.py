@@ -1,4 +1,4 @@
-"""What the functions of this package refuse, in one sentence each."""
+"""Checks of the arguments of this package. Each raises an error of one sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,32 +6,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Shaped
 
-from softshare_jax.sharing.plan import Group, Plan, PlanError
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.tree import unbox
 
 
 def check_plan(plan: Any) -> None:
-    """Refuses what is not a plan.
+    """Rejects anything that is not a plan.
 
     Raises:
         PlanError: it is something else, such as a rule.
     """
     if not isinstance(plan, Plan):
-        what = "a rule" if callable(plan) else f"of type {type(plan).__name__}"
-        raise PlanError(f"a plan is needed, and this is {what}: a rule makes a plan, plan = rule(params)")
+        what = "a rule" if callable(plan) else type(plan).__name__
+        raise PlanError(f"expected a plan, not {what}; a rule makes a plan: plan = rule(params)")
 
 
 def check_variables(plan: Any, variables: Any) -> None:
-    """Refuses variables that are not those of a plan.
+    """Rejects variables that do not belong to a plan.
 
     Raises:
-        PlanError: the plan is none; templates or coefficients of a group are missing, as in dense
-            parameters, have the shape of another plan or hold no real floating-point numbers.
+        PlanError: the plan is not a plan, or templates or coefficients of a group are missing, as in dense
+            parameters, have the shape of another plan, or are not real floating-point numbers.
     """
     check_plan(plan)
     if not isinstance(variables, Mapping):
-        raise PlanError(f"variables are a dictionary of collections, not of type {type(variables).__name__}")
+        raise PlanError(f"variables are a dictionary of collections, not {type(variables).__name__}")
     for group in plan.groups:
         for collection, shape in (
             ("templates", (group.templates, *group.shape)),
@@ -41,13 +43,13 @@ def check_variables(plan: Any, variables: Any) -> None:
             if not isinstance(arrays, Mapping) or group.name not in arrays:
                 raise PlanError(
                     f"the variables have no {collection} of group {group.name!r}: "
-                    "from_dense(plan, params) and initialize(plan, params, key) make them of dense parameters"
+                    "make them from dense parameters with from_dense or initialize"
                 )
             array = unbox(arrays[group.name])
             if jnp.shape(array) != shape:
                 raise PlanError(
                     f"the {collection} of group {group.name!r} have shape {jnp.shape(array)}, "
-                    f"and by the plan {shape}"
+                    f"and the plan needs {shape}"
                 )
             if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
                 raise PlanError(
@@ -56,13 +58,13 @@ def check_variables(plan: Any, variables: Any) -> None:
                 )
 
 
-def check_finite(group: Group, rows: jax.Array | np.ndarray, what: str = "weights") -> None:
-    """Refuses layers that hold NaN or infinity. Says nothing of traced arrays, whose values are unknown.
+def check_finite(group: Group, rows: Shaped[Array, "L ..."], what: str = "weights") -> None:
+    """Rejects layers with NaN or infinity. Accepts traced arrays, whose values are unknown.
 
     Args:
-        group: of the layers.
-        rows: ``[L, ...]``, what is looked at.
-        what: it is, for the message.
+        group: group of the layers.
+        rows: values to check, one row per layer.
+        what: name of the values, for the message.
 
     Raises:
         PlanError: a layer is not finite.

@@ -1,37 +1,38 @@
-"""Layers compared exactly enough to decide about them: in float64, on the host."""
+"""Compares layers in float64 on the host, exactly enough to decide which are the same."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jaxtyping import Array, Float, Float64
 
 from softshare_jax.sharing.checks import check_finite
 from softshare_jax.sharing.lsm import Measure, measured_rows
 from softshare_jax.sharing.materialization import Variables, group_weights
 from softshare_jax.sharing.plan import Group
 
+_Numbers = np.ndarray[Any, Any]
 # Numbers of each layer that are multiplied at once, so that a copy in float64 stays small.
 CHUNK = 2**20
 
 
 class Comparison(NamedTuple):
-    """Every layer of a group beside every other.
+    """Every layer of a group compared with every other.
 
     Attributes:
-        similarity: the layer similarity matrix, ``[L, L]`` float64.
-        scale: ``[L, L]`` float64; ``scale[j, i] W_i`` is the multiple of layer i that is nearest to layer j.
+        similarity: layer similarity matrix, ``[L, L]`` float64.
+        scale: ``[L, L]`` float64; ``scale[j, i] W_i`` is the multiple of layer i nearest to layer j.
     """
 
-    similarity: np.ndarray
-    scale: np.ndarray
+    similarity: Float64[_Numbers, "L L"]
+    scale: Float64[_Numbers, "L L"]
 
 
 def compare(group: Group, variables: Variables, measure: Measure) -> Comparison:
     """Compares the layers of a group.
 
-    In float32 a cosine over a million weights is off by more than what tells two layers apart. Similarity is
-    that of the weights before they are rounded to their dtype; scale is about the weights as the network
-    uses them, so that it is exactly 1 between equal layers.
+    In float32 the error of a cosine over a million weights exceeds the difference between two layers.
+    Similarity is that of the weights before they are rounded to their dtype. Scale uses the rounded
+    weights, as the network does, so it is exactly 1 between equal layers.
 
     Raises:
         ValueError: the measure is unknown.
@@ -45,10 +46,10 @@ def compare(group: Group, variables: Variables, measure: Measure) -> Comparison:
     return Comparison(exact_similarity(group, variables, measure), scale)
 
 
-def exact_similarity(group: Group, variables: Variables, measure: Measure) -> np.ndarray:
-    """Returns what ``similarity`` does for a group, ``[L, L]`` float64.
+def exact_similarity(group: Group, variables: Variables, measure: Measure) -> Float64[_Numbers, "L L"]:
+    """Returns the matrix that ``similarity`` returns for a group, ``[L, L]``, in float64.
 
-    Layers that an assignment ties are exactly 1 similar.
+    Layers with the same assigned template are exactly 1 similar.
 
     Raises:
         ValueError: the measure is unknown.
@@ -62,8 +63,7 @@ def exact_similarity(group: Group, variables: Variables, measure: Measure) -> np
     return np.minimum(cosines, 1.0)
 
 
-def _inner_products(rows: jax.Array) -> np.ndarray:
-    """Returns the inner products ``[L, L]`` of layers ``[L, ...]``."""
+def _inner_products(rows: Float[Array, "L ..."]) -> Float64[_Numbers, "L L"]:
     flat = rows.reshape(len(rows), -1)
     products = np.zeros((len(rows), len(rows)))
     for start in range(0, flat.shape[1], CHUNK):

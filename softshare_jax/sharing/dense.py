@@ -1,10 +1,10 @@
-"""From ordinary weights to templates and back."""
+"""From dense weights to templates and back."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float64
 from numpy.typing import ArrayLike
 
 from softshare_jax.sharing.checks import check_finite
@@ -18,18 +18,18 @@ from softshare_jax.sharing.materialization import (
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import PyTree
 
+_Numbers = np.ndarray[Any, Any]
 SHARING_COLLECTIONS = ("params", "templates", "coefficients")
 
 
 def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
     """Returns the best k templates of given weights: a truncated SVD of each group.
 
-    The stack of a group's weights, ``[L, d]``, is replaced by its nearest matrix of
-    rank k (Eckart & Young 1936). Coefficients have orthonormal columns, the scale
-    with which ``orthogonal`` initializes them, so that training can go on: a step of gradient descent on
-    the templates then moves the weights as a step on the weights themselves would, projected onto
-    what k templates reach. Layers are taken as they stand: two that compute the same with their
-    channels in another order are not recognized.
+    The stack of a group's weights, ``[L, d]``, is replaced by its nearest matrix of rank k
+    (Eckart & Young 1936). Coefficients have orthonormal columns, the scale of ``orthogonal``, so that
+    training can continue: a gradient step on the templates then moves the weights as a step on the
+    weights themselves would, projected onto what k templates reach. Layers are compared as they are: two
+    layers that compute the same with permuted channels are not recognized.
 
     Args:
         plan: which layers share. Groups with k = L are represented exactly.
@@ -49,18 +49,20 @@ def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
     return {"params": private, "templates": boxed, "coefficients": coefficients}
 
 
-def _finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, jax.Array]]:
+def _finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
     private, dense = stack_members(plan, params)
     for group in plan.groups:
         check_finite(group, dense[group.name])
     return private, dense
 
 
-def factorize(weights: jax.Array, templates: int) -> tuple[jax.Array, jax.Array]:
+def factorize(
+    weights: Float[Array, "L *shape"], templates: int
+) -> tuple[Float[Array, "{templates} *shape"], Float[Array, "L {templates}"]]:
     """Returns the best k templates ``[k, *shape]`` of weights ``[L, *shape]``, and coefficients ``[L, k]``.
 
-    The coefficients have orthonormal columns, also those of templates that are zero because the weights
-    have a smaller rank: the gradient moves such a template, which it could not if both were zero.
+    The coefficients have orthonormal columns. If the rank of the weights is below k, some templates are
+    zero and their coefficients are not: the gradient can then move these templates.
     """
     rows = _rows(weights)
     u, s, vt = jnp.linalg.svd(rows, full_matrices=False)
@@ -69,14 +71,14 @@ def factorize(weights: jax.Array, templates: int) -> tuple[jax.Array, jax.Array]
     return best.reshape(templates, *weights.shape[1:]).astype(weights.dtype), u[:, :templates]
 
 
-def spectra(plan: Plan, params: PyTree) -> dict[str, jax.Array]:
-    """Returns the singular values of each group's weights, ``{group: [L]}``, in falling order.
+def spectra(plan: Plan, params: PyTree) -> dict[str, Float[Array, " _"]]:
+    """Returns the singular values of each group's weights, ``{group: [L]}``, in descending order.
 
-    The squared error that the best k templates leave is the sum of the squares after the k-th
+    The squared error of the best k templates is the sum of the squares after the k-th value
     (Eckart & Young 1936).
 
     Args:
-        plan: which layers share; its numbers of templates do not matter.
+        plan: which layers share; its numbers of templates are not used.
         params: dense parameters.
 
     Raises:
@@ -86,20 +88,22 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, jax.Array]:
     return {name: jnp.linalg.svd(_rows(weights), compute_uv=False) for name, weights in dense.items()}
 
 
-def truncation_errors(values: ArrayLike) -> np.ndarray:
-    """Returns the squared error that the best 1 to L templates leave, ``[L]`` float64.
+def truncation_errors(values: ArrayLike) -> Float64[_Numbers, " L"]:
+    """Returns the squared error of the best 1 to L templates, ``[L]`` float64.
 
     Args:
-        values: singular values of a group, ``[L]`` in falling order, as ``spectra`` has them.
+        values: singular values of a group, ``[L]`` in descending order, as ``spectra`` returns them.
     """
     squares = np.asarray(values, np.float64) ** 2
-    # Summed from the small end, where cancellation would show.
+    # Sums from the small end, where cancellation would show.
     return np.append(np.cumsum(squares[:0:-1])[::-1], 0.0)
 
 
 def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
-    """Returns the variables of the unshared network: materialized ``params``, and every
-    collection that soft sharing does not own (such as ``batch_stats``) untouched.
+    """Returns the variables of the unshared network.
+
+    These are materialized ``params``, and unchanged every collection that does not belong to soft
+    sharing, such as ``batch_stats``.
 
     Raises:
         PlanError: the variables are not those of the plan.
@@ -108,7 +112,7 @@ def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
     return {"params": materialize(plan, variables), **others}
 
 
-def _rows(weights: jax.Array) -> jax.Array:
-    """Returns weights as ``[L, d]`` in float32 or finer, with zeros after them where d is below L."""
+def _rows(weights: Float[Array, "L *shape"]) -> Float[Array, "L _"]:
+    """Returns weights as ``[L, d]`` in float32 or finer, padded with zeros to d >= L."""
     rows = in_float32(weights.reshape(len(weights), -1))
     return jnp.pad(rows, ((0, 0), (0, max(0, len(rows) - rows.shape[1]))))

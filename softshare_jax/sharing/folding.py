@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.comparison import Comparison, compare, exact_similarity
@@ -19,7 +20,8 @@ from softshare_jax.sharing.materialization import (
 )
 from softshare_jax.sharing.plan import Group, Plan
 
-# Two layers count as one where their weights are parallel up to the rounding of training in float32.
+_Numbers = np.ndarray[Any, Any]
+# Two layers count as one if their weights are parallel, up to the rounding of training in float32.
 PARALLEL = 1 - 1e-5
 
 
@@ -27,36 +29,34 @@ class Folded(NamedTuple):
     """A folded network: again a plan and its variables."""
 
     plan: Plan
-    variables: dict
+    variables: dict[str, Any]
 
 
-def merge(matrix: np.ndarray, threshold: float) -> tuple[int, ...]:
+def merge(matrix: Float[_Numbers, "L L"], threshold: float) -> tuple[int, ...]:
     """Decides which layer each layer becomes.
 
-    In order of depth a layer joins the most similar of the layers kept so far, or is
-    kept itself where none reaches the threshold. Layers are compared with kept layers
-    only, so nothing drifts along a chain: every layer is at least ``threshold`` similar
-    to what replaces it.
+    In order of depth, a layer joins the most similar of the layers kept so far. It is kept itself if none
+    reaches the threshold. Layers are compared with kept layers only, so nothing drifts along a chain:
+    every layer is at least ``threshold`` similar to the layer that replaces it.
 
     Args:
         matrix: layer similarity matrix ``[L, L]``.
         threshold: from 0 (one layer is left) to 1 (parallel layers merge, up to rounding).
 
     Returns:
-        ``[L]``: for each layer the index of the layer whose weight it takes; its own
-        index where it is kept.
+        ``[L]``: for each layer the index of the layer whose weight it takes; its own index if it is kept.
 
     Raises:
-        ValueError: a similarity is not a number.
+        ValueError: a similarity is NaN.
     """
     if np.isnan(matrix).any():
-        raise ValueError("a layer similarity matrix that holds NaN decides nothing")
+        raise ValueError("the layer similarity matrix contains NaN")
     threshold = min(threshold, PARALLEL)
     kept: list[int] = []
     merged = []
     for layer, row in enumerate(np.asarray(matrix)):
-        best = max(kept, key=lambda other: row[other], default=None)
-        if best is None or row[best] < threshold:
+        best = int(max(kept, key=row.__getitem__, default=layer))
+        if best == layer or row[best] < threshold:
             kept.append(layer)
             best = layer
         merged.append(best)
@@ -66,27 +66,28 @@ def merge(matrix: np.ndarray, threshold: float) -> tuple[int, ...]:
 def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Measure = "weights") -> Folded:
     """Merges layers of each group that are at least ``threshold`` similar.
 
-    A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the
-    least-squares scalar ``<W_i, W_j> / <W_i, W_i>``: ``|cos|`` is blind to scale and sign, the
-    network is not, and for parallel weights the fold is then exact. Where no more
-    distinct layers are left than templates, the group is rolled back to the standard
-    parameterization: its templates become the distinct weights themselves, each row of
-    coefficients keeps one nonzero entry, and the group's ``assignment`` says which.
-    Otherwise the templates stay and rows of coefficients become parallel.
+    A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the least-squares scalar
+    ``<W_i, W_j> / <W_i, W_i>``. ``|cos|`` ignores scale and sign and the network does not; with s_j the
+    fold of parallel weights is exact.
+
+    If a group has at most as many distinct layers as templates, it is rolled back to the standard
+    parameterization: its templates become the distinct weights themselves, each row of coefficients keeps
+    one nonzero entry, and the group's ``assignment`` names it. Otherwise the templates stay, and rows of
+    coefficients become parallel.
 
     Args:
         plan: which layers share; groups may be folded already.
         variables: ``params``, ``templates``, ``coefficients`` and any other collection.
         threshold: smallest similarity at which layers merge, from 0 to 1.
-        measure: similarity that decides, ``'weights'`` (the default, as of ``similarity``) or
+        measure: similarity that decides: ``'weights'``, the default as in ``similarity``, or
             ``'coefficients'``.
 
     Returns:
-        The folded plan and its variables, ready for all that takes a plan and variables.
+        The folded plan and its variables, for every function that takes a plan and variables.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
-        ValueError: the threshold is outside 0..1 or the measure unknown.
+        ValueError: the threshold is outside 0..1, or the measure is unknown.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"the threshold is a similarity from 0 to 1, not {threshold}")
@@ -109,7 +110,10 @@ def _fold(plan: Plan, variables: Variables, comparisons: list[Comparison], thres
     return Folded(Plan(tuple(groups)), {**variables, **sharing})
 
 
-def _fold_group(group: Group, variables: Variables, scale: np.ndarray, merged: tuple[int, ...]):
+def _fold_group(
+    group: Group, variables: Variables, scale: Float[_Numbers, "L L"], merged: tuple[int, ...]
+) -> tuple[Group, Any, Any]:
+    """Returns the folded group, its templates and its coefficients."""
     templates, coefficients = variables["templates"][group.name], variables["coefficients"][group.name]
     kept = sorted(set(merged))
     if len(kept) == group.layers:
@@ -131,22 +135,21 @@ def _fold_group(group: Group, variables: Variables, scale: np.ndarray, merged: t
 def fold_within(
     plan: Plan,
     variables: Variables,
-    evaluate: Callable[[dict], float],
+    evaluate: Callable[[dict[str, Any]], float],
     max_drop: float,
     measure: Measure = "weights",
 ) -> tuple[Folded, float]:
     """Folds as far as a metric allows.
 
-    Bisects the thresholds at which the merged layers change. What it returns was
-    evaluated and lies within the budget; where the metric is not monotone in the
-    threshold, a still lower one may exist.
+    Bisects the thresholds at which the merged layers change. The fold that it returns was evaluated and
+    is within the budget. If the metric is not monotone in the threshold, a lower one may exist.
 
     Args:
         plan: which layers share.
         variables: all collections.
-        evaluate: metric of an unshared network's variables (larger is better); it always
-            gets the same shapes, so that a jitted evaluation compiles once.
-        max_drop: largest fall of the metric, in its own unit.
+        evaluate: metric of an unshared network's variables (larger is better). It always
+            gets the same shapes, so a jitted evaluation compiles once.
+        max_drop: largest decrease of the metric, in its own unit.
         measure: as for ``fold``.
 
     Returns:
@@ -154,10 +157,10 @@ def fold_within(
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
-        ValueError: ``max_drop`` is negative or the measure unknown.
+        ValueError: ``max_drop`` is negative, or the measure is unknown.
     """
     if not max_drop >= 0:
-        raise ValueError(f"the budget is a fall of the metric, 0 or more, not {max_drop}")
+        raise ValueError(f"max_drop is {max_drop}; it must be 0 or more")
     check_variables(plan, variables)
     comparisons = _compare_all(plan, variables, measure)
     pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]
@@ -180,16 +183,16 @@ def fold_within(
 def distinct_layers(plan: Plan, variables: Variables) -> dict[str, tuple[int, ...]]:
     """Returns for each layer of each group the first layer with a parallel weight.
 
-    In a folded group the assignment decides; in any other one the cosine of the weights, in float64 and
-    before they are rounded to their dtype.
+    In a folded group the assignment decides. In any other group the cosine of the weights decides, in
+    float64 and before the weights are rounded to their dtype.
 
     Args:
         plan: which layers share.
         variables: ``templates`` and ``coefficients``.
 
     Returns:
-        ``{group: [L]}`` of layer indices; the number of different ones is the number of
-        distinct layers, and ``loops.find_loops`` reads the order in which they run.
+        ``{group: [L]}`` of layer indices. The number of different indices is the number of distinct
+        layers; ``loops.find_loops`` reads the order in which they run.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.

@@ -1,19 +1,21 @@
-"""How soft sharing starts: coefficients, and templates beside them."""
+"""How soft sharing starts: initial coefficients and templates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.materialization import box_templates, stack_members
-from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import PyTree
 
 Initializer = Callable[[jax.Array, int, int], jax.Array]
 
 
-def orthogonal(key: jax.Array, layers: int, templates: int) -> jax.Array:
+def orthogonal(key: jax.Array, layers: int, templates: int) -> Float[Array, "{layers} {templates}"]:
     """Returns a random ``[L, k]`` matrix with orthonormal rows (k >= L) or columns (k <= L).
 
     The paper's choice, and the default.
@@ -21,7 +23,7 @@ def orthogonal(key: jax.Array, layers: int, templates: int) -> jax.Array:
     return jax.nn.initializers.orthogonal()(key, (layers, templates), jnp.float32)
 
 
-def identity(key: jax.Array, layers: int, templates: int) -> jax.Array:
+def identity(key: jax.Array, layers: int, templates: int) -> Float[Array, "{layers} {templates}"]:
     """Returns the identity ``[L, L]``: the network starts unshared and may learn to share.
 
     Raises:
@@ -35,7 +37,7 @@ def identity(key: jax.Array, layers: int, templates: int) -> jax.Array:
     return jnp.eye(layers)
 
 
-def sparse(key: jax.Array, layers: int, templates: int) -> jax.Array:
+def sparse(key: jax.Array, layers: int, templates: int) -> Float[Array, "{layers} {templates}"]:
     """Returns a ``[L, k]`` matrix with a single 1 in each row: layer i starts as template i mod k.
 
     The network starts as a loop over its templates; training may mix them.
@@ -56,9 +58,9 @@ def initialize(
 ) -> dict[str, Any]:
     """Turns a model's freshly initialized parameters into soft-shared variables.
 
-    Templates start as the initial weights of each group's first k layers, so they
-    follow whatever initializer the model has: He normal (fan-in) for the networks
-    of this package, as in the paper. The private parameters stay as they are.
+    Templates start as the initial weights of each group's first k layers, so they follow the initializer
+    of the model: He normal (fan-in) for the networks of this package, as in the paper. The private
+    parameters do not change.
 
     Args:
         plan: which layers share.
@@ -67,9 +69,9 @@ def initialize(
         coefficients: one of ``orthogonal``, ``identity`` and ``sparse``.
 
     Returns:
-        ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and
-        ``coefficients`` ``{group: [L, k]}``, float32. Templates of weights that ``nn.with_partitioning``
-        boxed are boxed as well, with a leading axis that is not partitioned.
+        ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and ``coefficients``
+        ``{group: [L, k]}``, float32. If ``nn.with_partitioning`` boxed the weights, the templates are boxed
+        too, with a leading axis that is not partitioned.
 
     Raises:
         PlanError: the plan does not fit the parameters, or the initializer does

@@ -8,7 +8,7 @@ from typing import Union
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """A body of layers (and inner loops) that runs ``times`` times in a row."""
+    """A body of layers and inner loops that runs ``times`` times in a row."""
 
     body: tuple[Union[int, "Loop"], ...]
     times: int
@@ -18,29 +18,31 @@ class Loop:
 
 
 Step = int | Loop
+# ``((layers written, loops), steps)``
+_Written = tuple[tuple[int, int], tuple[Step, ...]]
 
 
 def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
-    """Writes a sequence of layers with the fewest layers, as loops where it repeats.
+    """Writes a sequence of layers as loops, with as few layers as possible.
 
     >>> format_loops(find_loops([0, 1, 2, 3, 2, 3, 2, 3, 2, 3]))
     '1 2 (3 4)×4'
 
     Args:
-        layers: for each position the index of the layer that runs there, from 0.
+        layers: index of the layer that runs at each position, from 0.
 
     Returns:
-        Layer indices and loops that, written out, give the sequence; loops may hold loops.
-        Among the shortest ways to write it one with the fewest loops, those as early as may be.
+        Layer indices and loops that unroll to the sequence; loops may contain loops. Of the shortest
+        results it is one with the fewest loops, as early as possible.
     """
     sequence = tuple(layers)
 
     @functools.cache
-    def shortest(start: int, stop: int) -> tuple[tuple[int, int], tuple[Step, ...]]:
-        """Returns ``((layers written, loops), steps)`` for ``sequence[start:stop]``."""
+    def shortest(start: int, stop: int) -> _Written:
+        """Returns the shortest way to write ``sequence[start:stop]``."""
         if stop - start == 0:
             return (0, 0), ()
-        candidates = []
+        candidates: list[_Written] = []
         for period in range(1, (stop - start) // 2 + 1):
             body = sequence[start : start + period]
             end = start + period
@@ -55,13 +57,13 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
     return shortest(0, len(sequence))[1]
 
 
-def _add(cost, step, rest):
+def _add(cost: tuple[int, int], step: Step, rest: _Written) -> _Written:
     (written, loops), steps = rest
     return (cost[0] + written, cost[1] + loops), (step, *steps)
 
 
 def unroll(steps: Sequence[Step]) -> tuple[int, ...]:
-    """Returns the layer indices in the order in which they run: the inverse of ``find_loops``."""
+    """Returns layer indices in the order in which the layers run: the inverse of ``find_loops``."""
     order: list[int] = []
     for step in steps:
         order += unroll(step.body) * step.times if isinstance(step, Loop) else [step]

@@ -8,25 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 from flax.core.meta import AxisMetadata
 from flax.linen import PARTITION_NAME
+from jaxtyping import Array, Float
 
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.checks import check_plan, check_variables
+from softshare_jax.sharing.member import Slice
 from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.slices import put_back, take_out
 from softshare_jax.sharing.tree import Path, PyTree
 
 Variables = Mapping[str, Any]
 
 
-def group_templates(group: Group, variables: Variables) -> jax.Array:
+def group_templates(group: Group, variables: Variables) -> Float[Array, "k *shape"]:
     """Returns the templates of a group, ``[k, *shape]``, out of their box."""
     return jnp.asarray(tree.unbox(variables["templates"][group.name]))
 
 
-def group_coefficients(group: Group, variables: Variables) -> jax.Array:
+def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k"]:
     """Returns the coefficients of a group as they count, ``[L, k]``, in float32 or finer.
 
-    Of a folded group only the entries that its assignment names count. All others are zero here
-    whatever the variables hold, and so is their gradient, so that no optimizer can part its layers.
+    In a folded group only the entries that the assignment names count. All others are zero here
+    whatever the variables hold, and so is their gradient, so no optimizer can separate its layers.
     """
     coefficients = in_float32(jnp.asarray(variables["coefficients"][group.name]))
     if group.assignment is None:
@@ -35,8 +38,8 @@ def group_coefficients(group: Group, variables: Variables) -> jax.Array:
     return jnp.where(used, coefficients, 0)
 
 
-def group_rows(group: Group, variables: Variables) -> jax.Array:
-    """Returns the weights of a group as they are before they are rounded, ``[L, d]`` in float32 or finer.
+def group_rows(group: Group, variables: Variables) -> Float[Array, "L d"]:
+    """Returns the weights of a group before they are rounded, ``[L, d]`` in float32 or finer.
 
     In full precision on every backend: matrix units would otherwise round the weights to
     bfloat16 before the network has even run.
@@ -46,7 +49,7 @@ def group_rows(group: Group, variables: Variables) -> jax.Array:
     return jnp.matmul(coefficients, templates, precision=jax.lax.Precision.HIGHEST)
 
 
-def group_weights(group: Group, variables: Variables) -> jax.Array:
+def group_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
     """Returns the weights of a group, ``[L, *shape]``: W_i = sum_j alpha_ij T_j.
 
     They have the dtype of the templates, which is that of the model's own parameters.
@@ -61,66 +64,88 @@ def group_weights(group: Group, variables: Variables) -> jax.Array:
     return weights.astype(templates.dtype)
 
 
-def in_float32(array: jax.Array) -> jax.Array:
-    """Returns an array in float32, or in its own dtype where that is finer."""
+def in_float32(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns an array in float32, or in its own dtype if that is finer."""
     return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
 
 
 def materialize(plan: Plan, variables: Variables) -> PyTree:
     """Returns the dense parameters of the network: W_i = sum_j alpha_ij T_j.
 
-    Pure and differentiable; under jit it costs one small matrix product a group
-    and step (Savarese & Maire 2019, section 3).
+    Pure and differentiable. Under ``jit`` it costs one small matrix product per group and step
+    (Savarese & Maire 2019, section 3).
 
     Args:
         plan: which layers share.
-        variables: ``params``, the private parameters; ``templates`` and
-            ``coefficients``, by group name ``[k, *shape]`` and ``[L, k]``. Other
-            collections are not looked at, and a plan without groups needs
+        variables: ``params`` (private), and by group name ``templates`` ``[k, *shape]`` and
+            ``coefficients`` ``[L, k]``. Other collections are not read, and a plan without groups needs
             ``params`` alone.
 
     Returns:
-        A parameter tree as the model itself would have initialized it: of the same structure, be it
-        a dictionary, an NNX state or an Equinox module.
+        A parameter tree as the model itself initializes it, with the same structure: a dictionary, an NNX
+        state, an Equinox module or another pytree.
 
     Raises:
         PlanError: the variables are not those of the plan.
     """
     check_variables(plan, variables)
-    leaves: dict[Path, jax.Array] = {}
-    stacks: dict[Path, list[tuple[list[int], jax.Array]]] = {}
+    private = variables.get("params", {})
+    leaves, slices = _leaves_and_slices(plan, variables)
+    left = tree.leaves(private) if slices else {}
+    for path, parts in slices.items():
+        leaves[path] = put_back(parts, left.get(path), tree.name(path))
+    return tree.join(private, leaves)
+
+
+def _leaves_and_slices(
+    plan: Plan, variables: Variables
+) -> tuple[dict[Path, Array], dict[Path, dict[Slice, Array]]]:
+    """Returns the leaves that are shared whole, and the shared slices of the others."""
+    leaves: dict[Path, Array] = {}
+    slices: dict[Path, dict[Slice, Array]] = {}
+
+    def put(path: Path, cut: Slice | None, array: Array) -> None:
+        if cut is None:
+            leaves[path] = array
+        else:
+            slices.setdefault(path, {})[cut] = array
+
+    stacks: dict[tuple[Path, Slice | None], list[tuple[tuple[int, ...], Array]]] = {}
     for group in plan.groups:
         weights = group_weights(group, variables)
-        rows: dict[Path, list[tuple[int, int]]] = {}
+        rows: dict[tuple[Path, Slice | None], list[tuple[int, int]]] = {}
         for layer, member in enumerate(group.members):
             if member.index is None:
-                leaves[member.keys] = weights[layer]
+                put(member.keys, member.slice, weights[layer])
             else:
-                rows.setdefault(member.keys, []).append((member.index, layer))
-        for path, pairs in rows.items():
+                rows.setdefault((member.keys, member.slice_of_leaf), []).append((member.index, layer))
+        for place, pairs in rows.items():
             indices, chosen = zip(*pairs, strict=True)
-            stacks.setdefault(path, []).append((list(indices), _take(weights, chosen)))
-    for path, parts in stacks.items():
-        # One gather for each stacked leaf keeps the compiled program independent of depth.
-        order = np.argsort(np.concatenate([indices for indices, _ in parts]))
-        leaves[path] = _take(jnp.concatenate([weights for _, weights in parts]), order)
-    return tree.join(variables.get("params", {}), leaves)
+            stacks.setdefault(place, []).append((indices, _take(weights, chosen)))
+    for (path, cut), rows_of_groups in stacks.items():
+        # One gather per stacked leaf keeps the compiled program independent of depth.
+        order = np.argsort(np.concatenate([indices for indices, _ in rows_of_groups]))
+        stack = jnp.concatenate([weights for _, weights in rows_of_groups])
+        put(path, cut, _take(stack, order))
+    return leaves, slices
 
 
-def _take(weights: jax.Array, layers: Sequence[int] | np.ndarray) -> jax.Array:
-    """Returns some layers of ``[L, *shape]``; evenly spaced ones as a slice, which costs least."""
+def _take(
+    weights: Float[Array, "_ *shape"], layers: Sequence[int] | np.ndarray[Any, Any]
+) -> Float[Array, "_ *shape"]:
+    """Returns some layers of ``[L, *shape]``. Evenly spaced layers are a slice, which costs least."""
     steps = np.diff(layers)
     if len(steps) == 0 or (steps[0] > 0 and np.all(steps == steps[0])):
         return weights[layers[0] : layers[-1] + 1 : steps[0] if len(steps) else 1]
     return weights[np.asarray(layers)]
 
 
-def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, jax.Array]]:
+def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
     """Splits dense parameters: the inverse of ``materialize``, up to the factorization.
 
     Returns:
-        ``(private, dense)``: the parameters that no group shares, and for each
-        group the weights of its layers, ``[L, *shape]``.
+        ``(private, dense)``: the parameters that no group shares, and for each group the weights of its
+        layers, ``[L, *shape]``. If a slice of a leaf is shared, the rest of the leaf is private.
 
     Raises:
         PlanError: the plan does not fit the parameters.
@@ -128,19 +153,20 @@ def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, jax.Arr
     check_plan(plan)
     private, leaves = tree.split(params, plan(params).leaves)
     dense = {
-        group.name: jnp.stack(
-            [leaves[m.keys] if m.index is None else leaves[m.keys][m.index] for m in group.members]
-        )
+        group.name: jnp.stack([member.of(leaves[member.keys]) for member in group.members])
         for group in plan.groups
     }
-    return private, dense
+    left = {path: take_out(leaves[path], slices) for path, slices in plan.slices.items()}
+    return tree.join(private, {path: leaf for path, leaf in left.items() if leaf is not None}), dense
 
 
-def box_templates(plan: Plan, params: PyTree, templates: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """Returns templates with the axis metadata of the weights that they stand for.
+def box_templates(
+    plan: Plan, params: PyTree, templates: Mapping[str, Float[Array, "_ ..."]]
+) -> dict[str, Any]:
+    """Returns templates with the axis metadata of the weights that they represent.
 
-    Where the first layer of a group is boxed, as ``nn.with_partitioning`` does, so are its templates, with
-    a leading template axis that is not partitioned.
+    If the first layer of a group is boxed, as by ``nn.with_partitioning``, the templates are boxed too,
+    with a leading template axis that is not partitioned.
 
     Args:
         plan: which layers share.
@@ -158,13 +184,13 @@ def box_templates(plan: Plan, params: PyTree, templates: Mapping[str, jax.Array]
     return boxed
 
 
-def _template_box(box: AxisMetadata, index: int | None) -> AxisMetadata:
+def _template_box(box: AxisMetadata[Any], index: int | None) -> AxisMetadata[Any]:
     names = getattr(box, "names", ())
     if index is not None and names:
         box = box.remove_axis(0, {PARTITION_NAME: names[0]})
     return box.add_axis(0, {PARTITION_NAME: None})
 
 
-def in_box_of(old: Any, templates: jax.Array) -> Any:
-    """Returns templates in the box that others of the same group have, if they have one."""
+def in_box_of(old: Any, templates: Float[Array, "k *shape"]) -> Any:
+    """Returns templates in the box of earlier templates of the same group, if these are boxed."""
     return old.replace_boxed(templates) if tree.is_box(old) else templates

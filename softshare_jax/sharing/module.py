@@ -9,22 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from softshare_jax.sharing.dense import to_dense
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.initializers import Initializer, initialize, orthogonal
 from softshare_jax.sharing.materialization import Variables, materialize
-from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.use import check_stacks, trace
 
 SHARED = ["params", "templates", "coefficients"]
-# A method of the model: its name, or a function that takes the model first.
+# A method of the model: its name, or a function whose first argument is the model.
 Method = Callable[..., Any] | str | None
 
 
 class SoftShare(nn.Module):
     """Runs a model on weights that are materialized from templates.
 
-    ``init``, ``apply`` and ``bind`` are the model's own, and so are its methods, names, random streams and
-    other collections; the model needs no changes.
+    ``init``, ``apply`` and ``bind`` work as those of the model, with its methods, names, random streams and
+    other collections. The model needs no changes.
 
     >>> import jax, jax.numpy as jnp
     >>> from flax import linen as nn
@@ -40,8 +41,8 @@ class SoftShare(nn.Module):
 
     Attributes:
         model: any linen module.
-        rule: a rule, or a plan. A plan saves the abstract initialization of the model that
-            a rule needs at each trace.
+        rule: a rule, or a plan. A rule needs an abstract initialization of the model at each trace, a
+            plan does not.
         coefficients: initializer of the coefficients.
     """
 
@@ -49,27 +50,27 @@ class SoftShare(nn.Module):
     rule: Rule
     coefficients: Initializer = orthogonal
 
-    def setup(self):
+    def setup(self) -> None:
         """Shares the model's scope."""
-        # One scope for both: the parameter tree has no level of its own for the wrapper.
+        # One scope for both, so the wrapper adds no level to the parameter tree.
         nn.share_scope(self, self.model)
 
-    def __call__(self, *args, **kwargs):
-        """Calls the model, with whatever it takes and returns."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model with its arguments, and returns its outputs."""
         return self._run(None, args, kwargs)
 
     @nn.nowrap
-    def apply(self, variables, *args, method: Method = None, **kwargs):
+    def apply(self, variables: Variables, *args: Any, method: Method = None, **kwargs: Any) -> Any:
         """Applies the model, or one of its methods, as ``nn.Module.apply`` does."""
         return super().apply(variables, *args, method=_of_model(method), **kwargs)
 
     @nn.nowrap
-    def init_with_output(self, rngs, *args, method: Method = None, **kwargs):
-        """Initializes the variables by the model, or by one of its methods, as ``nn.Module`` does."""
+    def init_with_output(self, rngs: Any, *args: Any, method: Method = None, **kwargs: Any) -> Any:
+        """Initializes the variables with the model, or with one of its methods, as ``nn.Module`` does."""
         return super().init_with_output(rngs, *args, method=_of_model(method), **kwargs)
 
     @nn.nowrap
-    def bind(self, variables, *args, **kwargs) -> nn.Module:  # type: ignore[override]
+    def bind(self, variables: Variables, *args: Any, **kwargs: Any) -> nn.Module:  # type: ignore[override]
         """Returns the model itself, bound to materialized weights.
 
         Args:
@@ -77,7 +78,7 @@ class SoftShare(nn.Module):
             *args, **kwargs: as ``nn.Module.bind`` takes them.
 
         Raises:
-            PlanError: ``rule`` is no plan: what a rule makes depends on the inputs, which are not known here.
+            PlanError: ``rule`` is not a plan. The plan of a rule depends on inputs, which are unknown here.
         """
         if not isinstance(self.rule, Plan):
             raise PlanError("bind needs SoftShare(model, plan): make the plan first, plan = rule(params)")
@@ -85,17 +86,17 @@ class SoftShare(nn.Module):
 
     @nn.nowrap
     def __getattr__(self, name: str) -> Any:
-        """Returns a method of the model, as in ``shared.encode(x)``, which runs on materialized weights."""
+        """Returns a method of the model that runs on materialized weights, as in ``shared.encode(x)``."""
         model = self.__dict__.get("model")
         if model is None or name.startswith("_") or not inspect.isfunction(getattr(type(model), name, None)):
             return super().__getattr__(name)
         return lambda *args, **kwargs: self._run(name, args, kwargs)
 
-    def _run(self, method: Method, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _run(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         initializing = self.is_initializing()
         plan = self.rule if isinstance(self.rule, Plan) else self._plan(method, args, kwargs)
 
-        def to_plain(variables: Variables) -> Variables:
+        def to_unshared(variables: Variables) -> Variables:
             if not variables:
                 return variables
             try:
@@ -105,25 +106,25 @@ class SoftShare(nn.Module):
 
         initial: list[Variables] = []
 
-        def to_shared(plain: Variables) -> Variables:
-            # Linen calls this a second time on what the first result materializes to, which is
-            # that result again. The key is drawn after the model's own parameters, which are
-            # thus what they would be without the wrapper.
+        def to_shared(unshared: Variables) -> Variables:
+            # Linen calls this again with what the first result materializes to, and expects that result.
+            # The key is drawn after the model's own parameters, so these are the same as without the
+            # wrapper.
             if not initial:
                 key = self.make_rng("params")
-                initial.append(initialize(plan, plain["params"], key, self.coefficients))
+                initial.append(initialize(plan, unshared["params"], key, self.coefficients))
             return initial[0]
 
-        run = nn.map_variables(
+        run: Callable[..., Any] = nn.map_variables(
             lambda wrapper, *args, **kwargs: _call(wrapper.model, method, *args, **kwargs),
             SHARED,
-            trans_in_fn=to_plain,
+            trans_in_fn=to_unshared,
             trans_out_fn=to_shared,
             init=initializing,
         )
         return run(self, *args, **kwargs)
 
-    def _plan(self, method: Method, args: tuple, kwargs: dict[str, Any]) -> Plan:
+    def _plan(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
         """Applies the rule to the shapes of the model's own parameters."""
         streams = self.scope.rngs if self.scope is not None else {}
         rngs = {name: jax.random.key(0) for name in {"params", *streams}}
@@ -149,14 +150,14 @@ class SoftShare(nn.Module):
         return plan
 
     def _partial(self, method: Method, error: PlanError) -> PlanError:
-        """Returns an error that says what may be behind it: a method need not use all parameters."""
+        """Returns an error with its likely cause: a method may use only some parameters."""
         if method is None or isinstance(self.rule, Plan):
             return error
         return PlanError(f"{error}; a method that uses only some parameters needs SoftShare(model, plan)")
 
 
 def _call(model: nn.Module, method: Method, *args: Any, **kwargs: Any) -> Any:
-    """Calls a method of a bound model, or a submodule by its name, or the model itself."""
+    """Calls a method of a bound model, a submodule by its name, or the model itself."""
     if method is None:
         return model(*args, **kwargs)
     if isinstance(method, str):

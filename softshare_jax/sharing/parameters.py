@@ -8,7 +8,7 @@ import jax
 
 
 class Parameters(NamedTuple):
-    """Numbers that a network stores to be trained.
+    """Numbers of trainable parameters of a network.
 
     Attributes:
         shared: in templates and coefficients.
@@ -20,7 +20,7 @@ class Parameters(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Shared and private parameters."""
         return self.shared + self.private
 
 

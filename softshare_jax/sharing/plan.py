@@ -9,45 +9,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from softshare_jax.sharing import tree
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.member import Member, Slice
+from softshare_jax.sharing.slices import check_slices
 from softshare_jax.sharing.tree import Path, PyTree
 
-# Of the JSON of a plan. Version 0, which names none, has paths as text only.
-VERSION = 1
-
-
-class PlanError(ValueError):
-    """A plan that contradicts itself or the parameters it is used on."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One layer's weight in a parameter tree.
-
-    >>> Member("block_3/conv/kernel").keys
-    ('block_3', 'conv', 'kernel')
-
-    Attributes:
-        keys: of the leaf, from the root of the tree on, as text. A path such as
-            ``'block_3/conv/kernel'`` is split at its slashes; pass the keys where some contain slashes.
-        index: row on the leading axis where the leaf stacks several layers (as
-            ``nn.scan`` makes them); ``None`` where the leaf is one layer.
-    """
-
-    keys: Path
-    index: int | None = None
-
-    def __init__(self, path: str | Path, index: int | None = None):
-        keys = path.split("/") if isinstance(path, str) else path
-        object.__setattr__(self, "keys", tuple(map(str, keys)))
-        object.__setattr__(self, "index", index)
-
-    @property
-    def path(self) -> str:
-        """The leaf as people read it, such as ``'block_3/conv/kernel'``."""
-        return tree.name(self.keys)
-
-    def __str__(self) -> str:
-        return self.path if self.index is None else f"{self.path}[{self.index}]"
+# The newest version of the JSON. Version 0 has no version field, and paths as text only. Version 1 has no
+# slices; a plan without slices is still written as version 1.
+VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,19 +24,18 @@ class Group:
     """L layers of one weight shape that share k templates.
 
     Attributes:
-        name: key of the group in the ``templates`` and ``coefficients``
-            collections.
+        name: key of the group in the ``templates`` and ``coefficients`` collections.
         members: the L layers, in the order in which the network runs them.
-        templates: k, from 1 to L. More templates than layers would only add
-            parameters: L templates already reach every set of L weights.
+        templates: k, from 1 to L. More templates than layers would only add parameters: L templates
+            already reach every set of L weights.
         shape: weight shape of one layer.
-        assignment: for a folded group the template that each layer uses,
-            ``[L]``: every row of coefficients has its one nonzero entry there,
-            and training keeps it so. ``None`` where layers mix all templates.
+        assignment: for a folded group the template that each layer uses, ``[L]``. Every row of
+            coefficients has its one nonzero entry there, and training keeps it so. ``None`` if layers
+            mix all templates.
 
     Raises:
-        PlanError: the group has fewer than two layers, k is outside 1..L, or
-            the assignment does not name one template per layer.
+        PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
+            or the assignment does not name one template per layer.
     """
 
     name: str
@@ -76,7 +44,7 @@ class Group:
     shape: tuple[int, ...]
     assignment: tuple[int, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         layers = len(self.members)
         if layers < 2:
             named = ", ".join(map(str, self.members)) or "none"
@@ -86,6 +54,12 @@ class Group:
                 f"group {self.name!r} has {layers} layers and asks for {self.templates} templates: "
                 f"choose from 1 to {layers}"
             )
+        for member in self.members:
+            if member.slice is not None and self.shape[member.slice.axis :][:1] != (member.slice.size,):
+                raise PlanError(
+                    f"group {self.name!r} shares weights of shape {self.shape}, "
+                    f"and {member} has another shape"
+                )
         if self.assignment is not None and (
             len(self.assignment) != layers or not set(self.assignment) <= set(range(self.templates))
         ):
@@ -104,18 +78,18 @@ class Group:
 class Plan:
     """An immutable description of soft sharing; without groups, of an unshared network.
 
-    A plan is all that folding and analysis need to know about a network, so it
-    is stored beside every checkpoint. It is also a rule: called on a parameter
-    tree it checks that the tree fits and returns itself.
+    Folding and analysis need nothing else to know about a network, so every checkpoint has its plan
+    beside it. A plan is also a rule: called on a parameter tree, it checks that the tree fits and
+    returns itself.
 
     Raises:
-        PlanError: two groups have one name, a layer stands in two places, or a
-            leaf is both one layer and a stack of layers.
+        PlanError: two groups have the same name, a layer has two places, a leaf is both one layer and a
+            stack of layers, or the slices of a leaf contradict each other.
     """
 
     groups: tuple[Group, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
         if len(set(names)) != len(names):
             raise PlanError(f"two groups have the same name: {', '.join(names)}")
@@ -123,19 +97,32 @@ class Plan:
         for member, times in collections.Counter(members).items():
             if times > 1:
                 raise PlanError(f"{member} is a member twice")
-        whole = {member.keys for member in members if member.index is None}
-        stacked = {member.keys for member in members if member.index is not None}
-        if both := whole & stacked:
-            raise PlanError(f"{tree.name(min(both))} is both one layer and a stack of layers")
+        by_leaf: dict[Path, list[Member]] = {}
+        for member in members:
+            by_leaf.setdefault(member.keys, []).append(member)
+        for path, found in by_leaf.items():
+            if len({member.index is None for member in found}) > 1:
+                raise PlanError(f"{tree.name(path)} is both one layer and a stack of layers")
+            check_slices(tree.name(path), found)
 
     @property
     def leaves(self) -> tuple[Path, ...]:
-        """The keys of the leaves that the plan replaces, each once, in order."""
+        """Keys of the leaves with layers that share, each once, in order."""
         return tuple(dict.fromkeys(m.keys for group in self.groups for m in group.members))
 
     @property
+    def slices(self) -> dict[Path, set[Slice]]:
+        """The slices of each leaf that is not shared whole, with axes counted in the leaf."""
+        found: dict[Path, set[Slice]] = {}
+        for group in self.groups:
+            for member in group.members:
+                if member.slice_of_leaf is not None:
+                    found.setdefault(member.keys, set()).add(member.slice_of_leaf)
+        return found
+
+    @property
     def paths(self) -> tuple[str, ...]:
-        """The same as people read them."""
+        """The same as ``leaves``, as people read them."""
         return tuple(map(tree.name, self.leaves))
 
     @property
@@ -144,13 +131,13 @@ class Plan:
         return {group.name: group.templates for group in self.groups}
 
     def with_templates(self, templates: int | Mapping[str, int]) -> "Plan":
-        """Returns the plan with other numbers of templates; where k changes, layers are not assigned.
+        """Returns the plan with other numbers of templates. A group whose k changes has no assignment.
 
         Args:
-            templates: k for all groups, or for those named.
+            templates: k for all groups, or by group name.
 
         Raises:
-            PlanError: k is outside 1..L, or there is no group of that name.
+            PlanError: k is outside 1..L, or a name is not that of a group.
         """
         names = [group.name for group in self.groups]
         if not isinstance(templates, Mapping):
@@ -170,11 +157,11 @@ class Plan:
         """Checks the plan against dense parameters (arrays or their shapes).
 
         Raises:
-            PlanError: a leaf is missing, has another shape, holds no real floating-point numbers, or is a
-                stack of which the plan names only some layers.
+            PlanError: a leaf is missing, has another shape, does not hold real floating-point numbers, or
+                is a stack and the plan names only some of its layers.
         """
         leaves = tree.leaves(params)
-        rows: dict[Path, set[int | None]] = {}
+        rows: dict[Path, set[int]] = {}
         for group in self.groups:
             for member in group.members:
                 if member.keys not in leaves:
@@ -187,16 +174,16 @@ class Plan:
                         f"group {group.name!r} shares {member}, whose dtype is {leaf.dtype}: "
                         "only real floating-point weights can share"
                     )
-                shape = tuple(leaf.shape)
-                expected = group.shape if member.index is None else (*shape[:1], *group.shape)
-                if shape != expected:
+                if member.of_shape(tuple(leaf.shape)) != group.shape:
+                    place = "" if member.slice is None else f" and is sliced by [{member.slice}]"
                     raise PlanError(
                         f"group {group.name!r} shares weights of shape {group.shape}, "
-                        f"and {member.path} has shape {shape}"
+                        f"and {member.path} has shape {tuple(leaf.shape)}{place}"
                     )
-                rows.setdefault(member.keys, set()).add(member.index)
+                if member.index is not None:
+                    rows.setdefault(member.keys, set()).add(member.index)
         for path, named in rows.items():
-            if None not in named and named != set(range(leaves[path].shape[0])):
+            if named != set(range(leaves[path].shape[0])):
                 raise PlanError(
                     f"{tree.name(path)} stacks {leaves[path].shape[0]} layers and the plan names "
                     f"{len(named)} of them: name all, or keep the others in a leaf of their own"
@@ -206,14 +193,14 @@ class Plan:
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
         groups = [{**dataclasses.asdict(g), "members": [_as_dict(m) for m in g.members]} for g in self.groups]
-        return json.dumps({"version": VERSION, "groups": groups}, indent=1)
+        return json.dumps({"version": VERSION if self.slices else 1, "groups": groups}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         """Reads a plan back, of this version of the format or an older one.
 
         Raises:
-            PlanError: the text is not a plan, or of a newer version.
+            PlanError: the text is not a plan, or has a newer version.
         """
         try:
             values = json.loads(text)
@@ -227,16 +214,22 @@ class Plan:
 
 
 def _as_dict(member: Member) -> dict[str, Any]:
-    """Returns the arguments of a member, the path as text where ``Member`` reads that back."""
+    """Returns the arguments of a member, with the path as text if ``Member`` reads that back."""
     readable = member.keys and not any("/" in key for key in member.keys)
-    return {"path": member.path if readable else member.keys, "index": member.index}
+    values = {"path": member.path if readable else member.keys, "index": member.index}
+    return values if member.slice is None else {**values, "slice": dataclasses.asdict(member.slice)}
+
+
+def _member_from_dict(values: Mapping[str, Any]) -> Member:
+    cut = values.get("slice")
+    return Member(**{**values, "slice": None if cut is None else Slice(**cut)})
 
 
 def _group_from_dict(group: Mapping[str, Any]) -> Group:
     assignment = group["assignment"]
     return Group(
         name=group["name"],
-        members=tuple(Member(**member) for member in group["members"]),
+        members=tuple(map(_member_from_dict, group["members"])),
         templates=group["templates"],
         shape=tuple(group["shape"]),
         assignment=None if assignment is None else tuple(assignment),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.dense import factorize
@@ -21,26 +21,25 @@ from softshare_jax.sharing.plan import Group, Plan
 def resize(
     plan: Plan, variables: Variables, templates: int | Mapping[str, int]
 ) -> tuple[Plan, dict[str, Any]]:
-    """Gives groups more or fewer templates and keeps what the network knows.
+    """Gives groups more or fewer templates, and keeps what the network has learned.
 
-    With more the network computes what it did: the new templates are zero, and their coefficients
-    are columns that are orthogonal to all that were there and of their size, so that the first
-    gradient turns the new templates to what the layers lack. (New templates with zero coefficients
-    compute the same, but which way they point is then left to chance.) With fewer each group becomes
-    the best k templates of its weights, by truncated SVD. A folded group whose k changes mixes
-    templates again.
+    With more templates the network computes the same as before. The new templates are zero. Their
+    coefficients are columns orthogonal to the old ones, and of their size, so the first gradient turns the
+    new templates toward what the layers lack. (New templates with zero coefficients compute the same, but
+    their direction would be random.) With fewer templates, each group becomes the best k templates of its
+    weights, by truncated SVD. A folded group whose k changes mixes templates again.
 
     Args:
         plan: which layers share.
-        variables: ``templates``, ``coefficients`` and any other collections, which stay.
-        templates: the new k for all groups, or for those named.
+        variables: ``templates``, ``coefficients`` and any other collections, which do not change.
+        templates: the new k for all groups, or by group name.
 
     Returns:
         ``(plan, variables)``.
 
     Raises:
-        PlanError: k is outside 1..L, there is no group of that name, or the variables are not those
-            of the plan.
+        PlanError: k is outside 1..L, a name is not that of a group, or the variables are not those of the
+            plan.
     """
     check_variables(plan, variables)
     resized = plan.with_templates(templates)
@@ -54,7 +53,9 @@ def resize(
     return resized, {**variables, "templates": new_templates, "coefficients": coefficients}
 
 
-def _grow(group: Group, variables: Variables, k: int) -> tuple[jax.Array, jax.Array]:
+def _grow(
+    group: Group, variables: Variables, k: int
+) -> tuple[Float[Array, "{k} *shape"], Float[Array, "L {k}"]]:
     templates, coefficients = group_templates(group, variables), group_coefficients(group, variables)
     old = group.templates
     # Left singular vectors after the k-th are orthogonal to all columns, whatever their rank.
@@ -64,5 +65,7 @@ def _grow(group: Group, variables: Variables, k: int) -> tuple[jax.Array, jax.Ar
     return jnp.concatenate([templates, zeros]), jnp.concatenate([coefficients, scale * basis[:, old:k]], 1)
 
 
-def _shrink(group: Group, variables: Variables, k: int) -> tuple[jax.Array, jax.Array]:
+def _shrink(
+    group: Group, variables: Variables, k: int
+) -> tuple[Float[Array, "{k} *shape"], Float[Array, "L {k}"]]:
     return factorize(group_weights(group, variables), k)

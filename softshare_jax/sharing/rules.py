@@ -1,18 +1,20 @@
 """Rules: functions from a parameter tree to a plan."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from softshare_jax.sharing import tree
-from softshare_jax.sharing.plan import Group, Member, Plan, PlanError
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.member import Member, Slice
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.tree import Path, PyTree
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
-# Embeddings, whatever a norm holds, and biases.
+# Embeddings, the parameters of norms, and biases.
 PRIVATE = r".*embed.*|.*norm(?!al).*|(.*/)?bias(/.*)?"
 
 
@@ -26,38 +28,39 @@ def by_regex(
     templates: Templates = None,
     stacked: str | None = None,
     order: Sequence[str] | None = None,
+    slices: Mapping[str, Slice] | None = None,
 ) -> Rule:
-    """Groups named leaves: one group for each regular expression.
+    """Groups leaves by name: one group per regular expression.
 
     >>> rule = by_regex({"body": r"block_\\d+/conv/kernel"}, templates=2)
 
     Args:
-        patterns: group name -> expression that the whole path of a leaf must
-            match, written with slashes between its keys.
-        templates: k for all groups, or by group name; ``None`` for one template
-            per layer.
-        stacked: expression for the leaves whose leading axis counts layers (as
-            ``nn.scan`` makes them); each row is then a layer. Where the leaves of one stack
-            run together, row by row, its first parenthesis names the stack, as in
-            ``r"(.*/blocks)/.*"``.
+        patterns: group name -> regular expression that matches the whole path of a leaf,
+            with slashes between the keys.
+        templates: k for all groups, or by group name; ``None`` for one template per layer.
+        stacked: regular expression for the leaves whose leading axis counts layers, as ``nn.scan`` makes
+            them. Each row is then a layer. If the leaves of a stack run together, row by row, let the
+            first parenthesis match the name of the stack: ``r"(.*/blocks)/.*"``.
         order: paths of leaves in the order in which the network uses them, as ``order_of_use`` returns
-            them. Without it, and after the paths that it names, layers are in the natural sort order of
-            their paths: ``block_2`` before ``block_10``.
+            them. Other paths come after these, in natural sort order: ``block_2`` before ``block_10``.
+        slices: group name -> the part of each of its layers that shares; the rest of the layer is
+            private. Groups without a slice share whole layers.
 
     Returns:
         A rule.
 
     Raises:
-        PlanError: the rule raises it where a pattern matches fewer than two layers or
-            layers of several shapes, k is outside 1..L, ``templates`` names another group, or
-            ``stacked`` or ``order`` match none of the leaves.
+        PlanError: the rule raises it if a pattern matches fewer than two layers or
+            layers of several shapes, k is outside 1..L, ``templates`` or ``slices`` name an unknown
+            group, a slice does not fit, or ``stacked`` or ``order`` match no leaf.
     """
 
     def rule(params: PyTree) -> Plan:
         leaves = tree.leaves(params)
         matching = {name: _matching(pattern, leaves, f"group {name!r}") for name, pattern in patterns.items()}
         if not patterns:
-            raise PlanError("the rule has no patterns, so it shares nothing: Plan() is a network unshared")
+            raise PlanError("the rule has no patterns; to share nothing, use Plan()")
+        _check_names(slices, patterns)
         sort = _Sort(
             leaves,
             {path: leaf for found in matching.values() for path, leaf in found.items()},
@@ -67,6 +70,8 @@ def by_regex(
         groups = []
         for name, found in matching.items():
             layers = sort.layers(found.items())
+            if slices and name in slices:
+                layers = [_sliced(layer, slices[name], name) for layer in layers]
             shapes = {layer.shape for layer in layers}
             if len(shapes) > 1:
                 raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
@@ -83,27 +88,26 @@ def by_shape(
     order: Sequence[str] | None = None,
     roles: bool = True,
 ) -> Rule:
-    """Groups weights of one role and of equal shape and dtype, in any model.
+    """Groups weights with equal role, shape and dtype, in any model.
 
-    The role of a weight is its path without the numbers, so the queries of all blocks are one group and
-    the keys another one. Scalars, vectors, whole numbers and weights that occur once stay private, and so
-    does what ``exclude`` names: embeddings, norms and biases, which attention has as matrices.
+    The role of a weight is its path without numbers, so the queries of all blocks are one group and
+    the keys another. Scalars, vectors, integers and weights that occur once stay private. So do the paths
+    that ``exclude`` matches: embeddings, norms and biases, which are matrices in attention.
 
     Args:
-        templates: k for all groups; or by group name, which is the shape, as in ``'3x3x64x64'`` or,
-            where the weights are not float32, ``'3x3x64x64-bfloat16'``. Where several roles have that
-            shape, the role stands before it: ``'block.query.kernel-64x64'``. ``None`` for one
-            template per layer.
-        exclude: expression for paths that stay private, whatever their case.
+        templates: k for all groups, or by group name; ``None`` for one template per layer. The name is the
+            shape, such as ``'3x3x64x64'``, with the dtype if it is not float32: ``'3x3x64x64-bfloat16'``.
+            If several roles have that shape, the role comes first: ``'block.query.kernel-64x64'``.
+        exclude: regular expression for paths that stay private; case does not matter.
         stacked, order: as for ``by_regex``.
-        roles: false to group by shape and dtype alone, whatever the role.
+        roles: ``False`` groups by shape and dtype alone.
 
     Returns:
         A rule.
 
     Raises:
-        PlanError: the rule raises it where no two weights can share, k is outside 1..L, ``templates``
-            names a group that does not exist, or ``stacked`` or ``order`` match none of the weights.
+        PlanError: the rule raises it if no two weights can share, k is outside 1..L, ``templates``
+            names an unknown group, or ``stacked`` or ``order`` match no weight.
     """
 
     def rule(params: PyTree) -> Plan:
@@ -137,7 +141,7 @@ def by_shape(
 
 
 class _Sort:
-    """The layers of some leaves, and their order."""
+    """Finds the layers of leaves, and their order."""
 
     def __init__(
         self,
@@ -146,15 +150,15 @@ class _Sort:
         stacked: str | None,
         order: Sequence[str] | None,
     ):
-        """Looks at what the arguments of a rule match.
+        """Checks what the arguments of a rule match.
 
         Args:
-            leaves: of the model.
-            candidates: those that may share.
-            stacked, order: as the rule has them.
+            leaves: leaves of the model.
+            candidates: leaves that may share.
+            stacked, order: arguments of the rule.
 
         Raises:
-            PlanError: they match no candidate.
+            PlanError: an argument matches no candidate.
         """
         self._stacked = stacked
         names = {tree.name(path) for path in candidates}
@@ -168,14 +172,14 @@ class _Sort:
         self._rank = {name: rank for rank, name in enumerate(order or ())}
 
     def layers(self, leaves: Iterable[tuple[Path, Any]]) -> list[_Layer]:
-        """Returns every layer of these leaves, in order; numbers in paths count by value."""
-        layers: list[tuple[list, _Layer]] = []
+        """Returns every layer of these leaves, in order. Numbers in paths are compared by value."""
+        layers: list[tuple[list[Any], _Layer]] = []
         stacks: dict[str, list[str]] = {}
         found = [(path, leaf, *self._stack(path)) for path, leaf in leaves]
         for path, _, stack, _ in found:
             stacks.setdefault(stack, []).append(tree.name(path))
         for path, leaf, stack, rows in found:
-            # A stack runs where the first of its leaves does.
+            # A stack has the place of its first leaf.
             place, within = min(map(self._place, stacks[stack])), self._place(tree.name(path))
             if not rows:
                 layers.append(([place, 0, within], _Layer(Member(path), tuple(leaf.shape))))
@@ -187,7 +191,7 @@ class _Sort:
         return [layer for _, layer in sorted(layers, key=lambda item: item[0])]
 
     def _stack(self, path: Path) -> tuple[str, bool]:
-        """Returns the stack of a leaf, itself where it has none, and whether its rows are layers."""
+        """Returns the name of the stack of a leaf, or of the leaf, and whether its rows are layers."""
         name = tree.name(path)
         match = re.fullmatch(self._stacked, name) if self._stacked is not None else None
         if match is None:
@@ -199,7 +203,7 @@ class _Sort:
 
 
 def _natural(path: str) -> list[str | int]:
-    """Splits a path into text and numbers, in turn."""
+    """Splits a path into alternating text and numbers."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
@@ -212,10 +216,10 @@ def _role(path: Path) -> str:
 def _matching(
     pattern: str, leaves: Mapping[Path, Any], what: str, among: Mapping[Path, Any] | None = None
 ) -> dict[Path, Any]:
-    """Returns the leaves whose whole path matches an expression.
+    """Returns the leaves whose whole path matches a regular expression.
 
     Raises:
-        PlanError: none does, or it is not an expression.
+        PlanError: no path matches, or it is not a regular expression.
     """
     try:
         matching = {path: leaf for path, leaf in leaves.items() if re.fullmatch(pattern, tree.name(path))}
@@ -239,14 +243,37 @@ def _examples(leaves: Mapping[Path, Any], with_shapes: bool = False) -> str:
     return ", ".join(shown) or "none"
 
 
+def _sliced(layer: _Layer, part: Slice, group: str) -> _Layer:
+    """Returns the part of a layer that shares.
+
+    Raises:
+        PlanError: the layer is too small.
+    """
+    shape = part.of_shape(layer.shape)
+    if shape is None:
+        raise PlanError(
+            f"group {group!r} shares [{part}] of each layer, and {layer.member} has shape {layer.shape}"
+        )
+    return _Layer(Member(layer.member.keys, layer.member.index, part), shape)
+
+
 def _group(name: str, members: list[Member], shape: tuple[int, ...], templates: Templates) -> Group:
     k = templates.get(name) if isinstance(templates, Mapping) else templates
     return Group(name, tuple(members), len(members) if k is None else k, shape)
 
 
 def _plan(groups: list[Group], templates: Templates) -> Plan:
-    """Returns the plan, if every group that ``templates`` names is there."""
-    names = [group.name for group in groups]
-    if isinstance(templates, Mapping) and (unknown := templates.keys() - set(names)):
-        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(names)}")
+    """Returns the plan of these groups, after a check of the names in ``templates``."""
+    if isinstance(templates, Mapping):
+        _check_names(templates, [group.name for group in groups])
     return Plan(tuple(groups))
+
+
+def _check_names(given: Mapping[str, Any] | None, groups: Collection[str]) -> None:
+    """Rejects names that are not those of groups.
+
+    Raises:
+        PlanError: a name is not that of a group.
+    """
+    if unknown := set(given or ()) - set(groups):
+        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(groups)}")

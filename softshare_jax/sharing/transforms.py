@@ -1,4 +1,4 @@
-"""Optax transforms with the rules that soft sharing has for an optimizer."""
+"""Optax transforms with the rules of soft sharing for an optimizer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ from softshare_jax.sharing.tree import key_text
 
 
 def decay_mask(weights: optax.Params) -> optax.Params:
-    """Says of every weight whether it decays: all do, except the coefficients.
+    """Returns for every weight whether it decays: all do, except the coefficients.
 
     The paper's rule (Savarese & Maire 2019, section 4): batch-norm and biases decay, coefficients
-    do not. It finds the collections ``coefficients`` beside their ``templates`` at any depth, as in
-    ``{"generator": variables, "critic": variables}``; a parameter of a model that has this name decays.
+    do not. It finds a collection ``coefficients`` beside its ``templates`` at any depth, as in
+    ``{"generator": variables, "critic": variables}``. A parameter of a model with this name decays.
 
     >>> import optax
     >>> optimizer = optax.adamw(1e-3, weight_decay=1e-2, mask=decay_mask)
@@ -33,7 +33,7 @@ def decay_mask(weights: optax.Params) -> optax.Params:
 
 def _mask(node: Any, at_root: bool = False) -> Any:
     children, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
-    if not children or not children[0][0]:  # nothing below it
+    if not children or not children[0][0]:  # a leaf or an empty node
         return jax.tree.unflatten(structure, [True] * len(children))
     names = [key_text(*path) for path, _ in children]
     if "coefficients" in names and (at_root or "templates" in names):
@@ -49,28 +49,28 @@ def _mask(node: Any, at_root: bool = False) -> Any:
 def add_decayed_weights(weight_decay: float) -> optax.GradientTransformation:
     """Adds weight decay to the updates of everything except the coefficients (see ``decay_mask``).
 
-    Before the optimizer it is an L2 term in the gradient, after it decoupled decay.
+    Before the optimizer it is an L2 term in the gradient, after the optimizer it is decoupled decay.
 
     >>> import optax
     >>> optimizer = optax.chain(add_decayed_weights(5e-4), optax.sgd(0.1, momentum=0.9, nesterov=True))
 
     Args:
-        weight_decay: the factor of the weights that is added.
+        weight_decay: factor of the weights that is added.
     """
     return optax.add_decayed_weights(weight_decay, mask=decay_mask)
 
 
 def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.GradientTransformation:
-    """Fades the layers of each group to k templates within so many steps: last in a chain.
+    """Anneals each group to k templates in a number of steps. Put it last in a chain.
 
     The residual that k templates cannot represent is scaled by (n - 1) / n when n steps remain, i.e.
-    linearly to zero where it has no gradient. At the end it is gone whatever its gradient, so that
+    linearly to zero if it has no gradient. After the last step it is zero whatever its gradient, so
     ``resize`` to k templates loses nothing.
 
     Args:
-        plan: of the network, with more templates than the target.
-        templates: k to fade to, by group; see ``anneal``.
-        steps: from the first update to rank k; 1 or more.
+        plan: plan of the network, with more templates than the target.
+        templates: target k by group name, as for ``anneal``.
+        steps: number of updates until rank k, 1 or more.
 
     Raises:
         ValueError: its update is called without the parameters.
@@ -80,7 +80,7 @@ def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.Gra
         del params
         return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         if params is None:
             raise ValueError(optax.NO_PARAMS_MSG)
         left = jnp.maximum(steps - state.count, 1)

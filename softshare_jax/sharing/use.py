@@ -1,4 +1,4 @@
-"""How a model uses its parameters, in which order and along which axis: read from its traced program."""
+"""How a model uses its parameters: their order, and the axes of loops, read from its traced program."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from softshare_jax.sharing import tree
-from softshare_jax.sharing.plan import Plan, PlanError
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import Path, PyTree
 
-# They keep every number of an array, and their place but for a change of dtype.
+# Primitives that keep every number of an array at its place; the dtype may change.
 SAME = ("convert_element_type", "copy", "copy_p", "optimization_barrier", "sharding_constraint", "pvary")
 
 
@@ -19,8 +20,8 @@ class Use(NamedTuple):
     """What a traced program does with parameters.
 
     Attributes:
-        order: the leaves in the order in which they first meet data; those that never do come last.
-        scanned: of the leaves whose rows a loop runs over, the axis that counts them.
+        order: leaves in the order in which they first meet data; leaves that never do come last.
+        scanned: for each leaf that a loop runs over, the axis of the loop.
     """
 
     order: tuple[Path, ...]
@@ -28,11 +29,11 @@ class Use(NamedTuple):
 
 
 class _Origin(NamedTuple):
-    """What a value of the program is made of.
+    """What a value of the program is computed from.
 
     Attributes:
-        leaves: parameters that it is computed from, and from nothing else; ``None`` for data.
-        view: a leaf and the order of its axes, where the value is that leaf with axes permuted.
+        leaves: parameters, if the value is computed from these alone; ``None`` for data.
+        view: a leaf and the order of its axes, if the value is that leaf with permuted axes.
     """
 
     leaves: tuple[Path, ...] | None
@@ -46,8 +47,8 @@ CONSTANT = _Origin(())
 def order_of_use(apply: Callable[[PyTree], Any], params: PyTree) -> tuple[str, ...]:
     """Returns the paths of a model's parameters in the order in which the model uses them.
 
-    For the ``order`` of a rule. The model is traced and not run. A parameter is used where it first meets
-    data: casting, reshaping or combining parameters alone is no use.
+    For the ``order`` of a rule. The model is traced, not run. A parameter is used when it first meets
+    data: casting, reshaping or combining parameters does not count.
 
     >>> import jax.numpy as jnp
     >>> params = {"decoder": jnp.ones((2, 2)), "encoder": jnp.ones((2, 2))}
@@ -55,15 +56,15 @@ def order_of_use(apply: Callable[[PyTree], Any], params: PyTree) -> tuple[str, .
     ('encoder', 'decoder')
 
     Args:
-        apply: maps parameters to outputs, on inputs of its own; for a linen model
+        apply: maps parameters to outputs, for fixed inputs; for a linen model
             ``lambda params: model.apply({"params": params}, x)``.
-        params: its parameters, or their shapes.
+        params: parameters of the model, or their shapes.
     """
     return tuple(map(tree.name, trace(apply, params).order))
 
 
 def trace(apply: Callable[[PyTree], Any], params: PyTree) -> Use:
-    """Traces a model and returns how it uses its parameters; arguments are those of ``order_of_use``."""
+    """Traces a model and returns how it uses its parameters. Takes the arguments of ``order_of_use``."""
     arrays = tree.leaves(params)
     rest, _ = tree.split(params, list(arrays))
 
@@ -81,10 +82,10 @@ def trace(apply: Callable[[PyTree], Any], params: PyTree) -> Use:
 
 
 def check_stacks(plan: Plan, use: Use) -> None:
-    """Refuses a plan whose layers are rows of an axis other than the one that the model loops over.
+    """Rejects a plan whose layers are rows along another axis than the model's loop.
 
     Raises:
-        PlanError: a stacked leaf is scanned along another axis than its first.
+        PlanError: the model loops over a stacked leaf along another axis than the first.
     """
     for path in dict.fromkeys(m.keys for group in plan.groups for m in group.members if m.index is not None):
         if use.scanned.get(path, 0) != 0:
@@ -95,18 +96,18 @@ def check_stacks(plan: Plan, use: Use) -> None:
 
 
 class _Walk:
-    """A walk through a program, in the order in which it runs."""
+    """Walks through a program in the order in which it runs."""
 
     def __init__(self) -> None:
         self.order: dict[Path, None] = {}
         self.scanned: dict[Path, int] = {}
 
     def use(self, leaves: Sequence[Path]) -> None:
-        """Notes that leaves are used now, if they were not before."""
+        """Records leaves that are used for the first time."""
         self.order.update(dict.fromkeys(leaf for leaf in leaves if leaf not in self.order))
 
     def run(self, program: Jaxpr, inputs: Sequence[_Origin]) -> list[_Origin]:
-        """Walks through a program and returns what its outputs are made of."""
+        """Walks through a program and returns the origins of its outputs."""
         known: dict[Any, _Origin] = dict(zip(program.invars, inputs, strict=True))
 
         def origin(value: Any) -> _Origin:
@@ -123,14 +124,14 @@ class _Walk:
         if step.primitive.name == "scan":
             (body,) = _programs(step.params)
             for origin, whole, part in zip(inputs, step.invars, body.invars, strict=True):
-                # What a loop runs over has one axis less inside of it.
+                # Inside a loop, an array that it runs over has one axis less.
                 if origin.view and _rank(part) < _rank(whole):
                     path, axes = origin.view
                     self.scanned.setdefault(path, axes[0])
         outputs: list[_Origin] | None = None
         for program in _programs(step.params):
             if len(program.invars) <= len(inputs):
-                # What comes first is for the step itself, as the index of a branch.
+                # The first inputs are for the step itself, such as the index of a branch.
                 found = self.run(program, inputs[len(inputs) - len(program.invars) :])
                 outputs = found if len(found) == len(step.outvars) else outputs
         if outputs is not None:
@@ -140,7 +141,7 @@ class _Walk:
                 self.use(origin.leaves or ())
             return [DATA] * len(step.outvars)
         leaves = tuple(dict.fromkeys(path for origin in inputs for path in origin.leaves or ()))
-        # An array that no parameter went into is data, be it a constant.
+        # An array that is not computed from parameters is data, even if it is constant.
         made = [
             _Origin(leaves) if leaves or not getattr(value.aval, "shape", ()) else DATA
             for value in step.outvars
@@ -151,7 +152,7 @@ class _Walk:
 
 
 def _view(step: Any, inputs: list[_Origin]) -> tuple[Path, tuple[int, ...]] | None:
-    """Returns which leaf the first output of a step is, with its axes in which order."""
+    """Returns the leaf that the first output of a step is, and the order of its axes."""
     if not inputs or inputs[0].view is None:
         return None
     path, axes = inputs[0].view
@@ -168,7 +169,7 @@ def _rank(value: Any) -> int:
 
 
 def _programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
-    """Yields the programs that a step runs, such as the body of a loop or all branches of a condition."""
+    """Yields the programs that a step runs, such as the body of a loop or the branches of a condition."""
     for value in params.values():
         for part in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(part, ClosedJaxpr):

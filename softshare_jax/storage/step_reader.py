@@ -58,8 +58,13 @@ def _verdict(folder: pathlib.Path, seal: Seal, item: str, shapes: Any, error: Ex
         OSError: the files cannot be compared with the seal.
     """
     if seal.files:
-        wrong = seal.wrong_file(folder)
-        return Damaged(wrong) if wrong else _unreadable(folder, error)
+        if wrong := seal.wrong_file(folder):
+            return Damaged(wrong)
+        if (difference := _other_shape(folder, item, shapes)) and not of_the_machine(error):
+            version = seal.versions.get("softshare_jax", "of an earlier version")
+            what = f"was written by softshare_jax {version} for a network with other parameters"
+            return UserError(f"checkpoint {folder} {what}: {difference}")
+        return _unreadable(folder, error)
     # Seals of earlier versions do not list the files.
     if of_the_machine(error):
         return _unreadable(folder, error)

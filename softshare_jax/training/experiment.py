@@ -146,7 +146,8 @@ def make_experiment(
     try:
         plan = (plan or zoo.named(config.model).rule)(shapes["params"])
     except sharing.PlanError as error:
-        raise UserError(f"{config.model}: {error}") from error
+        earlier = "an earlier version (0.1) may have made this plan: " if plan else ""
+        raise UserError(f"{config.model}: {earlier}{error}") from error
     for field in ("recurrence", "anneal"):
         if getattr(config.sharing, field) and not plan.groups:
             raise UserError(f"config.sharing.{field} is for shared layers; {config.model} has none")

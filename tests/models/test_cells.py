@@ -131,7 +131,7 @@ def test_genotypes_use_all_they_compute():
 
 
 def test_auxiliary_head():
-    network, x = zoo.named("darts-5x4").build(zoo.Options(num_classes=5, auxiliary=0.4)), images(2)
+    network, x = zoo.named("darts-5x4").build(zoo.Options(num_classes=5, aux_loss_weight=0.4)), images(2)
     shapes = jax.eval_shape(network.init, jax.random.key(0), x)
     assert set(shapes) == {"params", "batch_stats"}
     head = jax.tree.map(np.shape, shapes["params"]["auxiliary"])

@@ -1,6 +1,5 @@
 """The networks for CIFAR that the poster compares with: sizes, what they share, and that they learn."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +10,6 @@ from softshare_jax import sharing
 from softshare_jax.description.description import describe, parameters
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from softshare_jax.models.densenet import PartedConv
-from softshare_jax.models.initializers import he_normal
-from softshare_jax.models.layers import Layers
 from tests.models.test_models import drawn
 
 # Millions of parameters with 10 classes, and how far ours may be off: searched cells are published without
@@ -85,30 +81,41 @@ def test_members_of_dense_blocks():
     plan, params = shapes_of("sdensenet-bc-40-12-3")
     assert [(g.layers, g.templates, g.shape) for g in plan.groups] == [(6, 3, (3, 3, 48, 12))] * 3
     assert plan.groups[2].members[5].path == "block_3/layer_5/conv2/kernel"
-    # Without bottlenecks a part of each kernel: that which reads what comes into the block.
+    # Without bottlenecks: the part of each kernel that reads the input of the block.
     plan, params = shapes_of("sdensenet-100-24-4")
     assert [(g.layers, g.templates, g.shape) for g in plan.groups] == [
         (32, 4, (3, 3, channels, 24)) for channels in (16, 16 + 32 * 24, 16 + 64 * 24)
     ]
-    layer = params["block_2"]["layer_7"]["conv"]
-    assert layer["of_layers"].shape == (3, 3, 7 * 24, 24)
-    assert "of_layers" not in params["block_2"]["layer_0"]["conv"]
+    channels = 16 + 32 * 24
+    assert str(plan.groups[1].members[7]) == f"block_2/layer_7/conv/kernel[:, :, 0:{channels}]"
+    assert params["block_2"]["layer_7"]["conv"]["kernel"].shape == (3, 3, channels + 7 * 24, 24)
+    # The part that reads earlier layers is private. The first layer has no such part.
+    private = jax.eval_shape(lambda: sharing.initialize(plan, zeros(params), jax.random.key(0)))["params"]
+    assert private["block_2"]["layer_7"]["conv"]["kernel"].shape == (3, 3, 7 * 24, 24)
+    assert "conv" not in private["block_2"]["layer_0"]
 
 
-def test_a_convolution_in_parts_is_a_convolution():
-    x = np.random.default_rng(0).normal(size=(2, 5, 5, 11)).astype(np.float32)
-    parted = PartedConv(7, 4, Layers(he_normal))
-    variables = parted.init(jax.random.key(0), x)
-    parts = variables["params"]
-    kernel = jnp.concatenate([parts["of_input"], parts["of_layers"]], axis=2)
-    whole = nn.Conv(7, (3, 3), padding=1, use_bias=False)
-    np.testing.assert_allclose(
-        parted.apply(variables, x), whole.apply({"params": {"kernel": kernel}}, x), atol=1e-5
+def zeros(shapes):
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def test_a_dense_block_shares_a_part_of_each_kernel():
+    # Three templates for three layers: the shared network is the unshared network.
+    network = zoo.named("densenet-13-6").build(zoo.Options())
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    unshared = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
+    plan = zoo.named("sdensenet-13-6").rule(unshared["params"])
+    variables = sharing.initialize(plan, unshared["params"], jax.random.key(0), sharing.identity)
+    kernels = [unshared["params"]["block_2"][f"layer_{i}"]["conv"]["kernel"] for i in range(3)]
+    channels = 16 + 3 * 6
+    for i, kernel in enumerate(kernels):
+        np.testing.assert_array_equal(variables["templates"]["block_2"][i], kernel[:, :, :channels])
+    np.testing.assert_array_equal(
+        variables["params"]["block_2"]["layer_2"]["conv"]["kernel"], kernels[2][:, :, channels:]
     )
-    # Each part has the scale of the whole: variance 2 over the fan-in of all channels.
-    large = PartedConv(64, 48, Layers(he_normal)).init(jax.random.key(0), jnp.zeros((1, 5, 5, 96)))["params"]
-    for part in large.values():
-        assert np.std(part) == pytest.approx(np.sqrt(2 / (9 * 96)), rel=0.02)
+    jax.tree.map(
+        np.testing.assert_array_equal, sharing.to_dense(plan, variables)["params"], unshared["params"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_a_convolution_in_parts_is_a_convolution():
         ("darts-2", "unknown network"),
     ],
 )
-def test_names_that_are_none(name, message):
+def test_invalid_names(name, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name)
 
@@ -134,12 +141,12 @@ def test_names_that_are_none(name, message):
 @pytest.mark.parametrize(
     ("name", "features", "message"),
     [
-        ("darts", {"dropout": 0.3}, "darts has no dropout"),
-        ("wrn-28-10", {"drop_path": 0.2}, "wrn-28-10 has no drop_path"),
-        ("densenet-100-24", {"auxiliary": 0.4}, "densenet-100-24 has no auxiliary"),
+        ("darts", {"dropout_rate": 0.3}, "darts has no dropout_rate"),
+        ("wrn-28-10", {"drop_path_rate": 0.2}, "wrn-28-10 has no drop_path_rate"),
+        ("densenet-100-24", {"aux_loss_weight": 0.4}, "densenet-100-24 has no aux_loss_weight"),
     ],
 )
-def test_features_that_a_network_has_not(name, features, message):
+def test_unsupported_options(name, features, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name).build(zoo.Options(**features))
 
@@ -153,34 +160,34 @@ NARROW = (
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_every_network_learns_plain_and_shared_and_folds(name):
-    # Compiled once: what sharing adds is before and after the plain network, which knows nothing of it.
+def test_every_network_learns_unshared_and_shared_and_folds(name):
+    # One compilation: sharing adds functions before and after the unshared network.
     network, random = zoo.named(name).build(zoo.Options()), np.random.default_rng(0)
     x, labels = random.normal(size=(2, 32, 32, 3)).astype(np.float32), np.arange(2)
-    plain = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
+    dense = drawn(jax.eval_shape(network.init, jax.random.key(0), x))
 
     @jax.jit
-    def loss_and_gradient(plain):
+    def loss_and_gradient(dense):
         def loss(params):
-            logits, _ = network.apply({**plain, "params": params}, x, train=True, mutable=["batch_stats"])
+            logits, _ = network.apply({**dense, "params": params}, x, train=True, mutable=["batch_stats"])
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
-        return jax.value_and_grad(loss)(plain["params"])
+        return jax.value_and_grad(loss)(dense["params"])
 
     def losses(variables, to_params, steps=8):
-        """Descends, in numpy and by the signs of gradients, by what the plain weights are made of."""
+        """Descends, in numpy and by the signs of gradients, on the variables of the weights."""
         found = []
         for _ in range(steps):
             params, back = jax.vjp(jax.jit(to_params), variables)
-            loss, gradient = loss_and_gradient({**plain, "params": params})
+            loss, gradient = loss_and_gradient({**dense, "params": params})
             variables = jax.tree.map(lambda v, g: v - 0.003 * np.sign(g), variables, back(gradient)[0])
             found.append(float(loss))
         return found, variables
 
-    found, _ = losses(plain["params"], lambda params: params)
+    found, _ = losses(dense["params"], lambda params: params)
     assert found[-1] < 0.8 * found[0]
-    plan = zoo.named(f"s{name}-1").rule(plain["params"])
-    shared = sharing.initialize(plan, plain["params"], jax.random.key(1), sharing.orthogonal)
+    plan = zoo.named(f"s{name}-1").rule(dense["params"])
+    shared = sharing.initialize(plan, dense["params"], jax.random.key(1), sharing.orthogonal)
     found, shared = losses(shared, lambda shared: sharing.to_dense(plan, shared)["params"])
     assert found[-1] < 0.8 * found[0]
     # One template a group: all its layers are parallel, and the fold loses nothing.

@@ -7,7 +7,7 @@ import pytest
 
 from softshare_jax.description.description import describe
 from softshare_jax.errors import UserError
-from softshare_jax.models import imagenet, zoo
+from softshare_jax.models import bottleneck, densenet, zoo
 from softshare_jax.models.bottleneck import Block, BottleneckResNet
 from softshare_jax.models.densenet import DenseNet
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out, uniform_fan_in
@@ -46,9 +46,9 @@ SWRN_50_2_LAYERS = {
 
 def shapes_of(name):
     network = zoo.named(name)
-    plain = network.build(zoo.Options(num_classes=1000))
+    unshared = network.build(zoo.Options(num_classes=1000))
     image = jax.ShapeDtypeStruct((1, *network.input_shape), jnp.float32)
-    shapes = jax.eval_shape(plain.init, jax.eval_shape(lambda: jax.random.key(0)), image)
+    shapes = jax.eval_shape(unshared.init, jax.eval_shape(lambda: jax.random.key(0)), image)
     return network.rule(shapes["params"]), shapes["params"]
 
 
@@ -62,8 +62,8 @@ def test_parameters_are_as_many_as_published(name, expected):
 
 
 def test_no_depth_is_missing_in_the_table():
-    named = {f"resnet-{depth}" for depth in imagenet.BOTTLENECKS}
-    named |= {f"densenet-{depth}" for depth in imagenet.DENSENETS}
+    named = {f"resnet-{depth}" for depth in bottleneck.BLOCKS}
+    named |= {f"densenet-{depth}" for depth in densenet.BLOCKS}
     assert named <= set(PUBLISHED)
     assert {name.split("-")[0] for name in PUBLISHED} == {"resnet", "wrn", "resnext", "densenet"}
 
@@ -117,18 +117,18 @@ def test_members_are_the_rows_of_a_stage_and_the_layers_of_a_dense_block():
         ("sresnet-26", "groups of fewer than two layers"),
     ],
 )
-def test_names_that_are_none(name, message):
+def test_invalid_names(name, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name)
 
 
-def test_options_that_a_network_has_not():
+def test_unsupported_options():
     for name, options in [
-        ("wrn-50-2", zoo.Options(dropout=0.3)),
-        ("densenet-121", zoo.Options(dropout=0.3)),
-        ("densenet-121", zoo.Options(zero_residual=True)),
-        ("wrn-28-10", zoo.Options(zero_residual=True)),
-        ("cnn-4-8", zoo.Options(zero_residual=True)),
+        ("wrn-50-2", zoo.Options(dropout_rate=0.3)),
+        ("densenet-121", zoo.Options(dropout_rate=0.3)),
+        ("densenet-121", zoo.Options(zero_init_residual=True)),
+        ("wrn-28-10", zoo.Options(zero_init_residual=True)),
+        ("cnn-4-8", zoo.Options(zero_init_residual=True)),
     ]:
         with pytest.raises(UserError, match=rf"config.\w+ is .*, and {name} has no"):
             zoo.named(name).build(options)
@@ -183,6 +183,8 @@ class BottleneckByHand(ByHand):
 class DenseByHand(BottleneckByHand):
     """A DenseNet as it is described, in numpy."""
 
+    CONVOLUTIONS = ("1", "2")
+
     def __call__(self, x, blocks):
         x = self.stem(x)
         for i, layers in enumerate(blocks):
@@ -193,7 +195,7 @@ class DenseByHand(BottleneckByHand):
             for j in range(layers):
                 params, stats = (tree[f"block_{i + 1}"][f"layer_{j}"] for tree in (self.params, self.stats))
                 y = x
-                for k in (1, 2):
+                for k in self.CONVOLUTIONS:
                     y = self.norm_relu(y, params[f"norm{k}"], stats[f"norm{k}"])
                     y = self.conv(y, params[f"conv{k}"]["kernel"])
                 x = np.concatenate([x, y], axis=-1)
@@ -203,6 +205,15 @@ class DenseByHand(BottleneckByHand):
         return self.norm_relu(x, self.params[name], self.stats[name])
 
 
+class SmallDenseByHand(DenseByHand):
+    """A DenseNet for small images, without bottlenecks."""
+
+    CONVOLUTIONS = ("",)
+
+    def stem(self, x):
+        return self.conv(x, self.params["stem"]["kernel"])
+
+
 @pytest.mark.parametrize(
     ("network", "by_hand", "arguments", "train"),
     [
@@ -210,8 +221,9 @@ class DenseByHand(BottleneckByHand):
         (BottleneckResNet((3, 1, 1, 1), 4, 2, 5, Layers(he_normal_fan_out)), BottleneckByHand, 2, False),
         (BottleneckResNet((1, 2, 1, 1), 3, 1, 5, Layers(he_normal_fan_out)), BottleneckByHand, 1, True),
         (DenseNet((2, 1, 1, 1), 32, 5, Layers(he_normal)), DenseByHand, (2, 1, 1, 1), False),
+        (DenseNet((3, 2), 4, 5, Layers(he_normal), False, True), SmallDenseByHand, (3, 2), False),
     ],
-    ids=["grouped", "training", "dense"],
+    ids=["grouped", "training", "dense", "dense without bottlenecks"],
 )
 def test_networks_by_hand(network, by_hand, arguments, train):
     # Batch-norm of a last stage of one pixel would be about two numbers alone.
@@ -249,12 +261,12 @@ def test_blocks_may_start_as_their_shortcut():
     block = Block(3, 2, 1, 1, zero_residual=True, layers=Layers(he_normal_fan_out))
     variables = block.init(jax.random.key(0), x, False)
     np.testing.assert_array_equal(block.apply(variables, x, False), np.maximum(x, 0))
-    built = zoo.named("resnet-50").build(zoo.Options(zero_residual=True))
+    built = zoo.named("resnet-50").build(zoo.Options(zero_init_residual=True))
     assert isinstance(built, BottleneckResNet)
     assert built.zero_residual
 
 
-def test_initialisers():
+def test_initializers():
     weights = he_normal_fan_out(jax.random.key(0), (3, 3, 16, 128))
     assert np.std(weights) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
     linear = uniform_fan_in(jax.random.key(0), (64, 500))

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.grid_cnn import GridCNN
 from softshare_jax.models.initializers import he_normal
-from softshare_jax.models.wide_resnet import LAYERS, Stage, WideResNet
+from softshare_jax.models.layers import Layers
+from softshare_jax.models.stage import Stage
+from softshare_jax.models.wide_resnet import LAYERS, Block, WideResNet
 from softshare_jax.sharing import Member, Plan
 
 
@@ -138,7 +141,7 @@ def test_block_by_hand():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_and_logits_in_float32():
-    network = GridCNN(depth=2, channels=4, dtype=jnp.bfloat16)
+    network = GridCNN(depth=2, channels=4, layers=Layers(he_normal, dtype=jnp.bfloat16))
     x = jnp.ones((1, 4, 4, 2))
     variables = network.init(jax.random.key(0), x)
     assert {a.dtype for a in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
@@ -246,7 +249,8 @@ def test_blocks_in_a_loop_are_the_blocks_one_by_one():
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     found, loops = [], []
     for scan in (False, True):
-        stage = Stage(blocks=4, features=3, stride=1, dropout=0.3, scan=scan, layers=LAYERS)
+        block = functools.partial(Block, features=3, dropout=0.3, layers=LAYERS)
+        stage = Stage(block, blocks=4, stride=1, scan=scan)
         fresh = jax.jit(stage.init, static_argnums=2)(rngs, x, False)
         variables = randomized(fresh)
 
@@ -278,7 +282,7 @@ def test_a_loop_changes_no_name_or_shape():
 
 def test_dropout_is_for_training():
     network, x = WideResNet(10, 1, num_classes=5, dropout=0.5), images(2)
-    plain = WideResNet(10, 1, num_classes=5)
+    without = WideResNet(10, 1, num_classes=5)
     variables = jax.jit(network.init)(jax.random.key(0), x)
     apply = jax.jit(
         lambda v, key: network.apply(v, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
@@ -287,13 +291,13 @@ def test_dropout_is_for_training():
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
     # Evaluation needs no random key and is that of the network without dropout.
-    evaluated = [jax.jit(n.apply)(variables, x) for n in (network, plain)]
+    evaluated = [jax.jit(n.apply)(variables, x) for n in (network, without)]
     np.testing.assert_array_equal(*evaluated)
 
 
 def test_only_networks_with_dropout_take_a_rate():
-    with pytest.raises(UserError, match=r"config.dropout is 0.3, and cnn-4-8 has no dropout"):
-        zoo.named("cnn-4-8").build(zoo.Options(dropout=0.3))
+    with pytest.raises(UserError, match=r"config.dropout_rate is 0.3, and cnn-4-8 has no dropout_rate"):
+        zoo.named("cnn-4-8").build(zoo.Options(dropout_rate=0.3))
     options = zoo.Options(jnp.bfloat16, 7, 0.3, True)
     assert zoo.named("swrn-16-2-1").build(options) == WideResNet(
         16, 2, 7, 0.3, True, dataclasses.replace(LAYERS, dtype=jnp.bfloat16)

@@ -11,6 +11,7 @@ import pytest
 from softshare_jax import loader, sharing
 from softshare_jax.conversion.exporting import export_run
 from softshare_jax.conversion.folding import fold_run
+from softshare_jax.errors import UserError
 from softshare_jax.reporting.write import write_report
 from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
@@ -77,6 +78,21 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
 
     if name == "shared":
         assert write_report([workdir]) == workdir.report_file
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("densenet", r"was written by softshare_jax 0.1.0 for a network with other parameters"),
+        (
+            "sdensenet",
+            r"an earlier version \(0.1\) may have made this plan: .*/conv/of_input, which is not a",
+        ),
+    ],
+)
+def test_a_run_of_parameters_that_no_longer_exist_names_its_version(name, message, tmp_path, data_dir):
+    with pytest.raises(UserError, match=message):
+        load(old_run(name, tmp_path, data_dir))
 
 
 def test_a_checkpoint_before_the_end_of_annealing(tmp_path, data_dir):

@@ -181,7 +181,7 @@ def equinox(module: eqx.Module, x: jax.Array, rule: sharing.Rule, groups: dict[s
     return Case(module, lambda m: jax.vmap(m)(x), rule, groups)
 
 
-def plain() -> Case:
+def list_of_dictionaries() -> Case:
     keys = jax.random.split(KEY, 3)
     params = [{"w": jax.random.normal(key, (6, 6)), "b": jnp.ones(6)} for key in keys]
 
@@ -245,5 +245,5 @@ CASES: dict[str, Callable[[], Case]] = {
     "equinox scan": lambda: equinox(
         EqxScanned(KEY), ROW, sharing.by_shape(2, stacked="layers/.*"), {"6x6": 4}
     ),
-    "a list of dictionaries": plain,
+    "a list of dictionaries": list_of_dictionaries,
 }

@@ -6,29 +6,57 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 
-from softshare_jax.sharing import Group, Member, Plan
+from softshare_jax.sharing import Group, Member, Plan, Slice
 
 
 @st.composite
 def shared(draw) -> tuple[Plan, dict]:
-    """A plan of one or two groups, with stacked leaves among them, and random variables."""
+    """A plan over one or two sets of leaves, and random variables.
+
+    The layers are leaves, rows of a stack, or slices of either. Slices may be of two groups.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def normal(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
     groups, templates, coefficients = [], {}, {}
+    params = {"private": {"bias": normal(3)}}
     for number in range(draw(st.integers(1, 2))):
         layers = draw(st.integers(2, 7))
-        k = draw(st.integers(1, layers))
         shape = draw(st.sampled_from([(3,), (2, 3), (3, 3, 2, 2)]))
-        name = f"group_{number}"
-        if draw(st.booleans()):
-            members = tuple(Member(f"{name}/stack", i) for i in range(layers))
-        else:
-            members = tuple(Member(f"{name}/layer_{i}/kernel") for i in range(layers))
-        groups.append(Group(name, members, k, shape))
-        templates[name] = random.normal(size=(k, *shape)).astype(np.float32)
-        coefficients[name] = random.normal(size=(layers, k)).astype(np.float32)
-    params = {"private": {"bias": random.normal(size=3).astype(np.float32)}}
+        name, stacked = f"group_{number}", draw(st.booleans())
+        parts, left = draw(slices(shape))
+        for letter, part in zip("ab", parts, strict=False):
+            members = [
+                Member(f"{name}/stack", i, part)
+                if stacked
+                else Member(f"{name}/layer_{i}/kernel", None, part)
+                for i in range(layers)
+            ]
+            k = draw(st.integers(1, layers))
+            groups.append(Group(name + letter, tuple(members), k, shape))
+            templates[name + letter] = normal(k, *shape)
+            coefficients[name + letter] = normal(layers, k)
+        if left and stacked:
+            params[name] = {"stack": normal(layers, *left)}
+        elif left:
+            params[name] = {f"layer_{i}": {"kernel": normal(*left)} for i in range(layers)}
     variables = {"params": params, "templates": templates, "coefficients": coefficients}
     return Plan(tuple(groups)), jax.tree.map(jax.numpy.asarray, variables)
+
+
+@st.composite
+def slices(draw, shape) -> tuple[list[Slice | None], tuple[int, ...] | None]:
+    """One or two slices in a larger weight, and the shape of what is left; or all of a weight."""
+    axis = draw(st.sampled_from([None, 0, len(shape) - 1]))
+    if axis is None:
+        return [None], None
+    size = shape[axis]
+    # At one end, or two slices in the middle. Few cases, because each one compiles.
+    starts = draw(st.sampled_from([(0,), (1 + size, 1)]))
+    left = (*shape[:axis], 2, *shape[axis + 1 :])
+    return [Slice(axis, start, start + size) for start in starts], left
 
 
 @st.composite

@@ -80,15 +80,15 @@ def test_layers_are_in_the_order_of_the_model(plan):
         assert numbers == sorted(numbers)
 
 
-def test_the_materialised_model_is_a_model_of_its_kind(case, plan, variables):
-    plain = sharing.materialize(plan, variables)
-    assert jax.tree.structure(plain) == jax.tree.structure(case.params)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), arrays(plain)) == jax.tree.map(
+def test_the_materialized_model_is_a_model_of_its_kind(case, plan, variables):
+    dense = sharing.materialize(plan, variables)
+    assert jax.tree.structure(dense) == jax.tree.structure(case.params)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), arrays(dense)) == jax.tree.map(
         lambda x: (x.shape, x.dtype), arrays(case.params)
     )
-    check_tied(plan, plain)
+    check_tied(plan, dense)
     private = [path for path in named_arrays(case.params) if path not in plan.paths]
-    before, after = named_arrays(case.params), named_arrays(plain)
+    before, after = named_arrays(case.params), named_arrays(dense)
     assert private
     for path in private:
         np.testing.assert_array_equal(before[path], after[path])
@@ -124,18 +124,18 @@ def test_weights_are_tied_after_an_update(case, plan, variables, loss):
             variables["templates"][name] * (1 - 1e-3) - 0.1 * gradients["templates"][name],
             atol=1e-6,
         )
-    plain = sharing.materialize(plan, updated)
-    check_tied(plan, plain)
-    assert np.all(np.isfinite(case.apply(plain)))
+    dense = sharing.materialize(plan, updated)
+    check_tied(plan, dense)
+    assert np.all(np.isfinite(case.apply(dense)))
 
 
 def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, loss):
     shared = eqx.filter_grad(loss)(variables)
-    plain = eqx.filter_grad(lambda p: jnp.mean((case.apply(p) - 1) ** 2))(
+    dense = eqx.filter_grad(lambda p: jnp.mean((case.apply(p) - 1) ** 2))(
         sharing.materialize(plan, variables)
     )
     for group in plan.groups:
-        upstream = rows(plan, plain, group)
+        upstream = rows(plan, dense, group)
         alpha = np.asarray(variables["coefficients"][group.name], np.float64)
         templates = np.asarray(variables["templates"][group.name], np.float64).reshape(2, -1)
         np.testing.assert_allclose(
@@ -204,12 +204,12 @@ def test_in_bfloat16_weights_keep_the_dtype_of_the_model(case):
 
 def test_a_folded_model_runs_with_one_layer_a_group(case, plan, variables):
     folded = sharing.fold(plan, variables, threshold=0.0)
-    plain = sharing.materialize(*folded)
-    assert jax.tree.structure(plain) == jax.tree.structure(case.params)
+    dense = sharing.materialize(*folded)
+    assert jax.tree.structure(dense) == jax.tree.structure(case.params)
     for group in folded.plan.groups:
         assert group.templates == 1
-        assert np.linalg.matrix_rank(rows(plan, plain, group), tol=1e-5) == 1
-    assert np.all(np.isfinite(case.apply(plain)))
+        assert np.linalg.matrix_rank(rows(plan, dense, group), tol=1e-5) == 1
+    assert np.all(np.isfinite(case.apply(dense)))
 
 
 def test_growing_changes_no_output(case, plan, variables):

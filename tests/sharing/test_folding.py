@@ -124,8 +124,8 @@ def test_the_budget_search_stays_within_its_budget(case, budget):
     plan, variables = case
     original = sharing.materialize(plan, variables)
 
-    def score(plain):
-        distance = jax.tree.map(lambda a, b: jnp.sum(jnp.abs(a - b)), plain["params"], original)
+    def score(dense):
+        distance = jax.tree.map(lambda a, b: jnp.sum(jnp.abs(a - b)), dense["params"], original)
         return -float(sum(jax.tree.leaves(distance)))
 
     folded, threshold = sharing.fold_within(plan, variables, score, budget)
@@ -135,10 +135,10 @@ def test_the_budget_search_stays_within_its_budget(case, budget):
 
 def test_a_boundless_budget_folds_everything_and_a_negative_one_is_an_error():
     case = one_group([[1, 0], [0, 1], [1, 0.1]], np.eye(2))
-    folded, _ = sharing.fold_within(*case, lambda plain: 0.0, max_drop=1.0)
+    folded, _ = sharing.fold_within(*case, lambda dense: 0.0, max_drop=1.0)
     assert folded.plan.groups[0].templates == 1
     with pytest.raises(ValueError, match="0 or more"):
-        sharing.fold_within(*case, lambda plain: 0.0, max_drop=-1)
+        sharing.fold_within(*case, lambda dense: 0.0, max_drop=-1)
 
 
 def test_other_collections_pass_through():

@@ -1,4 +1,5 @@
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -187,28 +188,30 @@ def test_weights_that_overflow_their_dtype_are_not_finite():
         sharing.distinct_layers(plan, variables)
 
 
-def test_what_is_no_plan_and_what_are_no_variables():
+def test_arguments_of_another_kind():
     plan, variables = two_layers(np.eye(2))
     rule = sharing.by_regex({"g": "[ab]"})
     dense = sharing.materialize(plan, variables)
     for function in (sharing.similarity, sharing.fold, sharing.distinct_layers, sharing.materialize):
-        with pytest.raises(
-            sharing.PlanError, match=r"this is a rule: a rule makes a plan, plan = rule\(params\)"
+        for arguments, message in (
+            ((rule, variables), "expected a plan, not a rule; a rule makes a plan: plan = rule(params)"),
+            ((plan, dense), "no templates of group 'g': make them from dense parameters with from_dense"),
+            (
+                (plan.with_templates(1), variables),
+                "templates of group 'g' have shape (2, 2), and the plan needs (1, 2)",
+            ),
+            ((plan, [variables]), "dictionary of collections, not list"),
+            *(
+                (
+                    (plan, {**variables, "templates": {"g": jnp.ones((2, 2), dtype)}}),
+                    "only real floating-point weights can share",
+                )
+                for dtype in (jnp.complex64, jnp.int32)
+            ),
         ):
-            function(rule, variables)
-        with pytest.raises(sharing.PlanError, match="no templates of group 'g': from_dense"):
-            function(plan, dense)
-        with pytest.raises(
-            sharing.PlanError, match=r"templates of group 'g' have shape \(2, 2\), and by the plan \(1, 2\)"
-        ):
-            function(plan.with_templates(1), variables)
-        with pytest.raises(sharing.PlanError, match="dictionary of collections, not of type list"):
-            function(plan, [variables])
-        for dtype in (jnp.complex64, jnp.int32):
-            wrong = {**variables, "templates": {"g": jnp.ones((2, 2), dtype)}}
-            with pytest.raises(sharing.PlanError, match="only real floating-point weights can share"):
-                function(plan, wrong)
-    with pytest.raises(sharing.PlanError, match=r"shares a, whose dtype is complex64: only real"):
+            with pytest.raises(sharing.PlanError, match=re.escape(message)):
+                function(*arguments)
+    with pytest.raises(sharing.PlanError, match="shares a, whose dtype is complex64: only real"):
         rule({"a": jnp.ones(2, jnp.complex64), "b": jnp.ones(2, jnp.complex64)})
 
 

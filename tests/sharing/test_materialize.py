@@ -11,7 +11,7 @@ from tests.sharing.strategies import shared, stacks
 
 
 def layer_weights(plan, params):
-    """Weights by group from a plain tree, read with nothing of the package but the plan's names."""
+    """Weights by group of dense parameters, read with nothing of the package except the plan's names."""
     weights = {}
     for group in plan.groups:
         rows = []
@@ -19,7 +19,10 @@ def layer_weights(plan, params):
             node = params
             for key in member.path.split("/"):
                 node = node[key]
-            rows.append(np.asarray(node if member.index is None else node[member.index]))
+            row = np.asarray(node if member.index is None else node[member.index])
+            if cut := member.slice:
+                row = np.take(row, range(cut.start, cut.stop), axis=cut.axis)
+            rows.append(row)
         weights[group.name] = np.stack(rows)
     return weights
 
@@ -57,11 +60,11 @@ def test_rows_of_stacks_come_from_any_layers_of_any_groups(case):
 @given(shared())
 def test_jit_and_vmap_change_nothing(case):
     plan, variables = case
-    plain = sharing.materialize(plan, variables)
+    dense = sharing.materialize(plan, variables)
     jitted = jax.jit(lambda v: sharing.materialize(plan, v))(variables)
     batched = jax.vmap(lambda v: sharing.materialize(plan, v))(jax.tree.map(lambda x: x[None], variables))
     for other in (jitted, jax.tree.map(lambda x: x[0], batched)):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), plain, other)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), dense, other)
 
 
 @given(shared())
@@ -88,11 +91,11 @@ def test_pmap_materializes_on_every_device(case):
     assert devices == 4
     copies = jax.tree.map(lambda x: jnp.stack([x * (i + 1) for i in range(devices)]), variables["templates"])
     out = jax.pmap(lambda t: sharing.materialize(plan, {**variables, "templates": t}))(copies)
-    plain = layer_weights(plan, sharing.materialize(plan, variables))
+    dense = layer_weights(plan, sharing.materialize(plan, variables))
     for i in range(devices):
         weights = layer_weights(plan, jax.tree.map(lambda x, i=i: x[i], out))
-        for name in plain:
-            np.testing.assert_allclose(weights[name], plain[name] * (i + 1), rtol=1e-4, atol=1e-4)
+        for name in dense:
+            np.testing.assert_allclose(weights[name], dense[name] * (i + 1), rtol=1e-4, atol=1e-4)
 
 
 @given(shared())

@@ -50,20 +50,20 @@ def test_the_whole_tree_of_shapes(model):
 
 
 def test_private_parameters_and_templates_are_what_the_model_alone_would_draw(model):
-    variables, plain = model.init(KEY, X), Net().init(KEY, X)
-    np.testing.assert_array_equal(variables["params"]["scale"], plain["params"]["scale"])
+    variables, dense = model.init(KEY, X), Net().init(KEY, X)
+    np.testing.assert_array_equal(variables["params"]["scale"], dense["params"]["scale"])
     for j in range(2):
         np.testing.assert_array_equal(
-            variables["templates"]["dense"][j], plain["params"][f"dense_{j}"]["kernel"]
+            variables["templates"]["dense"][j], dense["params"][f"dense_{j}"]["kernel"]
         )
 
 
-def check_equal_to_plain(model, variables):
+def check_equal_to_unshared(model, variables):
     plan = RULE(Net().init(KEY, X)["params"])
-    plain = sharing.to_dense(plan, variables)
+    dense = sharing.to_dense(plan, variables)
     options = {"train": True, "mutable": ["batch_stats", "intermediates"], "rngs": {"dropout": KEY}}
     (y, updates), (expected, expected_updates) = (
-        m.apply(v, X, **options) for m, v in ((model, variables), (Net(), plain))
+        m.apply(v, X, **options) for m, v in ((model, variables), (Net(), dense))
     )
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     jax.tree.map(
@@ -71,8 +71,8 @@ def check_equal_to_plain(model, variables):
     )
 
 
-def test_outputs_statistics_and_sown_values_are_the_plain_network_s(model):
-    check_equal_to_plain(model, model.init(KEY, X))
+def test_outputs_statistics_and_sown_values_are_those_of_the_unshared_network(model):
+    check_equal_to_unshared(model, model.init(KEY, X))
 
 
 def test_weights_are_still_tied_after_an_update(model):
@@ -87,7 +87,7 @@ def test_weights_are_still_tied_after_an_update(model):
     updated = {**variables, **optax.apply_updates(collections, updates)}
     assert np.abs(updated["templates"]["dense"] - variables["templates"]["dense"]).max() > 1e-4
     assert np.abs(updated["coefficients"]["dense"] - variables["coefficients"]["dense"]).max() > 1e-4
-    check_equal_to_plain(model, updated)
+    check_equal_to_unshared(model, updated)
 
 
 def test_a_transformer_of_linen_s_own_attention():
@@ -105,10 +105,10 @@ def test_a_transformer_of_linen_s_own_attention():
 
 
 def test_the_empty_plan_is_the_model_itself():
-    model, plain = sharing.SoftShare(Net(), sharing.Plan()), Net().init(KEY, X)
+    model, dense = sharing.SoftShare(Net(), sharing.Plan()), Net().init(KEY, X)
     variables = model.init(KEY, X)
-    assert jax.tree.structure({c: t for c, t in variables.items() if t}) == jax.tree.structure(plain)
-    np.testing.assert_array_equal(model.apply(plain, X), Net().apply(plain, X))
+    assert jax.tree.structure({c: t for c, t in variables.items() if t}) == jax.tree.structure(dense)
+    np.testing.assert_array_equal(model.apply(dense, X), Net().apply(dense, X))
 
 
 def test_inside_another_module():
@@ -122,7 +122,7 @@ def test_inside_another_module():
     assert Outer().apply(variables, X).shape == (2, 2)
 
 
-def test_jitted_initialisation_draws_the_same(model):
+def test_jitted_initialization_draws_the_same(model):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         model.init(KEY, X),

@@ -203,7 +203,7 @@ def test_by_shape_groups_by_role():
     [
         (by_shape(), r"no two weights of the model have one role, .* looked at block_0/kernel \(3, 3\)"),
         (by_shape(roles=False, exclude=".*"), "looked at none"),
-        (by_regex({}), r"no patterns.* Plan\(\) is a network unshared"),
+        (by_regex({}), r"no patterns; to share nothing, use Plan\(\)"),
         (by_regex({"g": "("}), r"group 'g': '\(' is not a regular expression"),
         (by_regex({"g": ".*/kernel"}, stacked="layers/.*"), "stacked: no path matches 'layers/.*' from end"),
         (by_shape(stacked="bias"), "stacked: no path matches 'bias' from end to end"),
@@ -222,7 +222,7 @@ def test_rules_take_shapes_in_place_of_arrays():
     assert rule(shapes) == rule(params())
 
 
-def test_the_empty_plan_is_a_plain_network():
+def test_the_empty_plan_is_an_unshared_network():
     tree = params(2)
     assert Plan()(tree) == Plan()
     assert jax.tree.structure(materialize(Plan(), {"params": tree})) == jax.tree.structure(tree)

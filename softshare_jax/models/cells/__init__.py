@@ -1,1 +1,1 @@
-"""Networks of searched cells: what was found is data, and one definition builds them all."""
+"""Networks of searched cells: the cells are data, and one definition builds all networks."""

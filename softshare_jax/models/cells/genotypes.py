@@ -1,8 +1,8 @@
 """Published cells, as data.
 
-A cell has two inputs, states 0 (the output of the cell before the last) and 1 (of the last one). Each of its
-nodes is the sum of two operations on earlier states and becomes state 2, 3 and so on; the output is a
-concatenation of states. Names of operations are those of ``operations.py``.
+A cell has two inputs: state 0 is the output of the cell before the last, state 1 that of the last cell. Each
+node is the sum of two operations on earlier states, and becomes state 2, 3 and so on. The output is a
+concatenation of states. ``operations.py`` defines the operations by name.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ class Cell:
     """What one kind of cell computes.
 
     Attributes:
-        nodes: the two edges of each: operation, and the state that it reads.
-        output: the states that are concatenated.
+        nodes: two edges per node: an operation, and the state that it reads.
+        output: states that are concatenated.
     """
 
     nodes: tuple[tuple[Edge, Edge], ...]
@@ -28,11 +28,11 @@ class Genotype:
     """The cells of a network.
 
     Attributes:
-        normal: keeps the resolution.
-        reduction: halves it and doubles the channels.
-        cells, channels: of the published size for CIFAR-10: how many cells, and the channels of an operation
-            in the first of them.
-        projects_twice: whether state 1 passes a second 1x1 convolution.
+        normal: cell that keeps the resolution.
+        reduction: cell that halves the resolution and doubles the channels.
+        cells, channels: published size for CIFAR-10: number of cells, and channels of an operation in the
+            first cell.
+        projects_twice: whether state 1 passes through a second 1x1 convolution.
     """
 
     normal: Cell
@@ -42,8 +42,8 @@ class Genotype:
     projects_twice: bool = False
 
 
-# Zoph et al. 2018, arXiv 1707.07012, with 6 cells a stage and 768 channels at the end: 3.3 M. State 0
-# goes into the output of a normal cell, too, as in the code that was released.
+# Zoph et al. 2018, arXiv 1707.07012, with 6 cells per stage and 768 channels at the end: 3.3 M. The
+# output of a normal cell also contains state 0, as in the released code.
 NASNET_A = Genotype(
     normal=Cell(
         (
@@ -143,8 +143,8 @@ SNAS = Genotype(
     channels=36,
 )
 
-# Pham et al. 2018, arXiv 1802.03268, the micro search space, as its authors released the cells: 4.6 M with
-# 6 cells a stage as in the paper (the script that they released has 5, which are 3.9 M).
+# Pham et al. 2018, arXiv 1802.03268, micro search space, the released cells: 4.6 M with 6 cells per stage, as
+# in the paper. (The released script has 5 cells per stage: 3.9 M.)
 ENAS = Genotype(
     normal=Cell(
         (
@@ -171,7 +171,7 @@ ENAS = Genotype(
     projects_twice=True,
 )
 
-# By the name of the network.
+# By name of the network.
 GENOTYPES = {
     "nasnet-a": NASNET_A,
     "amoebanet-b": AMOEBANET_B,

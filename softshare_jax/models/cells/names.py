@@ -1,46 +1,45 @@
 """The networks of cells by name."""
 
-import re
-
 from softshare_jax.errors import UserError
 from softshare_jax.models.cells.genotypes import GENOTYPES, Genotype
 from softshare_jax.models.cells.network import CellNetwork, reductions
 from softshare_jax.models.cells.operations import kernels
 from softshare_jax.models.initializers import uniform_fan_in
-from softshare_jax.models.network import Network, Options, Sharing
+from softshare_jax.models.network import SMALL_IMAGES, Options
+from softshare_jax.models.registry import Architecture, Family, Shareable
 
-PATTERN = rf"({'|'.join(GENOTYPES)})(?:-(\d+)x([1-9]\d*))?"
-EXAMPLES = tuple(GENOTYPES)
 FEWEST = 5
 
 
-def from_name(match: re.Match[str], sharing: Sharing) -> Network:
-    """Returns the network of searched cells that a name asks for.
+def architecture(name: str, cells: int | None, channels: int | None) -> Architecture:
+    """Returns ``darts`` and others in the published size, ``darts-8x16`` with 8 cells and 16 channels.
 
-    ``darts`` has the cells that DARTS found, in the published size, ``darts-8x16`` eight of them with
-    16 channels in the first. ``sdarts-2`` shares in each stage the kernels that its normal cells have at the
-    same place: two templates for each kernel of each operation. ``sdarts`` has one template per layer.
+    Shareable: in each stage, the kernels at the same place of its normal cells. Each kernel of each
+    operation is a group.
 
     Raises:
-        UserError: there is such a network, but not with so few cells or so many templates.
+        UserError: there are too few cells.
     """
-    genotype = GENOTYPES[match[1]]
-    cells, channels = int(match[2] or genotype.cells), int(match[3] or genotype.channels)
-    if cells < FEWEST:
-        raise UserError(f"{sharing.name}: a network of cells has {FEWEST} or more, not {cells}")
+    genotype = GENOTYPES[name]
+    number = genotype.cells if cells is None else cells
+    if number < FEWEST:
+        raise UserError(f"a network of cells has {FEWEST} or more, not {number}")
 
     def build(options: Options) -> CellNetwork:
-        options.refuse_all_but(sharing.name, "aux_loss_weight", "drop_path_rate")
-        layers = options.layers(uniform_fan_in)
         return CellNetwork(
-            genotype, cells, channels, options.num_classes, layers, bool(options.aux_loss_weight)
+            genotype,
+            number,
+            channels or genotype.channels,
+            options.num_classes,
+            options.layers(uniform_fan_in),
+            bool(options.aux_loss_weight),
         )
 
-    return sharing.network(build, _groups(genotype, cells), (32, 32, 3))
+    shareable = _shareable(genotype, number)
+    return Architecture(build, SMALL_IMAGES, shareable, supports=("aux_loss_weight", "drop_path_rate"))
 
 
-def _groups(genotype: Genotype, cells: int) -> dict[str, tuple[str, int]]:
-    """Returns the groups: for each stage the kernels at one place of its normal cells."""
+def _shareable(genotype: Genotype, cells: int) -> dict[str, Shareable]:
     first, second = reductions(cells)
     stages = (range(first), range(first + 1, second), range(second + 1, cells))
     groups = {}
@@ -51,5 +50,14 @@ def _groups(genotype: Genotype, cells: int) -> dict[str, tuple[str, int]]:
             for kernel in kernels(operation):
                 place = f"edge_{number}/{kernel}"
                 name = f"stage_{stage}_{place.removesuffix('/kernel').replace('/', '_')}"
-                groups[name] = (rf"cell_({within})/{place}", len(members))
-    return {name: group for name, group in groups.items() if group[1] > 1}
+                groups[name] = Shareable(rf"cell_({within})/{place}", len(members))
+    return {name: group for name, group in groups.items() if group.layers > 1}
+
+
+FAMILIES = (
+    Family(
+        rf"(?P<name>{'|'.join(GENOTYPES)})(?:-(?P<cells>\d+)x(?P<channels>[1-9]\d*))?",
+        architecture,
+        examples=tuple(GENOTYPES),
+    ),
+)

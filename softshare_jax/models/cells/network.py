@@ -10,12 +10,12 @@ from softshare_jax.models.dropout import DropPath
 from softshare_jax.models.layers import Layers
 from softshare_jax.models.network import AUXILIARY
 
-# Channels of the stem over those of the first cell.
+# Channels of the stem, over those of the first cell.
 STEM = 3
 
 
 def reductions(cells: int) -> tuple[int, int]:
-    """Returns which of so many cells, counted from 0, are reduction cells: after one and two thirds."""
+    """Returns the indices of the two reduction cells, after one third and two thirds of the cells."""
     return cells // 3, 2 * cells // 3
 
 
@@ -23,11 +23,11 @@ class Cell(nn.Module):
     """One cell of a genotype.
 
     Attributes:
-        cell: its nodes.
-        channels: of every operation.
-        reduction: whether it halves the resolution.
-        projects_twice: as a genotype has it.
-        layers: what it is made of.
+        cell: nodes of the cell.
+        channels: output channels of every operation.
+        reduction: whether the cell halves the resolution.
+        projects_twice: whether state 1 passes through a second 1x1 convolution.
+        layers: makes convolutions and batch-norm.
     """
 
     cell: genotypes.Cell
@@ -40,19 +40,19 @@ class Cell(nn.Module):
     def __call__(
         self, before: jax.Array, x: jax.Array, train: bool, drop_path: float | jax.Array
     ) -> jax.Array:
-        """Returns the next output.
+        """Returns the output of the cell.
 
         Args:
-            before: output of the cell before the last, ``[B, H, W, C]``, or of twice the resolution.
-            x: output of the last one, ``[B, H, W, C]``.
-            train: whether paths drop out and batch-norm takes the batch's statistics.
-            drop_path: probability with which a path, but for the identity, counts for nothing.
+            before: output of the cell before the last, ``[B, H, W, C]``, or with twice the resolution.
+            x: output of the last cell, ``[B, H, W, C]``.
+            train: whether to drop paths, and to use the batch's statistics in batch-norm.
+            drop_path: probability of dropping a path; identities are never dropped.
         """
 
         def operation(name: str, kind: str, stride: int = 1) -> Operation:
             return Operation(kind, self.channels, stride, self.layers, name=name)
 
-        # Two inputs of one shape: where the last cell was a reduction, the one before it is larger.
+        # Both inputs get the same shape. If the last cell was a reduction, the input before it is larger.
         larger = before.shape[1] > x.shape[1]
         states = [
             operation("input_0", "skip_connect", 2)(before, train)
@@ -79,8 +79,8 @@ class AuxiliaryHead(nn.Module):
     """Classifies from the middle of the network, for a second loss in training.
 
     Attributes:
-        num_classes: logits.
-        layers: what it is made of.
+        num_classes: number of logits.
+        layers: makes convolutions, batch-norm and the classifier.
     """
 
     num_classes: int
@@ -98,15 +98,13 @@ class AuxiliaryHead(nn.Module):
 class CellNetwork(nn.Module):
     """A searched network for 32x32 images (Zoph et al. 2018, arXiv 1707.07012).
 
-    An ordinary network: as it stands, or under ``SoftShare``.
-
     Attributes:
-        genotype: its cells.
-        cells: how many, the two reductions included.
-        channels: of the operations of the first cells; the reductions double them.
-        num_classes: logits.
-        layers: what it is made of.
-        auxiliary: whether it classifies from its middle, too, in training: the logits are sown as
+        genotype: the cells.
+        cells: number of cells, including two reductions.
+        channels: channels of the operations in the first cells; each reduction doubles them.
+        num_classes: number of logits.
+        layers: makes convolutions, batch-norm and the classifier.
+        auxiliary: whether an auxiliary classifier sows its logits in training, as
             ``intermediates/auxiliary_logits``.
     """
 
@@ -121,10 +119,10 @@ class CellNetwork(nn.Module):
     def __call__(
         self, images: jax.Array, train: bool = False, drop_path: float | jax.Array = 0.0
     ) -> jax.Array:
-        """Maps normalised images ``[B, 32, 32, 3]`` to logits ``[B, num_classes]``.
+        """Maps normalized images ``[B, 32, 32, 3]`` to logits ``[B, num_classes]``.
 
-        With ``train`` batch-norm takes the statistics of the batch and updates its running ones,
-        in the collection ``batch_stats``, and paths drop out with probability ``drop_path``, from the
+        With ``train``, batch-norm uses the statistics of the batch and updates its running statistics in
+        the collection ``batch_stats``, and paths are dropped with probability ``drop_path``, from the
         stream ``dropout``.
         """
         x = self.layers.conv("stem", STEM * self.channels, 3)(images)
@@ -143,7 +141,7 @@ class CellNetwork(nn.Module):
                 name=f"cell_{i}",
             )
             before, x = x, cell(before, x, train, drop_path)
-            # Its parameters are made with the others, and its logits where somebody learns from them.
+            # Create the head's parameters at init; compute its logits only in training.
             if self.auxiliary and i == second and (train or self.is_initializing()):
                 head = AuxiliaryHead(self.num_classes, self.layers, name="auxiliary")
                 self.sow("intermediates", AUXILIARY, head(x, train))

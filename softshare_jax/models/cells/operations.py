@@ -1,4 +1,4 @@
-"""The operations on the edges of a cell, as DARTS has them (Liu et al. 2019, arXiv 1806.09055)."""
+"""The operations on the edges of a cell, as in DARTS (Liu et al. 2019, arXiv 1806.09055)."""
 
 import dataclasses
 import re
@@ -17,10 +17,10 @@ class Unit:
     """ReLU, one or two convolutions and batch-norm.
 
     Attributes:
-        size: of the kernel.
-        separable: a convolution of each channel alone, and a 1x1 convolution after it.
-        dilation: between the pixels that the kernel reads.
-        share: of the channels that it puts out.
+        size: side of the kernel.
+        separable: a depthwise convolution, followed by a 1x1 convolution.
+        dilation: distance between the pixels that the kernel reads.
+        share: output channels, as a fraction of those of the operation.
     """
 
     size: int
@@ -30,10 +30,10 @@ class Unit:
 
 
 def units(operation: str) -> tuple[Unit, ...]:
-    """Returns what an operation is made of, in order; nothing for pooling and skips.
+    """Returns the units of an operation, in order; none for pooling and skip connections.
 
     Raises:
-        KeyError: there is no such operation.
+        KeyError: the operation is unknown.
     """
     match = _SIZED.fullmatch(operation)
     kind, size = (match[1], int(match[2])) if match else (operation, 1)
@@ -45,13 +45,13 @@ def units(operation: str) -> tuple[Unit, ...]:
         "sep_conv": (Unit(size, separable=True),) * 2,
         "dil_conv": (Unit(size, separable=True, dilation=2),),
         "dil_sep_conv": (Unit(size, separable=True, dilation=2),) * 2,
-        # AmoebaNet's plain convolution works on a quarter of the channels.
+        # AmoebaNet's convolution works on a quarter of the channels.
         "bottleneck": (Unit(1, share=0.25), Unit(size, share=0.25), Unit(1)),
     }[kind]
 
 
 def kernels(operation: str) -> list[str]:
-    """Returns the paths of the kernels that an operation has at stride 1, in order of use."""
+    """Returns the paths of the kernels of an operation with stride 1, in order of use."""
     names = []
     for i, unit in enumerate(units(operation), start=1):
         names += (
@@ -61,13 +61,13 @@ def kernels(operation: str) -> list[str]:
 
 
 class Operation(nn.Module):
-    """One operation; its first unit, or the pooling, has the stride.
+    """One operation; the stride is that of the pooling, or of the first kernel larger than 1x1.
 
     Attributes:
-        operation: its name.
-        features: channels of the output, and but for a projection of the input.
-        stride: 1, or 2 where a reduction cell reads an input.
-        layers: what it is made of.
+        operation: name of the operation.
+        features: output channels; also input channels, except in projections.
+        stride: 1, or 2 if a reduction cell reads an input.
+        layers: makes convolutions and batch-norm.
     """
 
     operation: str
@@ -102,7 +102,7 @@ class Operation(nn.Module):
         return self.layers.norm(f"norm_{number}", train)(x)
 
     def _reduce(self, x: jax.Array, train: bool) -> jax.Array:
-        """Halves the resolution: half of the channels see the even pixels, the others the odd ones."""
+        """Halves the resolution: half of the channels read the even pixels, the others the odd pixels."""
         x = nn.relu(x)
         half = self.features // 2
         even = self.layers.conv("even", half, 1, 2)(x)
