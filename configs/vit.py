@@ -3,7 +3,7 @@
     softshare train --config=vit:svit-12-64-4-4 --workdir=runs/svit-12-64-4-4
 
 A variant is ``vit-LAYERS-WIDTH-PATCH``; a prefix ``s`` and a suffix ``-k`` share query, key, value, output
-and both MLP projections with k templates each. 100 epochs, 39,000 steps. This recipe is ours, not the paper's.
+and both MLP projections with k templates each. 100 epochs, 39,000 steps. The recipe is ours, not the paper's.
 """
 
 from ml_collections import ConfigDict
