@@ -7,6 +7,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.tasks.batching import Fed, take
@@ -26,7 +27,12 @@ def make_reestimation(experiment: Experiment, batches: int) -> Callable[[Variabl
     Args:
         experiment: experiment of the run.
         batches: number of batches to average over, 1 or more.
+
+    Raises:
+        UserError: the network has no batch-norm.
     """
+    if "batch_stats" not in experiment.programs.state_shapes().variables:
+        raise UserError(f"{experiment.config.model} has no batch-norm: leave --batch_norm_batches out")
     task, seed, size = experiment.task, experiment.config.seed, experiment.config.batch_size
 
     @jax.jit

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from softshare_jax import sharing
+from softshare_jax.config import from_dict, recipes
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.folding import fold_run
 from softshare_jax.errors import UserError
 from softshare_jax.runs.load import load
 from softshare_jax.runs.workdir import Workdir
+from softshare_jax.training.experiment import make_experiment
 
 
 def test_the_statistics_are_those_of_the_training_images(trained):
@@ -69,3 +71,9 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
 def test_a_negative_number(tmp_path, trained):
     with pytest.raises(UserError, match="--batch_norm_batches is 0 or more, not -1"):
         fold_run(trained, Workdir(tmp_path / "a"), batch_norm_batches=-1)
+
+
+def test_a_network_without_batch_norm():
+    experiment = make_experiment(from_dict(recipes.vit("svit-2-32-8-1").to_dict()))
+    with pytest.raises(UserError, match="svit-2-32-8-1 has no batch-norm: leave --batch_norm_batches out"):
+        make_reestimation(experiment, 1)
