@@ -71,7 +71,7 @@ bench: $(VENV)/installed-base
 	$(BIN)/python -m benchmarks.step_time
 	$(BIN)/python -m benchmarks.compile_time
 
-results: $(VENV)/installed-base
+results: $(VENV)/installed-benchmarks
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
 
 wheel: $(VENV)/installed-test

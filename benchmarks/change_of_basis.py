@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softshare_jax import sharing
-from softshare_jax.reporting.matrices import draw_evolution
-from softshare_jax.reporting.picture import draw
+from softshare_jax.reporting import matrices
 from softshare_jax.training import randomness
 
 FIGURES = pathlib.Path(__file__).parents[1] / "docs" / "figures"
@@ -31,14 +30,12 @@ def main() -> None:
         "as trained": {"templates": {"body": templates}, "coefficients": {"body": ALPHA}},
         "another basis": {"templates": {"body": moved}, "coefficients": {"body": ALPHA @ BASIS}},
     }
-    matrices: dict[str, dict[str, np.ndarray]] = {
+    similarity: dict[str, dict[str, np.ndarray]] = {
         name: {m: np.asarray(sharing.similarity(plan, variables, m)["body"]) for m in sharing.MEASURES}
         for name, variables in bases.items()
     }
-    alt = "Coefficient similarity depends on the basis of the templates; weight similarity does not."
-    draw("change-of-basis.png", alt, lambda theme: draw_evolution(matrices, sharing.MEASURES, theme)).save(
-        FIGURES
-    )
+    picture = matrices.save("change-of-basis.png", similarity, sharing.MEASURES)
+    (FIGURES / picture.file).write_bytes(picture.content)
 
 
 if __name__ == "__main__":

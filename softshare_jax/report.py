@@ -9,6 +9,7 @@ if __name__ == "__main__":
     ending.start()  # so that Ctrl-C during the imports prints one line
 
 import argparse
+import shlex
 import sys
 
 from softshare_jax import paths
@@ -24,7 +25,8 @@ def main() -> None:
 
     devices.check()
     data_dir = str(paths.local(arguments.data_dir)) if arguments.data_dir else ""
-    file = write_report([Workdir(workdir) for workdir in arguments.workdir], data_dir)
+    command = shlex.join(["softshare", "report", *sys.argv[1:]])
+    file = write_report([Workdir(workdir) for workdir in arguments.workdir], data_dir, command)
     print(f"the report is {file}", flush=True)
 
 

@@ -1,17 +1,20 @@
 """Folds a trained run from one workdir into another."""
 
+import logging
 import shutil
-from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.certificate import certify
 from softshare_jax.conversion.output import check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
+from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.load import load, load_settled
 from softshare_jax.runs.records import similarity_files
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
+
+log = logging.getLogger(__name__)
 
 
 def fold_run(
@@ -22,22 +25,22 @@ def fold_run(
     measure: sharing.Measure = "weights",
     step: int | None = None,
     batch_norm_batches: int = 0,
-) -> dict[str, Any]:
+) -> Certificate:
     """Folds the run in one workdir into another, which appears complete or not at all.
 
-    The folded workdir goes on from the same step with the records of its source, so that
-    ``main`` evaluates it or trains it further and ``report`` shows its history.
+    The folded workdir continues from the same step and with the records of its source: ``main`` evaluates it
+    or trains it further.
 
     Args:
         source: workdir of a trained run; it is not changed.
         output: workdir to make; it must not exist, or be an empty folder.
-        threshold: similarity from which layers merge, 0 to 1; 0.9 where neither it nor
+        threshold: similarity from which layers merge, 0 to 1; 0.9 if neither it nor
             ``max_drop`` is given.
-        max_drop: in its place, the fall of the score that the fold may cost, in percentage points.
+        max_drop: alternative to ``threshold``: the largest fall of the score, in percentage points.
         measure: ``'weights'`` or ``'coefficients'``.
         step: of the checkpoint; ``None`` for the newest.
-        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
-            after the fold; 0 to keep them.
+        batch_norm_batches: training batches over which batch-norm is re-estimated after the fold; 0 to keep
+            its statistics.
 
     Returns:
         The certificate, which is also in the output.
@@ -63,6 +66,7 @@ def fold_run(
         threshold = 0.9 if threshold is None else threshold
         folded = sharing.fold(plan, before.variables, threshold, measure)
     else:
+        log.info("searching for the smallest network within %g points", max_drop)
         phase, score = experiment.task.phases - 1, experiment.task.score
         folded, threshold = sharing.fold_within(
             plan,
@@ -77,13 +81,9 @@ def fold_run(
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)
         _copy_records(source, workdir)
-        # The certificate is about what was read back from disk, not about what was meant.
-        certificate = {
-            "source": str(source.root),
-            **certify(before, load(workdir), threshold, measure),
-            "batch_norm_batches": batch_norm_batches,
-        }
-        workdir.write_sealed(workdir.certificate_file, certificate)
+        # It certifies what is read back from disk.
+        certificate = certify(before, load(workdir), threshold, measure, str(source.root), batch_norm_batches)
+        workdir.write_sealed(workdir.certificate_file, certificate.to_json())
     return certificate
 
 

@@ -13,6 +13,7 @@ from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
+from softshare_jax.runs.artifacts import Conversion, Models, Resized
 from softshare_jax.runs.load import Trained, load, load_settled
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
@@ -26,7 +27,7 @@ def resize_run(
     config: Config | None = None,
     step: int | None = None,
     batch_norm_batches: int = 0,
-) -> dict[str, Any]:
+) -> Conversion:
     """Makes a run with k templates a group of a trained one, which may be unshared.
 
     With fewer templates than before, each group becomes the best k templates of its weights
@@ -37,21 +38,19 @@ def resize_run(
         source: workdir of a trained run; it is not changed.
         output: workdir to make; it must not exist, or be an empty folder.
         templates: k of every group.
-        budget: where that is ``None``, the most parameters that the network may have in all; k is then
+        budget: used if ``templates`` is ``None``: the most parameters that the network may have; k is then
             chosen for each group (``sharing.by_budget``).
         config: how to train on, from step 0; ``None`` to go on with the source's own from its step.
         step: of the checkpoint; ``None`` for the newest.
-        batch_norm_batches: training batches over which the statistics of batch-norm are taken anew
-            afterwards; 0 to keep them.
+        batch_norm_batches: training batches over which batch-norm is re-estimated afterwards; 0 to keep its
+            statistics.
 
     Returns:
-        What became of it, which is also the output's ``conversion.json``: what ``difference.measure``
-        returns, and for each group its templates and the relative error of its weights with 1 to L
-        templates.
+        What became of it, which is also the output's ``conversion.json``.
 
     Raises:
-        UserError: the source holds no trained run, its groups cannot have so many templates, the budget
-            is too small, the config is for another network, or the output is in use.
+        UserError: the source holds no trained run, its groups cannot have that many templates, the budget is
+            too small, the config is for another network, or the output is in use.
     """
     if batch_norm_batches < 0:
         raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
@@ -75,45 +74,37 @@ def resize_run(
         variables = {**variables, "batch_stats": renewed["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, 0 if config else before.step, variables)
-        conversion = {
-            "source": str(source.root),
-            "step": before.step,
-            "model": {"before": model, "after": name},
-            # Of what was read back from disk.
-            **difference.measure(before, load(workdir)),
-            "groups": [
-                {
-                    "name": group.name,
-                    "layers": group.layers,
-                    "templates": group.templates,
-                    "relative_error": errors,
-                }
+        conversion = Conversion(
+            step=before.step,
+            # It describes what is read back from disk.
+            difference=difference.measure(before, load(workdir)),
+            source=str(source.root),
+            batch_norm_batches=batch_norm_batches,
+            model=Models(model, name),
+            groups=tuple(
+                Resized(group.name, group.templates, errors)
                 for group, errors in zip(chosen.groups, _relative_errors(plan, dense), strict=True)
-            ],
-            "batch_norm_batches": batch_norm_batches,
-        }
-        workdir.write_sealed(workdir.conversion_file, conversion)
+            ),
+        )
+        workdir.write_sealed(workdir.conversion_file, conversion.to_json())
     return conversion
 
 
-def describe(conversion: dict[str, Any]) -> str:
+def describe(conversion: Conversion) -> str:
     """Returns a conversion as the lines that ``convert`` prints."""
-    groups = conversion["groups"]
-    most = max(group["layers"] for group in groups)
-    width = max(len(group["name"]) for group in groups)
+    most = max(group.layers for group in conversion.groups)
+    width = max(len(group.name) for group in conversion.groups)
     lines = [
-        f"{conversion['model']['before']} at step {conversion['step']} became {conversion['model']['after']}",
-        *difference.describe(conversion),
-        "  relative error of the weights with k templates, and in [] the k chosen",
+        f"{conversion.model.before} at step {conversion.step} became {conversion.model.after}",
+        *difference.describe(conversion.difference),
+        "  relative error of the weights with k templates; the chosen k is in []",
         f"    {'k':{width}}" + "".join(f"{k:>9}" for k in range(1, most + 1)),
     ]
-    for group in groups:
-        errors = enumerate(group["relative_error"], start=1)
-        cells = (f"[{e:.3f}]" if k == group["templates"] else f"{e:.3f} " for k, e in errors)
-        lines.append(f"    {group['name']:{width}}" + "".join(f"{cell:>10}"[1:] for cell in cells))
-    if conversion["batch_norm_batches"]:
-        lines.append(f"  batch-norm statistics taken anew over {conversion['batch_norm_batches']} batches")
-    return "\n".join(lines)
+    for group in conversion.groups:
+        errors = enumerate(group.relative_error, start=1)
+        cells = (f"[{e:.3f}]" if k == group.templates else f"{e:.3f} " for k, e in errors)
+        lines.append(f"    {group.name:{width}}" + "".join(f"{cell:>10}"[1:] for cell in cells))
+    return "\n".join([*lines, *difference.describe_batch_norm(conversion.batch_norm_batches)])
 
 
 def _as_shared(trained: Trained) -> tuple[sharing.Plan, dict[str, Any]]:
@@ -132,10 +123,10 @@ def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:
     return plan.with_templates({new.name: min(new.templates, old.templates) for new, old in there})
 
 
-def _relative_errors(plan: sharing.Plan, params: Any) -> list[list[float]]:
+def _relative_errors(plan: sharing.Plan, params: Any) -> list[tuple[float, ...]]:
     """Returns for each group what its weights lose with 1 to L templates, as a fraction of their norm."""
     errors = []
     for values in jax.device_get(sharing.spectra(plan, params)).values():
         whole = max(np.sum(np.float64(values) ** 2), np.finfo(np.float64).tiny)
-        errors.append(np.sqrt(sharing.truncation_errors(values) / whole).tolist())
+        errors.append(tuple(np.sqrt(sharing.truncation_errors(values) / whole).tolist()))
     return errors

@@ -1,28 +1,72 @@
-"""Test examples of shortest paths with what the network made of them."""
+"""Test examples with what the network made of them, drawn as the task requires."""
 
+import base64
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import io
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from markupsafe import Markup
+from PIL import Image
 
-from softshare_jax.reporting.picture import add_axes, new_figure
-from softshare_jax.reporting.theme import Theme
+from softshare_jax.errors import UserError
+from softshare_jax.runs.read import Run
+from softshare_jax.training.tasks import CifarTask, ImageNetTask, ShortestPathsTask, Task
+
+# Pixels of the longer side of an image on the page; larger ones are photographs, and saved as such.
+LARGEST, SMALL = 160, 64
+log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """An example on the page: its picture and the lines under it; ``right`` is ``None`` for a part."""
+
+    picture: Markup
+    lines: tuple[str, ...]
+    right: bool | None = None
+
+
+class Row(NamedTuple):
+    """Examples that have something in common."""
+
+    title: str
+    examples: list[Shown]
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
-    """One grid, all arrays ``[H, W]`` bool.
+class Predictions:
+    """What the page shows of the test examples; without them, ``problem`` is a sentence that says why."""
 
-    Attributes:
-        points: the two query points.
-        obstacles: blocked pixels.
-        path: pixels on some shortest path.
-        predicted: pixels that the network marks.
-    """
+    text: str = ""
+    rows: tuple[Row, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()  # labels of the marks, and their CSS classes
+    problem: str = ""
+
+
+def predict(run: Run) -> Predictions:
+    """Predicts some test examples of the last phase and shows the most telling ones; needs a checkpoint."""
+    if run.experiment is None or run.variables is None:
+        return Predictions()
+    experiment = run.experiment
+    number, show = _KINDS[type(experiment.task)]
+    phase = experiment.task.phases - 1
+    log.info("predicting up to %d test examples", number)
+    try:
+        data = experiment.task.first("test", phase, number)
+        logits = experiment.evaluator.predict(
+            experiment.programs.to_dense(run.variables), phase, len(data["images"])
+        )
+        return show(experiment.task, data["images"], data["labels"], logits)
+    except UserError as error:
+        named = run.config is not None and run.config.data_dir
+        hint = " A report reads no data but those of its own --data_dir=DIR." if named else ""
+        return Predictions(problem=f"No test examples: {error}.{hint}")
+
+
+class Grid(NamedTuple):
+    """A grid with two query points and the shortest paths between them, all arrays ``[H, W]`` bool."""
 
     points: np.ndarray
     obstacles: np.ndarray
@@ -30,139 +74,132 @@ class Example:
     predicted: np.ndarray
 
     @property
-    def missed(self) -> np.ndarray:
-        """Pixels of the path that the network does not mark."""
-        return self.path & ~self.predicted
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Pixels that the network marks and that are not on the path."""
-        return self.predicted & ~self.path
-
-    @property
     def errors(self) -> int:
         """How many pixels are missed or wrong."""
-        return int(self.missed.sum() + self.wrong.sum())
+        return int((self.path ^ self.predicted).sum())
 
 
-def from_arrays(images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> list[Example]:
-    """Returns examples from images ``[N, H, W, 2]``, labels and logits ``[N, H, W]``."""
-    return [
-        Example(image[..., 0] > 0, image[..., 1] > 0, label > 0, logit > 0)
+def choose(grids: Sequence[Grid], number: int = 4) -> tuple[list[Grid], list[Grid]]:
+    """Chooses the grids with the longest paths and, among the others, those with the most errors.
+
+    Returns:
+        ``(long, wrong)``, up to ``number`` of each; no grid without errors is in the second.
+    """
+    by_length = sorted(grids, key=lambda grid: -int(grid.path.sum()))
+    by_errors = sorted(by_length[number:], key=lambda grid: -grid.errors)
+    return by_length[:number], [grid for grid in by_errors[:number] if grid.errors]
+
+
+def show_grid(grid: Grid) -> Shown:
+    """Draws a grid as SVG with a unit for each pixel."""
+    height, width = grid.path.shape
+    missed, wrong = grid.path & ~grid.predicted, grid.predicted & ~grid.path
+    # What colors alone do not tell apart, marks do: squares, crosses and circles.
+    marks = {
+        "wall": (grid.obstacles, "M{x} {y}h1v1h-1z"),
+        "right": (grid.path & grid.predicted, "M{x} {y}h1v1h-1z"),
+        "missed": (missed, "M{x}.15 {y}.15h.7v.7h-.7z"),
+        "wrong": (wrong, "M{x} {y}h1v1h-1z"),
+        "cross": (wrong, "M{x}.3 {y}.3l.4 .4m0 -.4l-.4 .4"),
+        "point": (grid.points, "M{x}.2 {y}.5a.3 .3 0 1 0 .6 0a.3 .3 0 1 0 -.6 0"),
+    }
+    drawn = "".join(
+        f'<path class="{name}" d="{"".join(form.format(x=x, y=y) for y, x in np.argwhere(where))}"/>'
+        for name, (where, form) in marks.items()
+        if where.any()
+    )
+    counted = f"{grid.path.sum()} pixels, {missed.sum()} missed, {wrong.sum()} wrong"
+    lines = "".join(f"M0 {y}h{width}" for y in range(1, height))
+    lines += "".join(f"M{x} 0v{height}" for x in range(1, width))
+    return Shown(
+        Markup(
+            f'<svg class="grid" viewBox="0 0 {width} {height}" role="img" aria-label="A path of {counted}">'
+            f'{drawn}<path class="lines" d="{lines}"/></svg>'
+        ),
+        (counted,),
+    )
+
+
+def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
+    del task
+    grids = [
+        Grid(image[..., 0] > 0, image[..., 1] > 0, label > 0, logit > 0)
         for image, label, logit in zip(images, labels, logits, strict=True)
+    ]
+    longest, worst = choose(grids)
+    others = "; among the others, those with the most errors" if worst else "; the others have no errors"
+    return Predictions(
+        "The network marks every pixel on some shortest path between the two query points. Shown are, of the "
+        f"first {len(images)} test examples of the last phase, those with the longest paths{others}.",
+        _rows(("longest paths", map(show_grid, longest)), ("most errors", map(show_grid, worst))),
+        tuple((name, name.split()[-1]) for name in ("right", "missed", "wrong", "wall", "query point")),
+    )
+
+
+class Classified(NamedTuple):
+    """An image ``[H, W, 3]`` uint8, its class, and the one that the network finds most probable."""
+
+    image: np.ndarray
+    true: str
+    predicted: str
+    confidence: float  # the probability of that class
+
+
+def classify(
+    images: np.ndarray, labels: np.ndarray, logits: np.ndarray, names: Sequence[str]
+) -> list[Classified]:
+    """Returns examples from images ``[N, H, W, 3]``, labels ``[N]``, logits ``[N, C]`` and C names."""
+    spaced = [name.replace("_", " ") for name in names]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    found = probabilities.argmax(axis=1)
+    return [
+        Classified(image, spaced[label], spaced[place], float(probability[place]))
+        for image, label, place, probability in zip(images, labels, found, probabilities, strict=True)
     ]
 
 
-def choose(examples: Sequence[Example], number: int = 4) -> tuple[list[Example], list[Example]]:
-    """Chooses the examples with the longest paths and, among the others, those with the most errors.
-
-    Returns:
-        ``(long, wrong)``, up to ``number`` of each; no example without errors is in the second.
-    """
-    by_length = sorted(range(len(examples)), key=lambda i: -int(examples[i].path.sum()))
-    by_errors = sorted(by_length[number:], key=lambda i: -examples[i].errors)
-    wrong = [examples[i] for i in by_errors[:number] if examples[i].errors]
-    return [examples[i] for i in by_length[:number]], wrong
+def most_confidently_wrong(examples: Sequence[Classified], number: int = 8) -> list[Classified]:
+    """Returns up to ``number`` examples with a wrong class, the most confident first."""
+    wrong = [one for one in examples if one.predicted != one.true]
+    return sorted(wrong, key=lambda one: -one.confidence)[:number]
 
 
-def draw_examples(examples: Sequence[Example], title: str, theme: Theme) -> Figure:
-    """Draws up to four examples in two columns, with a legend."""
-    side, gap, caption = 2.4, 0.3, 0.26
-    lines = (len(examples) + 1) // 2
-    legend = 0.36
-    height = 0.42 + lines * (side + caption) + (lines - 1) * 0.12 + legend
-    figure = new_figure(2 * side + gap, height, theme)
-    figure.text(0, 1 - 0.16 / height, title, color=theme.ink, fontsize=11, ha="left", va="center")
-    for place, example in enumerate(examples):
-        line, column = divmod(place, 2)
-        bottom = height - 0.42 - side - line * (side + caption + 0.12)
-        _draw_example(figure, example, column * (side + gap), bottom, side, theme)
-    _draw_legend(figure, height, theme)
-    return figure
+def show_classified(one: Classified) -> Shown:
+    """Encodes an image and says what it was taken for."""
+    image, content = Image.fromarray(one.image), io.BytesIO()
+    image.thumbnail((LARGEST, LARGEST))
+    kind = "png" if max(image.size) <= SMALL else "jpeg"
+    image.save(content, kind, optimize=True)
+    uri = f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+    picture = Markup('<img class="pixels" src="{}" alt="test image, {}">').format(uri, one.true)
+    right = one.predicted == one.true
+    answer = f"{'✓' if right else '✗'} {one.predicted} {one.confidence:.0%}"
+    return Shown(picture, (one.true, answer), right)
 
 
-def _draw_example(
-    figure: Figure, example: Example, left: float, bottom: float, side: float, theme: Theme
-) -> None:
-    axes = add_axes(figure, left + 0.01, bottom, side - 0.02, side - 0.02, theme)
-    height, width = example.path.shape
-    cells = np.empty((height, width, 3))
-    cells[:] = to_rgb(theme.empty)
-    for where, color in [
-        (example.obstacles, theme.wall),
-        (example.path & example.predicted, theme.right),
-        (example.missed, theme.surface),
-        (example.wrong, theme.wrong),
-    ]:
-        cells[where] = to_rgb(color)
-    axes.imshow(cells, interpolation="nearest")
-    cell = side * 72 / max(height, width)
-    for kind, style in _marks(theme).items():
-        y, x = np.nonzero(getattr(example, kind))
-        sizes = {size: style[size] * cell / 10 for size in ("markersize", "markeredgewidth")}
-        axes.plot(x, y, linestyle="none", **{**style, **sizes})
-    axes.set(xticks=np.arange(0.5, width - 1), yticks=np.arange(0.5, height - 1))
-    axes.set(xticklabels=[], yticklabels=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axes.grid(color=theme.surface, linewidth=0.5)
-    axes.set_axisbelow(False)
-    missed, wrong = int(example.missed.sum()), int(example.wrong.sum())
-    axes.set_xlabel(
-        f"{int(example.path.sum())} pixels, {missed} missed, {wrong} wrong",
-        color=theme.muted,
-        fontsize=8.5,
-        labelpad=3,
+def _show_classes(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
+    assert isinstance(task, CifarTask | ImageNetTask)
+    examples = classify(images, labels, logits, task.class_names())
+    number = sum(one.predicted != one.true for one in examples)
+    return Predictions(
+        "Under each image is its class, then the class that the network finds most probable, with that "
+        f"probability. The network is wrong on {number} of the first {len(examples)} test images.",
+        _rows(
+            ("the first test images", map(show_classified, examples[:8])),
+            ("most confidently wrong", map(show_classified, most_confidently_wrong(examples))),
+        ),
     )
 
 
-def _marks(theme: Theme) -> dict[str, dict[str, Any]]:
-    """The marks that tell pixels apart where colours do not, for cells of 10 points."""
-    return {
-        "missed": {
-            "marker": "s",
-            "markersize": 7.2,
-            "markerfacecolor": "none",
-            "markeredgecolor": theme.missed,
-            "markeredgewidth": 1.7,
-        },
-        "wrong": {
-            "marker": "x",
-            "markersize": 4.2,
-            "markeredgecolor": theme.surface,
-            "markeredgewidth": 1.3,
-        },
-        "points": {
-            "marker": "o",
-            "markersize": 6.4,
-            "markerfacecolor": theme.surface,
-            "markeredgecolor": theme.ink,
-            "markeredgewidth": 1.3,
-        },
-    }
+def _rows(*chosen: tuple[str, Iterable[Shown]]) -> tuple[Row, ...]:
+    found = [Row(title, list(examples)) for title, examples in chosen]
+    return tuple(row for row in found if row.examples)
 
 
-def _draw_legend(figure: Figure, height: float, theme: Theme) -> None:
-    def square(color: str) -> Line2D:
-        return Line2D([], [], linestyle="none", marker="s", markersize=9, color=color, markeredgewidth=0)
-
-    marks = {name: Line2D([], [], linestyle="none", **style) for name, style in _marks(theme).items()}
-    entries: dict[str, Any] = {
-        "right": square(theme.right),
-        "missed": marks["missed"],
-        "wrong": (square(theme.wrong), marks["wrong"]),
-        "obstacle": square(theme.wall),
-        "query point": marks["points"],
-    }
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 0.02 / height),
-        ncols=len(entries),
-        frameon=False,
-        fontsize=9,
-        labelcolor=theme.ink,
-        handletextpad=0.2,
-        columnspacing=1.1,
-        borderaxespad=0,
-        borderpad=0.2,
-    )
+# Task -> how many of the first test examples are predicted, and the function that shows a selection.
+_KINDS: dict[type[Task], tuple[int, Callable[..., Predictions]]] = {
+    ShortestPathsTask: (64, _show_paths),
+    CifarTask: (256, _show_classes),
+    ImageNetTask: (256, _show_classes),
+}

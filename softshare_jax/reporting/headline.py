@@ -1,62 +1,75 @@
-"""The numbers at the head of a run."""
+"""The result of a run in a sentence, and the numbers beneath it."""
 
-import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from softshare_jax.reporting import cost, scores, tables
-from softshare_jax.reporting.collect import Run
+from softshare_jax.reporting import scores, tables
+from softshare_jax.runs.read import Run
 
 
-@dataclasses.dataclass(frozen=True)
-class Fact:
-    """A headline number with its name and, where needed, a remark."""
+class Fact(NamedTuple):
+    """A number with its name and, where needed, a remark."""
 
     name: str
     value: str
     remark: str = ""
 
 
-def facts(
-    run: Run, table: tables.ParameterTable | None, assignment: tables.Assignment | None
-) -> Iterator[Fact]:
-    """Yields what is known of a run's step, score, time, parameters and distinct layers."""
-    step = run.step if run.step is not None else (run.metrics[-1]["step"] if run.metrics else None)
+def sentence(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | None) -> str:
+    """Returns the result of a run in a sentence; empty if nothing is known of it."""
+    score = scores.of_checkpoint(run)
+    now = "" if score is None else " ".join(scores.shown(scores.name_of(run), score.value))
+    if change := run.certificate or run.conversion:
+        if run.certificate:
+            kept = run.certificate.distinct_layers
+            became = f"{kept.before} layers became {kept.after}"
+        else:
+            assert run.conversion
+            became = f"{run.conversion.model.before} became {run.conversion.model.after}"
+        name, before, after = tables.shown_pair(change.difference)
+        later = f", then {now} at step {score.step:,}" if score and score.step > change.step else ""
+        fraction = f"{change.difference.parameters.kept:.0%} of the parameters"
+        return f"{became}: {fraction}, {name} {before} → {after}{later}"
+    if sizes is None:
+        return ""
+    saves = sizes.fraction < 0.995
+    size = f"{sizes.fraction:.0%} of the unshared parameters" if saves else f"{sizes.total:,} parameters"
+    parts = [now, size] if now else [size]
+    if assignment is None:
+        return ", ".join(parts)
+    layers, folded = tables.distinct(assignment.now), tables.distinct(assignment.after)
+    could = f"would fold to {folded}" if folded < layers else "do not fold"
+    return f"{layers} layers {could}: " + ", ".join(parts)
+
+
+def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | None) -> Iterator[Fact]:
+    """Yields step, score, time, parameters and distinct layers, as far as they are known."""
+    step = run.step if run.step is not None else (run.records[-1].step if run.records else None)
     if step is not None:
         of = f"of {run.experiment.schedule.total:,}" if run.experiment else ""
         source = "" if run.step is not None else "last record"
         yield Fact("step", f"{step:,}", ", ".join(filter(None, [of, source])))
-    score = _score(run)
+    score = scores.of_checkpoint(run)
     if score is not None:
-        name, value = scores.shown(scores.score_name(run), score.value)
-        phase = (
-            run.experiment.task.phase_name(run.experiment.task.phases - 1) if run.experiment else "last phase"
-        )
+        task = run.experiment and run.experiment.task
+        phase = task.phase_name(task.phases - 1) if task else "last phase"
         late = "" if score.step == step else f", at step {score.step:,}"
+        name, value = scores.shown(scores.name_of(run), score.value)
         yield Fact(name, value, f"{scores.SPLITS[score.split]}, {phase}{late}")
-    spent = cost.seconds(run, step)
+    spent = scores.seconds(run, step)
     if spent is not None:
-        devices = cost.devices(run)
-        yield Fact("time", cost.duration(spent), f"on {devices}" if devices else "")
-    if table is not None:
-        remark = (
-            f"{table.fraction:.1%} of the unshared {table.unshared:,}" if table.rows else "nothing shared"
+        devices = scores.devices(run)
+        yield Fact("time", scores.duration(spent), f"on {devices}" if devices else "")
+    if sizes is not None and run.plan is not None:
+        of = (
+            f"{sizes.fraction:.1%} of the unshared {sizes.unshared:,}"
+            if run.plan.groups
+            else "nothing shared"
         )
-        yield Fact("parameters", f"{table.parameters.total:,}", remark)
+        yield Fact("parameters", f"{sizes.total:,}", of)
     if assignment is not None:
         layers = sum(map(len, assignment.now.values()))
         yield Fact("distinct layers", str(tables.distinct(assignment.now)), f"of {layers} shared")
         if run.certificate is None:
             remark = f"preview at similarity {tables.PREVIEW_THRESHOLD}"
             yield Fact("would fold to", str(tables.distinct(assignment.after)), remark)
-
-
-def _score(run: Run) -> scores.Measured | None:
-    """Returns the score of the checkpoint, or of the last record without one."""
-    name = scores.score_name(run)
-    if run.experiment is not None and name == scores.ACCURACY:
-        measured = [one for one in scores.accuracies(run) if run.step is None or one.step <= run.step]
-        return scores.newest(measured)
-    score = tables.score(run.metrics, name, run.step, run.certificate)
-    return (
-        None if score is None else scores.Measured(score.value, score.step, "test" if run.experiment else "")
-    )

@@ -1,38 +1,82 @@
-"""Layer similarity matrices as heat maps, and how they came to be."""
+"""Layer similarity matrices: as tables with their values, as small pictures, and as files."""
 
+import base64
+import io
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
-from softshare_jax.reporting.picture import add_axes, new_figure
-from softshare_jax.reporting.theme import Theme, text_on
+from softshare_jax.reporting import theme
+from softshare_jax.reporting.chart import Figure
 
-# Up to this many layers the values are written into the cells.
-WRITTEN = 12
+# Up to this many layers the values are written into the cells, and up to this many a matrix is a table.
+WRITTEN, TABLED = 12, 64
+# The paper's poster shows the epochs 5, 25, 50 and 200 of 200; here the start comes first.
+FRACTIONS = (0.0, 0.025, 0.125, 0.25, 1.0)
+Matrices = Mapping[str, np.ndarray]
 
 
-def draw_matrix(matrix: np.ndarray, measure: str, theme: Theme) -> Figure:
-    """Draws one matrix on the fixed scale from 0 to 1.
+class Cell(NamedTuple):
+    """A similarity in a table."""
 
-    Args:
-        matrix: layer similarity matrix ``[L, L]``.
-        measure: what was compared; the title.
-        theme: colours.
-    """
-    figure = new_figure(5.1, 4.75, theme)
-    axes = add_axes(figure, 0.5, 0.45, 3.85, 3.85, theme)
-    _show(axes, matrix, theme)
-    _number_layers(axes, len(matrix))
-    axes.set_xlabel("layer", color=theme.muted, fontsize=9.5, labelpad=3)
-    axes.set_ylabel("layer", color=theme.muted, fontsize=9.5, labelpad=3)
-    axes.set_title(f"similarity of {measure}", color=theme.ink, fontsize=11, loc="left", pad=8)
-    if len(matrix) <= WRITTEN:
-        _write_values(axes, matrix, theme)
-    _scale(add_axes(figure, 4.5, 0.45, 0.14, 3.85, theme), theme)
-    return figure
+    level: int
+    value: str
+    text: str
+
+
+class Pixels(NamedTuple):
+    """A matrix as a picture of one pixel for each pair of layers, as data URIs."""
+
+    light: str
+    dark: str
+
+
+class Column(NamedTuple):
+    """Matrices at one time: its name, and for each row its name and picture."""
+
+    time: str
+    rows: list[tuple[str, Pixels]]
+
+
+def cells(matrix: np.ndarray) -> list[list[Cell]]:
+    """Returns a matrix ``[L, L]`` as cells with their color, value and what is written into them."""
+
+    def cell(value: float) -> Cell:
+        text = {"0.00": "0", "1.00": "1"}.get(f"{value:.2f}", f"{value:.2f}".removeprefix("0"))
+        return Cell(int(levels(value)), f"{value:.3f}", text if len(matrix) <= WRITTEN else "")
+
+    return [[cell(float(value)) for value in row] for row in matrix]
+
+
+def levels(matrix: np.ndarray | float) -> np.ndarray:
+    """Returns similarities from 0 to 1 as indices into ``theme.scale()``."""
+    return np.rint(np.clip(np.nan_to_num(matrix), 0, 1) * theme.LEVELS).astype(int)
+
+
+def pixels(matrix: np.ndarray) -> Pixels:
+    """Returns a matrix as a small picture in both themes."""
+    uris = []
+    for dark in (False, True):
+        data = _png(_picture(matrix, dark))
+        uris.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
+    return Pixels(*uris)
+
+
+def strip(history: Mapping[str, Matrices], rows: Sequence[str]) -> list[Column]:
+    """Returns matrices over time as small pictures: a column for each time, in it the rows there are."""
+    return [
+        Column(time, [(name, pixels(found[name])) for name in rows if name in found])
+        for time, found in history.items()
+    ]
+
+
+def frames(history: Sequence[np.ndarray]) -> str:
+    """Returns matrices as base64 of one byte for each similarity, for the slider of the page."""
+    values = np.rint(np.clip(np.nan_to_num(np.stack(history)), 0, 1) * 255).astype(np.uint8)
+    return base64.b64encode(values.tobytes()).decode()
 
 
 def spaced_steps(history: Mapping[int, np.ndarray], number: int = 8) -> list[int]:
@@ -40,7 +84,7 @@ def spaced_steps(history: Mapping[int, np.ndarray], number: int = 8) -> list[int
 
     Args:
         history: step -> ``[L, L]``, in order.
-        number: how many to choose; fewer where fewer are recorded.
+        number: how many to choose; fewer if fewer are recorded.
     """
     steps, matrices = list(history), list(history.values())
     if len(steps) <= number:
@@ -56,70 +100,59 @@ def spaced_steps(history: Mapping[int, np.ndarray], number: int = 8) -> list[int
     return [steps[index] for index in chosen]
 
 
-def draw_evolution(
-    history: Mapping[str, Mapping[str, np.ndarray]], rows: Sequence[str], theme: Theme
-) -> Figure:
-    """Draws small multiples over time: a column for each time.
+def poster_steps(steps: Sequence[int], total: int) -> list[int]:
+    """Returns the recorded steps nearest to ``FRACTIONS`` of a run of ``total`` steps, each once."""
+    recorded = np.array(steps)
+    return sorted({int(recorded[np.abs(recorded - f * total).argmin()]) for f in FRACTIONS})
+
+
+def epoch_label(step: int, steps_per_epoch: int) -> str:
+    """Returns the name of a step: ``'epoch 5'``, ``'epoch 0.3'``, or ``'step 7'`` if that says more."""
+    if step % steps_per_epoch == 0:
+        return f"epoch {step // steps_per_epoch}"
+    epoch = step / steps_per_epoch
+    # To one place this would be another epoch's name.
+    return f"epoch {epoch:.1f}" if round(epoch, 1) % 1 else f"step {step:,}"
+
+
+def save(file: str, history: Mapping[str, Matrices], rows: Sequence[str], side: int = 168) -> Figure:
+    """Draws matrices for a file: a column for each time, a row for each name, and the color scale.
 
     Args:
-        history: name of the time -> row -> ``[L, L]``, the columns to draw in order.
+        file: its name.
+        history: name of the time -> row -> ``[L, L]``, in order.
         rows: names of the rows, such as measures or groups.
-        theme: colours.
+        side: of a matrix in pixels.
     """
-    side, gap, left, bottom = 1.12, 0.1, 0.34, 0.12
-    width = left + len(history) * (side + gap) + 0.55
-    height = bottom + len(rows) * (side + gap) + 0.3
-    figure = new_figure(max(width, 3.2), height, theme)
-    for column, (time, matrices) in enumerate(history.items()):
-        for row, name in enumerate(rows):
-            x, y = left + column * (side + gap), bottom + (len(rows) - 1 - row) * (side + gap)
-            axes = add_axes(figure, x, y, side, side, theme)
-            axes.set(xticks=[], yticks=[])
-            if name in matrices:
-                _show(axes, matrices[name], theme)
-            if row == 0:
-                axes.set_title(time, color=theme.ink, fontsize=9.5, pad=5)
-            if column == 0:
-                axes.set_ylabel(name, color=theme.muted, fontsize=9.5, labelpad=5, parse_math=False)
-    x = left + len(history) * (side + gap) + 0.04
-    _scale(add_axes(figure, x, bottom, 0.1, len(rows) * (side + gap) - gap, theme), theme)
-    return figure
+    font, gap, top = ImageFont.load_default(19), 14, 36
+    left = round(max((font.getlength(name) for name in rows), default=0)) + 16
+    width, height = left + len(history) * (side + gap) + 58, top + len(rows) * (side + gap)
+    image = Image.new("RGB", (width, height), theme.COLORS["surface"][0])
+    pen, ink, muted = ImageDraw.Draw(image), theme.COLORS["ink"][0], theme.COLORS["muted"][0]
+    for row, name in enumerate(rows):
+        y = top + row * (side + gap)
+        pen.text((left - 10, y + side / 2), name, muted, font, anchor="rm")
+        for column, found in enumerate(history.values()):
+            if name in found:
+                picture = _picture(found[name]).resize((side, side), Image.Resampling.NEAREST)
+                image.paste(picture, (left + column * (side + gap), y))
+    for column, time in enumerate(history):
+        pen.text((left + column * (side + gap) + side / 2, top / 2), time, ink, font, anchor="mm")
+    colors, x, bottom = theme.scale(), left + len(history) * (side + gap), height - gap
+    for level, color in enumerate(colors):
+        ends = [bottom - (bottom - top) * place / len(colors) for place in (level + 1, level)]
+        pen.rectangle((x, ends[0], x + 14, ends[1]), color)
+    for y, label in ((top + 9, "1"), (bottom - 9, "0")):
+        pen.text((x + 22, y), label, muted, font, anchor="lm")
+    return Figure(file, _png(image))
 
 
-def _show(axes: Axes, matrix: np.ndarray, theme: Theme) -> None:
-    axes.imshow(matrix, cmap=theme.colormap, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+def _picture(matrix: np.ndarray, dark: bool = False) -> Image.Image:
+    colors = np.array([theme.rgb(color) for color in theme.scale(dark)], np.uint8)
+    return Image.fromarray(colors[levels(matrix)])
 
 
-def _scale(axes: Axes, theme: Theme) -> None:
-    """Fills axes with the colour scale."""
-    axes.imshow(
-        np.linspace(0, 1, 256)[:, None],
-        cmap=theme.colormap,
-        vmin=0,
-        vmax=1,
-        aspect="auto",
-        origin="lower",
-        extent=(0, 1, 0, 1),
-    )
-    axes.set(xticks=[], yticks=[0, 0.25, 0.5, 0.75, 1], yticklabels=["0", "", "0.5", "", "1"])
-    axes.yaxis.tick_right()
-
-
-def _number_layers(axes: Axes, layers: int) -> None:
-    """Labels both axes with layer numbers from 1, not more than fit."""
-    every = next(every for every in (1, 2, 5, 10, 20, 50, 100, 1000) if layers <= 20 * every)
-    numbers = sorted({1, *range(every, layers + 1, every)})
-    places = [number - 1 for number in numbers]
-    axes.set_xticks(places, [str(number) for number in numbers])
-    axes.set_yticks(places, [str(number) for number in numbers])
-
-
-def _write_values(axes: Axes, matrix: np.ndarray, theme: Theme) -> None:
-    colors = theme.colormap(matrix)
-    size = min(9.0, 88 / len(matrix))
-    for (row, column), value in np.ndenumerate(matrix):
-        text = f"{value:.2f}"
-        text = {"0.00": "0", "1.00": "1"}.get(text, text.removeprefix("0"))
-        axes.text(
-            column, row, text, ha="center", va="center", fontsize=size, color=text_on(colors[row, column])
-        )
+def _png(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return content.getvalue()

@@ -1,10 +1,10 @@
 """The tables of the paper's poster as a page: what was published, counted and measured, row by row."""
 
 import dataclasses
-import math
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 
@@ -13,8 +13,8 @@ from softshare_jax.config.by_network import recipe
 from softshare_jax.description.description import parameters
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.reporting import comparison, published, tables
-from softshare_jax.reporting.collect import collect
 from softshare_jax.reporting.published import Published
+from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.durations import to_steps
 
@@ -22,18 +22,11 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 NOT_RUN, UNKNOWN = "not run", "–"
 SETTINGS = {published.AUGMENTED: "+", published.DROPOUT: "+, dropout", published.CUTOUT: "+, cutout"}
 ERRORS = {"cifar10": "CIFAR-10 error", "cifar100": "CIFAR-100 error", "imagenet2012": "top-1 / top-5 error"}
-# How the page begins, by which an earlier one is known.
+# The first line of the page, which identifies an earlier page.
 TITLE = b"# The tables of the poster\n"
-# Runs by the row and the data set that they are of.
+# Runs by the row and the data set that they belong to.
 Runs = Mapping[tuple[Published, str], Sequence[comparison.Result]]
-
-
-class Part(NamedTuple):
-    """A table as texts: a heading, the names of the columns and the cells of each line."""
-
-    title: str
-    header: list[str]
-    lines: list[list[str]]
+log = logging.getLogger(__name__)
 
 
 def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str) -> None:
@@ -41,24 +34,24 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
 
     Args:
         output: Markdown file; an earlier page of this kind is replaced.
-        workdirs: runs of networks of the poster, finished or not; named twice counts once.
-        command: what the page says that it was written by.
+        workdirs: runs of networks of the poster, finished or not; a workdir that is named twice counts once.
+        command: that the page says it was written by.
 
     Raises:
-        UserError: the file is something else or cannot be written, or a run is missing, of no row, not
-            measured or there already.
+        UserError: the file is something else or cannot be written; or a run is missing, matches no row, has
+            no test error, or is a duplicate.
         RunError: there is no space for the file.
     """
     if output.is_dir() or not output.parent.is_dir():
-        reason = (
+        there = (
             "is a folder: name a file" if output.is_dir() else "cannot be written: there is no such folder"
         )
-        raise UserError(f"--output {output} {reason}")
+        raise UserError(f"--output {output} {there}")
     write = durable.write if _is_poster(output) else durable.write_new
     runs: dict[tuple[Published, str], list[comparison.Result]] = {}
     for workdir in {workdir.root: workdir for workdir in workdirs}.values():
         result = _read(workdir)
-        runs.setdefault((_row_of(result), result.data), []).append(result)
+        runs.setdefault((_row_of(result), result.config.data.name), []).append(result)
     page = render(runs, command)
     try:
         write(output, page.encode(errors="backslashreplace"))
@@ -69,7 +62,7 @@ def write_poster(output: pathlib.Path, workdirs: Sequence[Workdir], command: str
 
 
 def _is_poster(output: pathlib.Path) -> bool:
-    """Returns whether an earlier page is there to be replaced; otherwise nothing is.
+    """Returns whether an earlier page is there to be replaced.
 
     Raises:
         UserError: something else is there.
@@ -94,47 +87,47 @@ def render(runs: Runs, command: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    log.info("counting the parameters of the networks")
     parts = [_part(table, runs) for table in published.TABLES]
     return environment.get_template("poster.md.j2").render(tables=parts, command=command)
 
 
 def settings(row: Published, data: str) -> dict[str, Any]:
-    """Returns the settings by which the shipped configs train a row, as ``comparison.settings`` has them."""
+    """Returns the settings of a row in the shipped configs, as ``comparison.settings`` does."""
     config = dataclasses.replace(recipe(row.network, CLASSES[data]), dropout_rate=row.dropout)
     return comparison.settings(config) | ({"data.cutout": row.cutout} if data != "imagenet2012" else {})
 
 
 def _read(workdir: Workdir) -> comparison.Result:
-    run = collect(workdir)
-    table = None
-    if run.experiment is not None and run.plan is not None:
-        table = tables.parameter_table(run.experiment)
-    result = comparison.result(run, f"workdir {workdir.root}", table)
+    log.info("reading %s", workdir.root)
+    run = read(workdir)
+    sizes = tables.sizes(run)
+    result = comparison.result(run, f"workdir {workdir.root}", sizes)
     if result is None:
-        reason = f": {run.missing[0].rstrip('.')}" if table is None and run.missing else ""
+        reason = f": {run.problems[0].rstrip('.')}" if sizes is None and run.problems else ""
         raise UserError(f"workdir {workdir.root} holds no run of a classifier{reason}")
-    if math.isnan(result.error):
+    if result.error is None:
         raise UserError(f"{result.fault.rstrip('.')} yet: train it on, or leave it out")
     return result
 
 
 def _row_of(result: comparison.Result) -> Published:
-    dropout, cutout = result.settings["dropout_rate"], result.settings.get("data.cutout", 0)
-    row = published.find(result.model, result.data, dropout, cutout)
+    config, cutout = result.config, result.settings.get("data.cutout", 0)
+    row = published.find(config.model, config.data.name, config.dropout_rate, cutout)
     if row is None:
         raise UserError(
-            f"{result.run} is {result.model} on {result.data} with dropout {dropout} and cutout {cutout}, "
-            "which no row of the poster is: leave it out"
+            f"{result.run} is {config.model} on {config.data.name} with dropout {config.dropout_rate} and "
+            f"cutout {cutout}, which no row of the poster is: leave it out"
         )
     return row
 
 
-def _part(table: published.Table, runs: Runs) -> Part:
+def _part(table: published.Table, runs: Runs) -> tables.Table:
     days = any(row.gpu_days is not None for row in table.rows)
     header = ["network", "name here", "setting", "parameters (M)", "counted", *(["GPU days"] if days else [])]
     for data in table.data:
         header += [f"{ERRORS[data]} (%)", "measured"]
-    return Part(table.title, header, [_line(table, row, days, runs) for row in table.rows])
+    return tables.Table(table.title, header, [_line(table, row, days, runs) for row in table.rows])
 
 
 def _line(table: published.Table, row: Published, days: bool, runs: Runs) -> list[str]:
@@ -153,7 +146,7 @@ def _number(value: float | None) -> str:
 
 
 def _measured(row: Published, data: str, results: Sequence[comparison.Result]) -> str:
-    """Returns what runs of a row measured on a data set, those first that were trained longest."""
+    """Returns what runs of a row measured on a data set, the longest training first."""
     groups, repeats = comparison.by_seed(results)
     if repeats:
         raise UserError(f"{repeats[0].rstrip('.')}, leave one of them out")
@@ -162,12 +155,12 @@ def _measured(row: Published, data: str, results: Sequence[comparison.Result]) -
 
 
 def _sentence(row: Published, data: str, group: Sequence[comparison.Result]) -> str:
-    """Returns what runs that differ in their seed alone measured, and in what they are not the recipe."""
+    """Returns what runs that differ in their seed alone measured, and where they are not the recipe."""
     first, planned = group[0], settings(row, data)
     differing = [
         field
         for field, value in first.settings.items()
-        # The time that it really took is said in any case.
+        # The time that the training took is always stated.
         if field != "duration" and planned.get(field) != value
     ]
     summary = comparison.summarize(group, differing)

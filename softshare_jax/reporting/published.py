@@ -1,4 +1,4 @@
-"""The tables of the paper's poster: what its authors published, to be shown beside runs.
+"""The tables of the paper's poster: what its authors published, to show beside runs.
 
 From the poster of Savarese & Maire, "Learning Implicitly Recurrent CNNs Through Parameter Sharing",
 ICLR 2019 (arXiv 1902.09701), which also cites other networks.
@@ -14,28 +14,18 @@ AUGMENTED, DROPOUT, CUTOUT = "+", "*", "cutout"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A row of the poster. What it does not say is ``None``.
+    """A row of the poster; what it does not state is ``None``. Errors are on test images, in percent."""
 
-    Attributes:
-        name: of the network, as it stands there.
-        network: its name in the zoo.
-        setting: ``'+'``, mirrored and shifted images (of ImageNet: mirrored and cut out of larger ones);
-            ``'*'``, those with dropout 0.3; ``'cutout'``, those with cutout.
-        millions: of parameters.
-        cifar10, cifar100, imagenet2012: test errors in percent.
-        top_5: of ``imagenet2012``, how often the class is not among the five likeliest, in percent.
-        gpu_days: the search for it and its training.
-    """
-
-    name: str
-    network: str
+    name: str  # as printed there
+    network: str  # its name in the zoo
+    # '+': mirrored and shifted images, or for ImageNet crops. '*': with dropout 0.3, 'cutout': with cutout.
     setting: str
-    millions: float | None = None
+    millions: float | None = None  # of parameters
     cifar10: float | None = None
     cifar100: float | None = None
     imagenet2012: float | None = None
-    top_5: float | None = None
-    gpu_days: float | None = None
+    top_5: float | None = None  # of imagenet2012: how often the class is not among the five likeliest
+    gpu_days: float | None = None  # for the search and the training
 
     @property
     def label(self) -> str:
@@ -44,7 +34,7 @@ class Published:
 
     @property
     def dropout(self) -> float:
-        """Its rate."""
+        """The dropout rate."""
         return 0.3 if self.setting == DROPOUT else 0.0
 
     @property
@@ -53,15 +43,8 @@ class Published:
         return 16 if self.setting == CUTOUT else 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of the poster, its rows in their order.
-
-    Attributes:
-        title: what it is about.
-        data: the data sets on which it has errors.
-        rows: its lines.
-    """
+class Table(NamedTuple):
+    """A table of the poster, its rows in their order, and the data sets on which it has errors."""
 
     title: str
     data: tuple[str, ...]
@@ -83,8 +66,8 @@ CIFAR = Table(
         Published("SWRN 28-14-2", "swrn-28-14-2", DROPOUT, 33, 3.69, 18.37),
         Published("SWRN 28-18", "swrn-28-18", DROPOUT, 118, 3.48, 17.43),
         Published("SWRN 28-18-2", "swrn-28-18-2", DROPOUT, 55, 3.43, 17.75),
-        # In its plots of error against parameters alone, without figures. The settings are those that the
-        # rows of their kind have: other authors' networks without dropout, soft-shared ones with it.
+        # Only in its plots of error against parameters, without numbers. Their settings are those of similar
+        # rows: other authors' networks without dropout, soft-shared ones with it.
         Published("WRN 40-4", "wrn-40-4", AUGMENTED),
         Published("SWRN 28-10-1", "swrn-28-10-1", DROPOUT),
         Published("ResNeXt-29 8x64", "resnext-29-8x64d", AUGMENTED),
@@ -121,23 +104,15 @@ SEARCH = Table(
 TABLES = (CIFAR, IMAGENET, SEARCH)
 
 
-class Point(NamedTuple):
-    """A published error, in percent, and the millions of parameters that it takes."""
-
-    label: str
-    millions: float
-    error: float
-
-
-def errors(data: str, cutout: bool) -> list[Point]:
-    """Returns what was published for a data set, with cutout or without.
+def errors(data: str, cutout: bool) -> list[tuple[str, float, float]]:
+    """Returns what was published for a data set: label, millions of parameters and error.
 
     Args:
         data: ``'cifar10'``, ``'cifar100'`` or ``'imagenet2012'``.
         cutout: whether training images have a hole.
     """
     return [
-        Point(row.label, row.millions, error)
+        (row.label, row.millions, error)
         for table in TABLES
         for row in table.rows
         if bool(row.cutout) is cutout
@@ -147,7 +122,7 @@ def errors(data: str, cutout: bool) -> list[Point]:
 
 
 def find(network: str, data: str, dropout: float, cutout: int) -> Published | None:
-    """Returns the row of a network that is trained so, ``None`` where the poster has none.
+    """Returns the row of a network and its settings; ``None`` if the poster has none.
 
     Args:
         network: its name in the zoo.

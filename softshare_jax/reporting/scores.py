@@ -1,54 +1,48 @@
-"""What a run achieved, from what its workdir recorded, and how that is written."""
+"""What a run achieved and what it cost, from the records of its workdir, and how that is written."""
 
 from typing import NamedTuple
 
-from softshare_jax.reporting.collect import Run
+from softshare_jax.runs.read import Run
+from softshare_jax.runs.records import SECONDS
 
 ACCURACY = "accuracy"
-# The share of examples whose class is among the five likeliest.
+# How often the class is among the five likeliest.
 TOP_5 = "top_5"
-# What the splits are called on the page.
+# What the page calls the splits.
 SPLITS = {"test": "test", "validation": "held out", "": "evaluation"}
 
 
 class Measured(NamedTuple):
-    """An accuracy as it was measured.
+    """A score as it was measured."""
 
-    Attributes:
-        value: from 0 to 1.
-        step: at which it was measured.
-        split: what it was measured on: ``'test'``, ``'validation'`` for images that are held out, or
-            empty where no config says which.
-    """
-
-    value: float
+    value: float  # from 0 to 1
     step: int
-    split: str
+    split: str  # 'test', 'validation' for held-out images, or empty if no config says which
 
     @property
     def error(self) -> float:
-        """The share of wrong answers in percent."""
-        return error(self.value)
+        """For an accuracy: the share of wrong answers in percent."""
+        return 100 * (1 - self.value)
 
 
-def error(accuracy: float) -> float:
-    """Returns an accuracy from 0 to 1 as an error in percent."""
-    return 100 * (1 - accuracy)
-
-
-def score_name(run: Run) -> str:
-    """Returns the name of the score, from the records where there is no config."""
+def name_of(run: Run) -> str:
+    """Returns the name of the score; without a config, the name in the records."""
     if run.experiment is not None:
         return run.experiment.task.score
-    named = (key for record in run.metrics for key in record if key.startswith("target/"))
+    named = (key for record in run.records for key in record.scalars if key.startswith("target/"))
     return next(named, "target/score").removeprefix("target/")
 
 
+def label(name: str) -> str:
+    """Returns what the page calls a score."""
+    return {"f1": "F1"}.get(name, name)
+
+
 def shown(name: str, value: float) -> tuple[str, str]:
-    """Returns a score as the page shows it, name and value: an accuracy is shown as the error."""
+    """Returns the name and the value of a score as the page shows them: an accuracy becomes an error."""
     if name == ACCURACY:
-        return "error", f"{error(value):.2f}%"
-    return name, f"{value:.4f}"
+        return "error", f"{100 * (1 - value):.2f}%"
+    return label(name), f"{value:.4f}"
 
 
 def evaluated(run: Run) -> str:
@@ -56,29 +50,83 @@ def evaluated(run: Run) -> str:
     return SPLITS[run.experiment.task.evaluated if run.experiment else ""]
 
 
+def folded_at(run: Run) -> int:
+    """Returns the step of the fold; -1 if the run is not folded.
+
+    Up to this step the records and the similarity history of a folded run are those of its source.
+    """
+    return -1 if run.certificate is None else run.certificate.step
+
+
+def measured(run: Run, name: str, keys: dict[str, str]) -> list[Measured]:
+    """Returns the own scores of a run, in order; a fold counts as a measurement.
+
+    Args:
+        run: folded or not.
+        name: of the score.
+        keys: prefix of its name in the records, such as ``'test'`` -> the split that it was measured on.
+    """
+    found = [
+        Measured(record.scalars[f"{prefix}/{name}"], record.step, split)
+        for record in run.records
+        for prefix, split in keys.items()
+        if f"{prefix}/{name}" in record.scalars and record.step > folded_at(run)
+    ]
+    if run.certificate is not None and name != TOP_5:
+        split = "test" if run.experiment else ""
+        found.insert(0, Measured(run.certificate.difference.metric.after, run.certificate.step, split))
+    return found
+
+
 def accuracies(run: Run, name: str = ACCURACY) -> list[Measured]:
-    """Returns the accuracies that were measured of a run with a config, those on test images first.
+    """Returns the accuracies of a classifier with a config, those on test images first.
 
     Args:
         run: of a classifier.
         name: ``ACCURACY`` or ``TOP_5``.
-
-    The records of a folded run up to the step of its fold are those of its source; what is its own is
-    its certificate until it is trained on.
     """
     assert run.experiment is not None
-    folded_at = -1 if run.certificate is None else run.certificate["step"]
-    found = [
-        Measured(record[key], record["step"], split)
-        for key, split in ((f"test/{name}", "test"), (f"eval/{name}", run.experiment.task.evaluated))
-        for record in run.metrics
-        if isinstance(record.get(key), float | int) and record["step"] > folded_at
-    ]
-    if run.certificate is not None and name == ACCURACY:
-        found.append(Measured(run.certificate["metric"]["after"], folded_at, "test"))
+    found = measured(run, name, {"test": "test", "eval": run.experiment.task.evaluated})
     return sorted(found, key=lambda one: one.split != "test")
 
 
-def newest(measured: list[Measured]) -> Measured | None:
-    """Returns the last one measured; of several at one step the first."""
-    return max(measured, key=lambda one: one.step, default=None)
+def newest(found: list[Measured]) -> Measured | None:
+    """Returns the last score that was measured; of several at one step the first."""
+    return max(found, key=lambda one: one.step, default=None)
+
+
+def of_checkpoint(run: Run) -> Measured | None:
+    """Returns the score of the checkpoint on the last phase; without a checkpoint, that of the last record.
+
+    It is the score at that step or at the last evaluation before it, or ``None`` if there is none.
+    """
+    name = name_of(run)
+    if run.experiment is not None and name == ACCURACY:
+        found = accuracies(run)
+    else:
+        found = measured(run, name, {"target": "test" if run.experiment else ""})
+    return newest([one for one in found if run.step is None or one.step <= run.step])
+
+
+def seconds(run: Run, step: int | None = None) -> float | None:
+    """Returns the wall-clock time spent up to a step or to the end; ``None`` if it was not recorded."""
+    spent = [
+        record.scalars[SECONDS]
+        for record in run.records
+        if SECONDS in record.scalars and (step is None or record.step <= step)
+    ]
+    return spent[-1] if spent else None
+
+
+def duration(spent: float) -> str:
+    """Returns seconds in a unit that suits them: ``'48 s'``, ``'12 min'``, ``'3.4 h'``."""
+    if spent < 100:
+        return f"{spent:.0f} s"
+    if spent < 100 * 60:
+        return f"{spent / 60:.0f} min"
+    return f"{spent / 3600:.1f} h"
+
+
+def devices(run: Run) -> str:
+    """Returns what a run was trained on, ``'1 × cpu'``, one after the other if it changed."""
+    return ", then ".join(dict.fromkeys(f"{device.number} × {device.kind}" for device in run.devices))

@@ -1,93 +1,96 @@
-"""Colours and measures that all figures and the page have in common."""
+"""The colors of the page and of its figures."""
 
-import dataclasses
+import re
 
-from matplotlib.colors import LinearSegmentedColormap
+# Name -> color on a light and on a dark page. The hues are those of Okabe and Ito, which people with any
+# color vision tell apart.
+COLORS = {
+    "page": ("#f3f5f8", "#0f141b"),
+    "surface": ("#ffffff", "#171d26"),
+    "ink": ("#1b2431", "#e4e9f0"),
+    "muted": ("#56616f", "#9aa6b5"),
+    "line": ("#dfe4ea", "#2c3542"),
+    "accent": ("#0067a3", "#6bbcec"),
+    "warning": ("#a3470a", "#f0a05c"),
+    "empty": ("#edf0f4", "#262f3b"),
+    "wall": ("#3d4856", "#6d7a8a"),
+    "band": ("#f3f5f8", "#1d2530"),
+    "train": ("#8a95a3", "#8a95a3"),
+    "now": ("#0072b2", "#4aa8e0"),
+    "target": ("#d55e00", "#f0803c"),
+    "right": ("#0072b2", "#3f9fd8"),
+    "missed": ("#e69f00", "#edb02e"),
+    "wrong": ("#c2468f", "#e06fb2"),
+}
+# Weights that several layers use, in order of appearance; also the groups of a chart.
+SHARED = (
+    ("#0072b2", "#3f9fd8"),
+    ("#e69f00", "#edb02e"),
+    ("#009e73", "#22b98e"),
+    ("#c2468f", "#e06fb2"),
+    ("#56b4e9", "#8fd0f5"),
+    ("#a3470a", "#d9783a"),
+    ("#6f5bb5", "#a493e6"),
+    ("#b5a800", "#d6cb3d"),
+)
+# A similarity from 0 to 1, in steps of 1 / LEVELS.
+LEVELS = 20
+SIMILARITY = (
+    ("#f6f4ec", "#cfe3d6", "#86bfc0", "#3f8fae", "#1f5c92", "#14275c"),
+    ("#222b3a", "#22456b", "#24708f", "#3f9fa0", "#93cdb0", "#f3f1d2"),
+)
 
-# Pixels of a figure for each of its inches; the page shows 100 CSS pixels for an inch.
-DPI = 150
-CSS_DPI = 100
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """Returns ``#rrggbb`` as three numbers from 0 to 255."""
+    red, green, blue = bytes.fromhex(color[1:])
+    return red, green, blue
 
 
-@dataclasses.dataclass(frozen=True)
-class Theme:
-    """The colours of a light or a dark page, as ``#rrggbb``.
+def scale(dark: bool = False) -> list[str]:
+    """Returns the ``LEVELS + 1`` colors of a similarity."""
+    stops = [rgb(color) for color in SIMILARITY[dark]]
+    colors = []
+    for level in range(LEVELS + 1):
+        place, part = divmod(level * (len(stops) - 1), LEVELS)
+        ends = zip(stops[place], stops[min(place + 1, len(stops) - 1)], strict=True)
+        colors.append("#" + bytes(round(a + (b - a) * part / LEVELS) for a, b in ends).hex())
+    return colors
 
-    Attributes:
-        surface: behind figures.
-        ink: text.
-        muted: text of less weight, such as ticks.
-        line: thin lines, such as the frame of a plot.
-        empty: a cell or box in which there is nothing to see.
-        wall: an obstacle.
-        band: shade of every other phase of the curriculum.
-        train, now, target: training, and evaluation on the current and on the last phase.
-        right, missed, wrong: pixels of a prediction.
-        shared: weights that several layers use, in order of appearance.
-        similarity: colours of a similarity from 0 to 1.
+
+def text_on(color: str) -> str:
+    """Returns black or white, whichever has more contrast on a color."""
+    parts = (value / 255 for value in rgb(color))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    luminance = sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "#000000" if luminance > 0.179 else "#ffffff"
+
+
+def variables(dark: bool = False) -> dict[str, str]:
+    """Returns the colors of one theme by the name of their CSS variable.
+
+    ``c0`` and so on are ``SHARED``, ``s0`` to ``s20`` the similarities, and ``on-c0`` the text on ``c0``.
     """
-
-    surface: str
-    ink: str
-    muted: str
-    line: str
-    empty: str
-    wall: str
-    band: str
-    train: str
-    now: str
-    target: str
-    right: str
-    missed: str
-    wrong: str
-    shared: tuple[str, ...]
-    similarity: tuple[str, ...]
-
-    @property
-    def colormap(self) -> LinearSegmentedColormap:
-        """The colour of a similarity from 0 to 1."""
-        return LinearSegmentedColormap.from_list("similarity", self.similarity)
+    found = {name: pair[dark] for name, pair in COLORS.items()}
+    filled = {f"c{place}": pair[dark] for place, pair in enumerate(SHARED)}
+    filled |= {f"s{level}": color for level, color in enumerate(scale(dark))}
+    return found | filled | {f"on-{name}": text_on(color) for name, color in filled.items()}
 
 
-# The hues are those of Okabe and Ito, which people with any colour vision tell apart; each has
-# a darker shade on white and a lighter one on black.
-LIGHT = Theme(
-    surface="#ffffff",
-    ink="#1b2431",
-    muted="#5b6675",
-    line="#d5dbe3",
-    empty="#edf0f4",
-    wall="#3d4856",
-    band="#f3f5f8",
-    train="#8a95a3",
-    now="#0072b2",
-    target="#d55e00",
-    right="#0072b2",
-    missed="#e69f00",
-    wrong="#c2468f",
-    shared=("#0072b2", "#e69f00", "#009e73", "#c2468f", "#56b4e9", "#a3470a", "#6f5bb5", "#b5a800"),
-    similarity=("#f6f4ec", "#cfe3d6", "#86bfc0", "#3f8fae", "#1f5c92", "#14275c"),
-)
-DARK = Theme(
-    surface="#171d26",
-    ink="#e4e9f0",
-    muted="#9aa6b5",
-    line="#364150",
-    empty="#262f3b",
-    wall="#6d7a8a",
-    band="#1d2530",
-    train="#8a95a3",
-    now="#4aa8e0",
-    target="#f0803c",
-    right="#3f9fd8",
-    missed="#edb02e",
-    wrong="#e06fb2",
-    shared=("#3f9fd8", "#edb02e", "#22b98e", "#e06fb2", "#8fd0f5", "#d9783a", "#a493e6", "#d6cb3d"),
-    similarity=("#222b3a", "#22456b", "#24708f", "#3f9fa0", "#93cdb0", "#f3f1d2"),
-)
+def css() -> str:
+    """Returns the variables of both themes, and a class for each level of similarity."""
+    light, dark = (
+        ";".join(f"--{name}:{color}" for name, color in variables(theme).items()) for theme in (False, True)
+    )
+    levels = "".join(f".s{n}{{background:var(--s{n});color:var(--on-s{n})}}" for n in range(LEVELS + 1))
+    gradient = ",".join(f"var(--s{n})" for n in range(LEVELS + 1))
+    return (
+        f":root{{{light}}}\n@media(prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+        f"{levels}\n.scale{{background:linear-gradient(to right,{gradient})}}"
+    )
 
 
-def text_on(color: tuple[float, ...]) -> str:
-    """Returns black or white, whichever reads better on a colour ``(r, g, b, ...)`` from 0 to 1."""
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3])
-    return "#10161f" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.22 else "#ffffff"
+def in_light(svg: str) -> str:
+    """Returns an SVG image with the colors of the light theme, for a file of its own."""
+    light = variables()
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: light[found[1]], svg)

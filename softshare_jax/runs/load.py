@@ -1,6 +1,8 @@
 """A trained run, read from its workdir."""
 
 import contextlib
+import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from softshare_jax.config import Config, first_difference
@@ -12,6 +14,8 @@ from softshare_jax.training.experiment import Experiment
 from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.stages import make_stages
 from softshare_jax.training.state import averaged
+
+log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
@@ -28,13 +32,19 @@ class Trained(NamedTuple):
     variables: dict[str, Any]
 
 
-def load(workdir: Workdir, step: int | None = None, config: Config | None = None) -> Trained:
+def load(
+    workdir: Workdir,
+    step: int | None = None,
+    config: Config | None = None,
+    notice: Callable[[str], object] = log.warning,
+) -> Trained:
     """Reads a run at a step.
 
     Args:
         workdir: of the run.
         step: of the checkpoint; ``None`` for the newest that is whole.
-        config: in place of the run's own, from which it must not differ in what is computed.
+        config: replaces the run's own, from which it must not differ in what is computed.
+        notice: is called with a line for each damaged checkpoint that is passed over.
 
     Raises:
         UserError: there is no run there or one of another config, or no such step.
@@ -46,7 +56,7 @@ def load(workdir: Workdir, step: int | None = None, config: Config | None = None
             raise UserError(f"workdir {workdir.root} belongs to another config: {difference}")
         stages = make_stages(config or stored, workdir.read_plan())
     with contextlib.closing(Checkpoints(workdir.checkpoints, stages)) as checkpoints:
-        step, variables = checkpoints.read_variables(step)
+        step, variables = checkpoints.read_variables(step, notice)
     network = averaged(variables)
     if leaf := first_not_finite(network):
         held = ", ".join(map(str, checkpoints.steps()))

@@ -25,6 +25,30 @@ MOST_SIMILARITY_BYTES = 64 * 2**20
 History = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
+class Record(NamedTuple):
+    """What a run measured at a step.
+
+    Attributes:
+        step: at which.
+        scalars: finite numbers by name, such as ``'train/loss'``.
+    """
+
+    step: int
+    scalars: Mapping[str, float]
+
+
+class Device(NamedTuple):
+    """What a run was trained on from one start to the next.
+
+    Attributes:
+        kind: such as ``'NVIDIA H100'``.
+        number: of devices.
+    """
+
+    kind: str
+    number: int
+
+
 class Lines(NamedTuple):
     """The content of a file of JSON lines.
 
@@ -120,6 +144,29 @@ def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
     return read_lines(file).records
 
 
+def scalar_records(lines: Lines) -> tuple[Record, ...]:
+    """Returns the lines of ``metrics.jsonl`` as typed records; anything but a finite number is left out."""
+    return tuple(
+        Record(line["step"], {name: float(value) for name, value in line.items() if _is_finite(value)})
+        for line in lines.records
+    )
+
+
+def read_devices(file: pathlib.Path) -> tuple[Device, ...]:
+    """Returns the content of ``devices.jsonl``, one entry per start; none if there is no file."""
+    found = []
+    for line in read_lines(file).records:
+        kind, number = line.get("device"), line.get("devices")
+        if isinstance(kind, str) and isinstance(number, int):
+            found.append(Device(kind, number))
+    return tuple(found)
+
+
+def _is_finite(value: object) -> bool:
+    # An integer of hundreds of digits fits into no float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def similarity_files(workdir: Workdir) -> dict[int, pathlib.Path]:
     """Returns the files of recorded similarity matrices by step, in order."""
     files = sorted(workdir.similarity.glob("*.npz"))
@@ -150,6 +197,8 @@ def _matrices(file: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     with np.load(file) as arrays:
         for name, matrix in arrays.items():
             measure, group = name.split("/", 1)
+            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+                raise ValueError(f"{name} of {file} is not a matrix over layers")
             found.setdefault(measure, {})[group] = matrix.astype(np.float32)
     return found
 

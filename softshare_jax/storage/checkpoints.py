@@ -178,13 +178,16 @@ class Checkpoints:
             )
         return None
 
-    def read_variables(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    def read_variables(
+        self, step: int | None = None, notice: Callable[[str], object] = log.warning
+    ) -> tuple[int, dict[str, Any]]:
         """Reads the variables of a step, for commands that do not train and change nothing here.
 
         The run may be in progress. If it deletes the step that is being read, the read starts again.
 
         Args:
             step: number of the step; ``None`` for the newest undamaged one.
+            notice: called with a line for each damaged step that is skipped.
 
         Returns:
             ``(step, variables)``.
@@ -202,17 +205,17 @@ class Checkpoints:
             if step is not None and step not in steps:
                 raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
             with contextlib.suppress(Vanished):
-                return self._newest_whole(steps if step is None else [step])
+                return self._newest_whole(steps if step is None else [step], notice)
         raise RunError(f"the steps of {root} are deleted faster than they can be read; try again later")
 
-    def _newest_whole(self, steps: list[int]) -> tuple[int, dict[str, Any]]:
+    def _newest_whole(self, steps: list[int], notice: Callable[[str], object]) -> tuple[int, dict[str, Any]]:
         for step in steps:
             shapes = {"variables": self._stages.state_shapes(step).variables}
             try:
                 _, items = self._in_all(functools.partial(self._read, step, shapes))
                 return step, items["variables"]
             except Damaged as damage:
-                log.warning("checkpoint %d is damaged (%s); skipped", step, damage)
+                notice(f"checkpoint {step} is damaged ({damage}); skipped")
         raise RunError(f"no checkpoint of {self._folders.root} can be read")
 
     def _agreed_steps(self) -> list[int]:

@@ -9,8 +9,8 @@ import pytest
 
 from softshare_jax import config as config_lib
 from softshare_jax.errors import UserError
-from softshare_jax.reporting.collect import collect
-from softshare_jax.reporting.predictions import draw_predictions
+from softshare_jax.reporting.examples import predict
+from softshare_jax.runs.read import read
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
@@ -101,11 +101,11 @@ def test_fold_and_report(tmp_path, trained):
     assert certificate["metric"]["before"] == pytest.approx(last["eval/accuracy"], abs=1e-6)
     assert certificate["loops"]["stage_1"] == "(1)×2"
 
-    # The first test images are of the first class, and drawn under its name.
-    drawn = draw_predictions(collect(Workdir(folded), workdir.read_config().data_dir))
-    assert not drawn.missing
-    assert "of the first 9 test images" in drawn.text
-    assert drawn.pictures[0].file == "examples-first.png"
+    predictions = predict(read(Workdir(folded), workdir.read_config().data_dir))
+    assert not predictions.problem
+    assert "of the first 9 test images" in predictions.text
+    assert predictions.rows[0].title == "the first test images"
+    assert len(predictions.rows[0].examples) == 8
 
 
 @pytest.mark.parametrize(

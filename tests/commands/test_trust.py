@@ -11,7 +11,7 @@ import sysconfig
 import pytest
 
 from softshare_jax.conversion import exporting
-from softshare_jax.reporting.collect import collect
+from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
 
@@ -113,8 +113,8 @@ def test_a_report_reads_no_data_that_a_workdir_names(tmp_path, trained, monkeypa
     shutil.copytree(trained.root, sent.root)
     values = json.loads(sent.config_file.read_text())
     sent.config_file.write_text(json.dumps({**values, "data_dir": "/theirs"}))
-    assert collect(sent).experiment.config.data_dir == ""
-    assert collect(sent, "/mine").experiment.config.data_dir == "/mine"
-    assert collect(sent).config.data_dir == "/theirs"
+    assert read(sent).experiment.config.data_dir == ""
+    assert read(sent, "/mine").experiment.config.data_dir == "/mine"
+    assert read(sent).config.data_dir == "/theirs"
     monkeypatch.setattr(exporting, "write", lambda run, *_: run.experiment.config.data_dir)
     assert exporting.export_run(sent, pathlib.Path(tmp_path / "out")) == "/theirs"

@@ -13,7 +13,8 @@ import pytest
 
 from softshare_jax import json_text, loader
 from softshare_jax.errors import RunError, UserError
-from softshare_jax.reporting.collect import collect
+from softshare_jax.runs.artifacts import Certificate
+from softshare_jax.runs.read import read as read_run
 from softshare_jax.runs.records import Records, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
@@ -62,20 +63,17 @@ def test_every_json_file_of_a_workdir(made, name, content):
     file, read = {
         "config": (made.config_file, made.read_config),
         "plan": (made.plan_file, made.read_plan),
-        "certificate": (made.certificate_file, lambda: _certificate(made)),
+        "certificate": (
+            made.certificate_file,
+            lambda: Certificate.from_json(made.read_sealed(made.certificate_file), "certificate.json"),
+        ),
     }[name]
     file.write_bytes(content)
     with pytest.raises(UserError) as error:
         read()
     assert "\n" not in str(error.value)
     made.holds_run()
-    assert any(sentence.startswith("No ") for sentence in collect(made).missing)
-
-
-def _certificate(workdir):
-    values = workdir.read_sealed(workdir.certificate_file)
-    if "step" not in values:
-        raise UserError("as the report then says")
+    assert any(sentence.startswith("No ") for sentence in read_run(made).problems)
 
 
 @pytest.mark.parametrize("content", [*HOSTILE.values(), b'{"host": "%s", "pid": 1%s, "since": ""}'])
@@ -110,7 +108,7 @@ def test_similarity_that_would_fill_the_memory_is_left_out(made):
     history = read_similarity(made)
     assert list(history) == [4]
     np.testing.assert_array_equal(history[4]["weights"]["layers"], np.eye(4))
-    assert any("similarity history" in sentence and "8" in sentence for sentence in collect(made).missing)
+    assert any("similarity history" in sentence and "8" in sentence for sentence in read_run(made).problems)
 
 
 @hostile

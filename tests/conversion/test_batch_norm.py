@@ -40,8 +40,8 @@ def test_a_fold_with_new_statistics(tmp_path, trained):
     kept = fold_run(trained, Workdir(tmp_path / "kept"), threshold=0.0)
     renewed = fold_run(trained, Workdir(tmp_path / "renewed"), threshold=0.0, batch_norm_batches=10)
     stored = json.loads((tmp_path / "renewed" / "certificate.json").read_text())
-    assert (stored["batch_norm_batches"], kept["batch_norm_batches"]) == (10, 0)
-    assert stored["checksum"] == renewed["checksum"] != kept["checksum"]
+    assert (stored["batch_norm_batches"], kept.batch_norm_batches) == (10, 0)
+    assert stored["checksum"] == renewed.difference.checksum != kept.difference.checksum
     before, after = load(Workdir(tmp_path / "kept")), load(Workdir(tmp_path / "renewed"))
     assert before.experiment.plan == after.experiment.plan
     for name in ("params", "templates", "coefficients"):
@@ -63,7 +63,7 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
     damaged = {**plain, "batch_stats": jax.tree.map(jnp.zeros_like, plain["batch_stats"])}
     # Statistics that were lost make no difference to what the search sees.
     assert tried[0](damaged) == pytest.approx(tried[0](plain), abs=0.02)
-    assert certificate["batch_norm_batches"] == 5
+    assert certificate.batch_norm_batches == 5
 
 
 def test_a_negative_number(tmp_path, trained):

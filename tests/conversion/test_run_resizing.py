@@ -71,7 +71,7 @@ def test_growth_changes_no_logit(unshared, output, tmp_path, k):
     small = Workdir(tmp_path / "small")
     resize_run(unshared, small, templates=2)
     conversion = resize_run(small, output, templates=k)
-    assert conversion["max_logit_difference"] <= 1e-5
+    assert conversion.difference.max_logit_difference <= 1e-5
     np.testing.assert_allclose(logits(output), logits(small), atol=1e-5)
     assert load(output).experiment.plan.groups[0].templates == k
 
@@ -87,9 +87,9 @@ def test_a_folded_run_mixes_templates_again(trained, output, tmp_path):
 
 def test_a_budget_is_kept(unshared, output):
     conversion = resize_run(unshared, output, budget=3 * 324 + 12 + 73)
-    assert conversion["groups"][0]["templates"] == 3
-    assert conversion["parameters"]["after"] == 3 * 324 + 12 + 73
-    assert conversion["model"]["after"] == "scnn-4-6"
+    assert conversion.groups[0].templates == 3
+    assert conversion.difference.parameters.after == 3 * 324 + 12 + 73
+    assert conversion.model.after == "scnn-4-6"
 
 
 def test_with_a_config_it_starts_anew(unshared, output):
@@ -138,7 +138,7 @@ def test_the_report_shows_what_was_lost(unshared, output, tmp_path):
     assert "Converted" in page.headings
     rows = {row[0]: row for row in page.cells if row}
     assert rows["parameters"][1:3] == ["1,369", "729"]
-    assert (output.figures / "error-against-k.png").exists()
+    assert (output.figures / "error-against-k.svg").exists()
     broken = Workdir(shutil.copytree(output.root, tmp_path / "broken"))
     broken.conversion_file.write_text("{}")
     write_report([broken])

@@ -86,7 +86,7 @@ def evaluated(workdir: Workdir) -> Any:
 
 def folded(workdir: Workdir) -> Any:
     """Returns what the certificate says of the network."""
-    certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05)
+    certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05).to_json()
     return {name: certificate[name] for name in ("step", "metric", "parameters", "loops")}
 
 

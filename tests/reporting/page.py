@@ -3,13 +3,15 @@
 import base64
 import html.parser
 import io
+import re
 from urllib.parse import urlsplit
 
 from PIL import Image
 
 from softshare_jax.runs.workdir import Workdir
 
-VOID = {"meta", "link", "img", "source", "br"}
+HEADINGS = ("h1", "h2", "h3", "h4")
+VOID = {"meta", "link", "img", "source", "br", "input"}
 
 
 class Page(html.parser.HTMLParser):
@@ -20,6 +22,7 @@ class Page(html.parser.HTMLParser):
         self.open: list[str] = []
         self.words: list[str] = []
         self.headings: list[str] = []
+        self.levels: list[int] = []
         self.references: list[str] = []
         self.ids: list[str] = []
         self.images: list[dict] = []
@@ -37,21 +40,27 @@ class Page(html.parser.HTMLParser):
             self.cells.append([])
         if tag in ("td", "th"):
             self.cells[-1].append("")
-        if tag in ("h1", "h2", "h3"):
+        self._is_heading = tag in HEADINGS and attributes.get("class") != "sub"
+        if self._is_heading:
             self.headings.append("")
+            self.levels.append(int(tag[1]))
         self.ids += [attributes["id"]] if "id" in attributes else []
-        self.references += [attributes[key] for key in ("src", "href", "srcset") if key in attributes]
+        # A link to another page is no part of this one.
+        link = tag == "a" and attributes["href"].startswith("https://")
+        keys = ("src", "srcset") if link else ("src", "srcset", "href")
+        self.references += [attributes[key] for key in keys if key in attributes]
+        if tag == "svg" and attributes.get("role") == "img":
+            self.images.append({"alt": attributes["aria-label"]})
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self.open:
-            assert "url(" not in data
-            assert "@import" not in data
+        if {"style", "script"} & set(self.open):
+            assert not re.search(r"url\(|@import|fetch|import\(|https?:", data)
             return
         self.words += data.split()
-        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+        if self.open and self.open[-1] in HEADINGS and self._is_heading:
             self.headings[-1] += data
         if {"td", "th"} & set(self.open):
             self.cells[-1][-1] += data

@@ -12,6 +12,7 @@ import numpy as np
 from softshare_jax import config as config_lib
 from softshare_jax import sharing
 from softshare_jax.conversion.output import write_run
+from softshare_jax.runs.artifacts import Certificate, Counts, Difference, Metric
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
 from tests import tiny
@@ -41,7 +42,7 @@ def fabricate(
     config: config_lib.Config,
     records: Sequence[Mapping[str, Any]] = (),
     devices: Sequence[Mapping[str, Any]] = (),
-    certificate: Mapping[str, Any] | None = None,
+    certificate: Certificate | None = None,
     checkpoint: bool = False,
     similarity: Sequence[int] = (),
 ) -> Workdir:
@@ -64,7 +65,7 @@ def fabricate(
     if certificate:
         folded = sharing.fold(experiment.plan, variables, 0.0, "weights")
         workdir.write_run(config, folded.plan)
-        workdir.write(workdir.certificate_file, json.dumps(certificate))
+        workdir.write(workdir.certificate_file, json.dumps(certificate.to_json()))
     if checkpoint:
         write_run(workdir, experiment, STEPS, variables)
     for file, lines in ((workdir.metrics_file, records), (workdir.devices_file, devices)):
@@ -87,20 +88,14 @@ def record(step: int, seconds: float = 1.0, **values: float) -> dict[str, Any]:
     return {"step": step, "phase": 0, "train/loss": 1.0, **named, "time/seconds": seconds}
 
 
-def certificate(accuracy: float, step: int = STEPS) -> dict[str, Any]:
-    """Returns what the report reads of the certificate of a fold."""
-    return {
-        "step": step,
-        "measure": "weights",
-        "threshold": 0.0,
-        "parameters": {"before": 126688, "after": 100000},
-        "shared_layers": 6,
-        "distinct_layers": {"before": 6, "after": 3},
-        "metric": {
-            "name": "accuracy",
-            "measured_on": "7 test examples, cifar10",
-            "before": 0.9,
-            "after": accuracy,
-        },
-        "max_logit_difference": 0.5,
-    }
+def certificate(accuracy: float, step: int = STEPS) -> Certificate:
+    """Returns the certificate of a fold at threshold 0."""
+    metric = Metric("accuracy", "7 test examples, cifar10", 0.9, accuracy)
+    return Certificate(
+        step=step,
+        difference=Difference(Counts(126688, 100000), metric, 0.5),
+        measure="weights",
+        threshold=0.0,
+        shared_layers=6,
+        distinct_layers=Counts(6, 3),
+    )

@@ -2,16 +2,16 @@
 
 import itertools
 import re
+import xml.etree.ElementTree as ET
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from PIL import Image
 
-from softshare_jax.reporting import class_examples, comparison_plot, cost, epochs, published, scores
-from softshare_jax.reporting.collect import collect
+from softshare_jax.reporting import comparison_plot, published, scores
 from softshare_jax.reporting.write import write_report
+from softshare_jax.runs.read import read
 from tests import cifar as fakes
 from tests.reporting.page import read_page
 from tests.reporting.runs import certificate, config, fabricate, record
@@ -134,16 +134,22 @@ def test_what_cannot_be_compared_is_named(compared):
     assert "again repeats wrn-0: the seed is the same." in text
     assert "unfinished is at step 2 of 4." in text
     assert "untested has no error on test images." in text
-    assert "their own on their own hardware or quoted there from others" in text
+    assert "measured on their own hardware or quoted there from others" in text
 
 
 def test_figure_of_the_comparison_lies_in_the_first_workdir(compared):
-    files = [run.figures / "comparison.png" for run in compared]
+    files = [run.figures / "comparison.svg" for run in compared]
     assert [file.exists() for file in files] == [True] + [False] * 8
-    with Image.open(files[0]) as image:
-        image.load()
-        # A panel without cutout and one with.
-        assert image.height > image.width * 0.9
+    root = ET.fromstring(files[0].read_text())
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"CIFAR-10: test error in %", "CIFAR-10, with cutout: test error in %"} <= set(texts)
+    # What was published, and the runs, by name and error; on hover with their parameters.
+    titles = [element.text for element in root.iter("{http://www.w3.org/2000/svg}title")]
+    named = {"SWRN 28-10-2*  3.75", "DARTS  2.83", "wrn-10-1  12.00", "swrn-16-1-1, folded  30.00"}
+    assert named <= set(texts)
+    assert "SWRN 28-10-2*  3.75%, 17 million parameters" in titles
+    # 11 networks without cutout, 12 with it, and the four lines of the table.
+    assert len(titles) == 11 + 12 + 4
     page = read_page(compared[0])
     assert page.headings[:2] == ["9 runs", "Comparison"]
     assert any(image["alt"].startswith("Test error against parameters") for image in page.images)
@@ -205,32 +211,38 @@ def reported(tmp_path_factory, data_dir):
 
 def test_page_of_a_run_without_a_curriculum(reported):
     page = read_page(reported)
-    assert page.headings == [
-        "run",
-        "Folding, a preview",
+    layers = r"6 layers (would fold to [1-5]|do not fold): error 37\.50%, \d\d% of the unshared parameters"
+    assert re.fullmatch(layers, page.headings[0])
+    assert page.headings[1:] == [
         "Layer similarity",
         "How the layers came to resemble each other",
+        "Folding, a preview",
         "Learning curves",
         "Test examples",
         "Parameters",
+        "Config",
     ]
     assert not re.search("curriculum|phase|band", page.text)
     assert "error 37.50% test, cifar10" in page.text
     assert "time 12 min on 1 × cpu" in page.text
     assert "of the first 20 test images" in page.text
     files = {file.name for file in reported.figures.iterdir()}
-    assert {"epochs.png", "accuracy.png", "loss.png", "examples-first.png", "examples-errors.png"} <= files
-    assert scores.evaluated(collect(reported)) == "held out"
+    assert {"epochs.png", "accuracy.svg", "loss.svg"} <= files
+    assert "the first test images" in page.text
+    assert "most confidently wrong" in page.text
+    of_poster = [one for one in page.images if one["alt"].startswith("similarity of coefficients in group")]
+    assert len(of_poster) == 3 * 3
+    assert scores.evaluated(read(reported)) == "held out"
 
 
 def test_score_is_the_newest_and_on_test_images_where_there_is_one(tmp_path):
     settings = config("wrn-10-1", data__validation_examples=4, duration="3 epochs")
     lines = [record(4, eval__accuracy=0.5, test__accuracy=0.6), record(5, eval__accuracy=0.7)]
-    run = collect(fabricate(tmp_path / "run", settings, lines))
+    run = read(fabricate(tmp_path / "run", settings, lines))
     newest = scores.newest(scores.accuracies(run))
     assert newest == scores.Measured(0.7, 5, "validation")
     assert newest.error == pytest.approx(30)
-    run = collect(fabricate(tmp_path / "early", settings, lines[:1]))
+    run = read(fabricate(tmp_path / "early", settings, lines[:1]))
     assert scores.newest(scores.accuracies(run)) == scores.Measured(0.6, 4, "test")
 
 
@@ -238,7 +250,7 @@ def test_score_is_the_newest_and_on_test_images_where_there_is_one(tmp_path):
     ("at", "expected"), [(4, (0.7, 4, "test")), (2, (0.6, 4, "test")), (1, (0.6, 4, "test"))]
 )
 def test_records_before_a_fold_are_those_of_its_source(tmp_path, at, expected):
-    run = collect(
+    run = read(
         fabricate(
             tmp_path / "folded",
             config("swrn-16-1-1"),
@@ -257,58 +269,30 @@ def test_without_data_there_is_a_report_that_says_so(tmp_path):
     workdir = fabricate(tmp_path / "run", settings, [record(4, eval__accuracy=0.5)], checkpoint=True)
     write_report([workdir], str(tmp_path / "data"))
     page = read_page(workdir)
-    assert page.headings == ["run", "What is missing", "Learning curves", "Parameters"]
+    assert page.headings[1:] == ["What is missing", "Learning curves", "Parameters", "Config"]
     assert "No test examples:" in page.text
     assert f"{broken} cannot be read" in page.text
     # What the run was trained with is not even looked at.
-    assert "/elsewhere" not in page.text
+    assert "/elsewhere" not in " ".join(page.text.split("Config")[0].split())
     assert "A report reads no data but those of its own --data_dir=DIR." in page.text
-
-
-def test_examples_that_are_most_confidently_wrong():
-    images = np.arange(4 * 4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 4, 3)
-    # Softmax of log p is p.
-    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]])
-    logits = (np.log(probabilities) + 100).astype(np.float32)
-    found = class_examples.from_arrays(images, np.array([1, 1, 2, 0]), logits, ["a", "b_c", "d"])
-    assert [(e.true, e.predicted) for e in found] == [("b c", "a"), ("b c", "b c"), ("d", "a"), ("a", "d")]
-    np.testing.assert_allclose([e.confidence for e in found], [0.6, 0.7, 0.9, 0.8], rtol=1e-4)
-    assert class_examples.most_confidently_wrong(found, 2) == [found[2], found[3]]
-    assert class_examples.most_confidently_wrong([found[1]]) == []
-
-
-def test_times_of_the_poster():
-    steps = range(0, 78001, 390)
-    chosen = epochs.nearest_steps(steps, 78000)
-    assert [epochs.label(step, 390) for step in chosen] == [f"epoch {e}" for e in (0, 5, 25, 50, 200)]
-    assert epochs.nearest_steps([0, 10], 10) == [0, 10]
-    assert epochs.nearest_steps([0, 10, 20], 100) == [0, 10, 20]
-
-
-@pytest.mark.parametrize(
-    ("step", "text"),
-    [(0, "epoch 0"), (390, "epoch 1"), (117, "epoch 0.3"), (1, "step 1"), (1171, "step 1,171")],
-)
-def test_names_of_times(step, text):
-    assert epochs.label(step, 390) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (720, "12 min"), (5940, "99 min"), (12240, "3.4 h")]
 )
 def test_durations(seconds, text):
-    assert cost.duration(seconds) == text
+    assert scores.duration(seconds) == text
 
 
 @hypothesis.given(st.lists(st.floats(0, 1), max_size=20))
 def test_names_in_the_margin_do_not_overlap(heights):
     heights = sorted(heights)
-    moved = comparison_plot.spread(heights, 0.05)
+    moved = comparison_plot.spread(heights, 0.05, 0, 1)
     assert len(moved) == len(heights)
     assert all(b - a >= 0.05 - 1e-9 for a, b in itertools.pairwise(moved))
     assert all(-1e-9 <= height <= 1 for height in moved)
     apart = [0.1 * place for place in range(11)]
-    np.testing.assert_allclose(comparison_plot.spread(apart, 0.05), apart)
+    np.testing.assert_allclose(comparison_plot.spread(apart, 0.05, 0, 1), apart)
 
 
 @pytest.mark.parametrize("error", [0.0, 3.5, 90.0])
@@ -320,6 +304,10 @@ def test_comparison_of_any_scale_is_drawn(error):
         for data in ("cifar10", "cifar100")
         for cutout in (False, True)
     ]
-    picture = comparison_plot.draw_comparison(points)
-    assert picture.file == "comparison.png"
-    assert picture.light != picture.dark
+    figure = comparison_plot.draw(points)
+    assert figure.file == "comparison.svg"
+    root = ET.fromstring(figure.content)
+    numbers = re.findall(r'(?:x|y|cx|cy|d)="([^"]*)"', figure.svg)
+    assert not any("nan" in number or "inf" in number for number in numbers)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert sum(text == f"net folded  {error:.2f}" for text in texts) == 4

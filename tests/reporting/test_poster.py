@@ -13,6 +13,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.reporting import comparison, published
 from softshare_jax.reporting.poster import settings, write_poster
+from softshare_jax.runs.artifacts import Conversion, Counts, Difference, Metric, Models
 from softshare_jax.runs.workdir import Workdir
 from tests.reporting.runs import config, fabricate, record
 from tests.reporting.test_comparison import CPU, POSTER, POSTER_CUTOUT, cells
@@ -120,7 +121,7 @@ def test_shipped_configs_train_every_row_by_the_recipe():
                 expected = comparison.settings(shipped)
                 assert settings(row, data) == expected
                 found = published.find(
-                    shipped.model, shipped.data.name, shipped.dropout, expected.get("data.cutout", 0)
+                    shipped.model, shipped.data.name, shipped.dropout_rate, expected.get("data.cutout", 0)
                 )
                 assert found is row
 
@@ -166,17 +167,13 @@ def test_runs_are_shown_as_what_they_are(tmp_path):
             [record(500400, 90000, eval__accuracy=0.78, eval__top_5=0.94)],
         ),
     ]
-    change = {"before": 0.5, "after": 0.5}
-    conversion = {
-        "step": 9,
-        "model": {"before": "wrn-28-6", "after": "swrn-28-6-2"},
-        "batch_norm_batches": 0,
-        "groups": [],
-        "parameters": {"before": 2, "after": 1},
-        "metric": {"name": "accuracy", "measured_on": "test", **change},
-        "max_logit_difference": 0.1,
-    }
-    runs[5].write(runs[5].conversion_file, json.dumps(conversion))
+    conversion = Conversion(
+        step=9,
+        difference=Difference(Counts(2, 1), Metric("accuracy", "test", 0.5, 0.5), 0.1),
+        model=Models("wrn-28-6", "swrn-28-6-2"),
+        groups=(),
+    )
+    runs[5].write(runs[5].conversion_file, json.dumps(conversion.to_json()))
     page = write(tmp_path, *runs)
     # What the page says that it was written by has all runs.
     assert f"--output=docs/poster.md --workdir={runs[0].root} " in page

@@ -67,7 +67,7 @@ def test_a_run_of_an_older_version(name, tmp_path, data_dir):
 
     if experiment.plan.groups:
         certificate = fold_run(workdir, Workdir(tmp_path / "folded_now"), threshold=0.0)
-        assert certificate["distinct_layers"]["after"] == len(experiment.plan.groups)
+        assert certificate.distinct_layers.after == len(experiment.plan.groups)
 
     end = run.step + 2
     train(dataclasses.replace(experiment.config, duration=f"{end} steps"), workdir)

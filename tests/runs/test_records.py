@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from softshare_jax.reporting.collect import collect
+from softshare_jax.runs.read import read
 from softshare_jax.runs.records import Records, read_lines, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 
@@ -56,14 +56,14 @@ def test_a_resumed_run_says_it_once(workdir, capfd):
     lines = workdir.metrics_file.read_bytes().splitlines()
     workdir.metrics_file.write_bytes(b"\n".join([lines[0], *NO_RECORDS.values(), *lines[1:], b"[]"]) + b"\n")
     assert any(
-        f"{len(NO_RECORDS) + 1} of {len(NO_RECORDS) + 5} lines" in line for line in collect(workdir).missing
+        f"{len(NO_RECORDS) + 1} of {len(NO_RECORDS) + 5} lines" in line for line in read(workdir).problems
     )
     for said in (1, 0):
         Records(workdir, step=16).close()
         out = capfd.readouterr().out
         assert out.count(f"{len(NO_RECORDS) + 1} of {len(NO_RECORDS) + 5} lines are not records") == said
     assert [record["step"] for record in read_metrics(workdir.metrics_file)] == [4, 8, 12, 16]
-    assert not any("not records" in line for line in collect(workdir).missing)
+    assert not any("not records" in line for line in read(workdir).problems)
 
 
 def test_a_list_of_devices_that_is_torn_goes_on_whole(workdir):
@@ -80,7 +80,7 @@ def test_a_damaged_similarity_file_takes_no_other_with_it(workdir):
     (workdir.similarity / "00000012.npz").write_bytes(data)
     (workdir.similarity / "mine.npz").write_bytes(b"")
     assert sorted(read_similarity(workdir)) == [0, 4, 16]
-    run = collect(workdir)
+    run = read(workdir)
     assert sorted(run.history) == [0, 4, 16]
-    assert any("steps [8, 12]" in line for line in run.missing)
+    assert any("steps [8, 12]" in line for line in run.problems)
     Records(workdir, step=16).close()

@@ -8,9 +8,9 @@ import pytest
 from softshare_jax.conversion.folding import fold_run
 from softshare_jax.conversion.resizing import resize_run
 from softshare_jax.errors import UserError
-from softshare_jax.reporting.collect import collect
 from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
+from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 
 
@@ -114,9 +114,9 @@ def test_certificate_and_conversion_carry_their_own_seal(trained, folded, copy, 
     converted = Workdir(tmp_path / "converted")
     resize_run(trained, converted, templates=3)
     for made, name in ((folded, "certificate"), (converted, "conversion")):
-        whole = collect(made)
-        assert getattr(whole, name)["metric"]["name"] == "f1"
-        assert not any(name in sentence for sentence in whole.missing)
+        whole = read(made)
+        assert getattr(whole, name).difference.metric.name == "f1"
+        assert not any(name in sentence for sentence in whole.problems)
         file = getattr(made, f"{name}_file")
         original = file.read_text()
         for how in (
@@ -125,9 +125,9 @@ def test_certificate_and_conversion_carry_their_own_seal(trained, folded, copy, 
             lambda values: values.update(extra=1),
         ):
             change(file, how)
-            damaged = collect(made)
+            damaged = read(made)
             assert getattr(damaged, name) is None
-            (sentence,) = (sentence for sentence in damaged.missing if name in sentence)
+            (sentence,) = (sentence for sentence in damaged.problems if name in sentence)
             assert "damaged or was changed" in sentence
             file.write_text(original)
 
@@ -139,4 +139,4 @@ def test_those_of_earlier_versions_are_read_without_a_seal(folded, copy):
         del values["seal"], values["version"]
 
     change(workdir.certificate_file, as_before)
-    assert collect(workdir).certificate["shared_layers"] == 4
+    assert read(workdir).certificate.shared_layers == 4

@@ -97,7 +97,7 @@ def test_folding_and_converting_wait_for_the_end(annealed, tmp_path):
     for make in (lambda: fold_run(annealed, output, step=8), lambda: resize_run(annealed, output, 1, step=8)):
         with pytest.raises(UserError, match="is annealed until step 10: take that step or a later one"):
             make()
-    assert fold_run(annealed, output, threshold=0.0, step=12)["loops"] == {"blocks": "(1)×4"}
+    assert fold_run(annealed, output, threshold=0.0, step=12).loops == {"blocks": "(1)×4"}
 
 
 def test_mistakes():

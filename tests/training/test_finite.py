@@ -109,7 +109,7 @@ def test_weights_that_are_not_finite_are_not_used(tmp_path, trained, monkeypatch
     ):
         train(dataclasses.replace(experiment.config, duration="18 steps"), workdir)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
-    assert fold_run(workdir, Workdir(output), threshold=0.5, step=16)["step"] == 16
+    assert fold_run(workdir, Workdir(output), threshold=0.5, step=16).step == 16
 
 
 def test_a_command_does_not_write_weights_that_are_not_finite(tmp_path, tiny_config):

@@ -1,0 +1,205 @@
+"""Charts as SVG, in the colors of whatever page they stand on."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from softshare_jax.reporting import theme
+
+# Of ticks within a power of ten, from wide to narrow.
+SPACINGS: Sequence[Sequence[float]] = [(1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)]
+SPACINGS = [*SPACINGS, *([1 + place / n for place in range(9 * n)] for n in (5, 10))]
+# Of a curve; with more it would be a large file that looks the same.
+MOST_POINTS = 500
+
+
+class Figure(NamedTuple):
+    """A file in the folder ``figures``; a chart is on the page as well."""
+
+    file: str
+    content: bytes
+    svg: Markup = Markup("")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """An axis from ``low`` to ``high``, linear or logarithmic."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False  # whether a linear axis has labels at whole numbers only
+
+    def place(self, value: float) -> float:
+        """Returns where a value lies on the axis, from 0 to 1."""
+        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
+        return (value - low) / ((high - low) or 1)
+
+    def ticks(self) -> list[float]:
+        """Returns plain numbers to label: where possible three or more and at most seven or so."""
+        if not self.log:
+            distances = (digit * 10.0**power for power in itertools.count(-3) for digit in (1, 2, 5))
+            step = next(distance for distance in distances if (self.high - self.low) / distance < 6.5)
+            step = max(step, 1) if self.whole else step
+            first = math.ceil(self.low / step - 1e-9)
+            return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for spacing in SPACINGS:
+            ticks = [step * 10.0**p for p in powers for step in spacing]
+            ticks = [tick for tick in ticks if self.low * 0.999 <= tick <= self.high * 1.001]
+            if len(ticks) >= 3:
+                break
+        return ticks[:: -(-len(ticks) // 8)]
+
+
+def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
+    """Returns a logarithmic axis around values above 0, with the part ``room`` of it free at each end.
+
+    If the values are all alike, the ends are at least the factor ``least`` away.
+    """
+    low, high = min(values), max(values)
+    factor = max((high / low) ** room, least if high / low < least else 1.0)
+    return Scale(low / factor, high * factor, log=True)
+
+
+class Line(NamedTuple):
+    """A curve with its label in the legend."""
+
+    label: str
+    color: str  # name of a CSS variable
+    points: Sequence[tuple[float, float]]  # (x, y), by x
+    mark: float | None = None  # x of a point to mark
+
+
+class Band(NamedTuple):
+    """A part of the x axis with a name; every other one is shaded."""
+
+    name: str
+    start: float
+    stop: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A rectangle with two axes, in units of the SVG image."""
+
+    x: Scale
+    y: Scale
+    width: float = 350
+    height: float = 190
+    left: float = 42
+    top: float = 62
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the place of a point."""
+        across, up = self.left + self.width * self.x.place(x), self.top + self.height * (1 - self.y.place(y))
+        return round(across, 1), round(up, 1)
+
+    def frame(self, x_label: str) -> str:
+        """Returns the axes and their labels."""
+        parts = []
+        bottom = self.top + self.height
+        for tick in self.y.ticks():
+            _, y = self.at(self.x.low, tick)
+            parts.append(path(f"M{self.left} {y}h{self.width}", "line", 1))
+            parts.append(text(self.left - 6, y + 4, f"{tick:.4g}", "end"))
+        for tick in self.x.ticks():
+            x, _ = self.at(tick, self.y.low)
+            parts.append(path(f"M{x} {bottom}v4", "line", 1))
+            parts.append(text(x, bottom + 17, f"{tick:,.4g}" if tick < 1e4 else f"{tick:,.0f}", "middle"))
+        parts.append(text(self.left + self.width / 2, bottom + 35, x_label, "middle"))
+        return "".join(parts)
+
+    def svg(self, file: str, alt: str, parts: Sequence[str], margin: float = 14) -> Figure:
+        """Returns the image; ``margin`` is the space at the right."""
+        width, height = self.left + self.width + margin, self.top + self.height + 40
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+            f'aria-label="{escape(alt)}" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
+        )
+        # The file needs no page around it.
+        return Figure(file, theme.in_light(svg).encode(), Markup(svg))
+
+
+def text(
+    x: float, y: float, words: str, anchor: str = "start", size: float = 12, color: str = "muted"
+) -> str:
+    """Returns words at a place."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="var(--{color})" '
+        f'text-anchor="{anchor}">{escape(words)}</text>'
+    )
+
+
+def path(way: str, color: str, width: float) -> str:
+    """Returns a line along a path of SVG."""
+    return f'<path d="{way}" fill="none" stroke="var(--{color})" stroke-width="{width}"/>'
+
+
+def dot(
+    place: tuple[float, float], color: str, title: str, shape: str = "circle", hollow: bool = False
+) -> str:
+    """Returns a mark whose title is shown on hover; ``shape`` is a circle, a square or a diamond."""
+    (x, y), half = place, 4.5
+    fill = "var(--surface)" if hollow else f"var(--{color})"
+    style = f'fill="{fill}" stroke="var(--{color})" stroke-width="1.4"><title>{escape(title)}</title>'
+    if shape == "circle":
+        return f'<circle cx="{x}" cy="{y}" r="{half}" {style}</circle>'
+    turn = f' transform="rotate(45 {x} {y})"' if shape == "diamond" else ""
+    return f'<rect x="{x - half}" y="{y - half}" width="9" height="9"{turn} {style}</rect>'
+
+
+def legend(entries: Sequence[tuple[str, str]], y: float) -> str:
+    """Returns a line of colors and what they stand for, ``(label, color)``."""
+    words = "".join(
+        f'<tspan fill="var(--{color})" font-weight="bold">● </tspan>{escape(label)}\u2003'
+        for label, color in entries
+    )
+    return f'<text x="0" y="{y}" font-size="12" fill="var(--ink)">{words}</text>'
+
+
+def curves(
+    file: str, title: str, x_label: str, lines: Sequence[Line], log: bool = False, bands: Sequence[Band] = ()
+) -> Figure:
+    """Draws curves; each value is shown on hover.
+
+    Args:
+        file: name of the image.
+        title: what y is.
+        x_label: what x is.
+        lines: with a point or more in each.
+        log: whether y is logarithmic; otherwise it reaches from 0 to 1.
+        bands: drawn behind the curves.
+    """
+    places = [x for line in lines for x, _ in line.points]
+    values = [y for line in lines for _, y in line.points]
+    start = min(places) if min(places) == 1 else 0
+    y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else Scale(0, 1)
+    plot = Plot(Scale(start, max(max(places), start + 1), whole=True), y)
+    parts = []
+    for number, band in enumerate(bands):
+        left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))
+        if number % 2 == 0:
+            middle = f"M{left} {plot.top + plot.height / 2}H{right}"
+            parts.append(path(middle, "band", plot.height))
+        # A name that is wider than its band is shortened to its number.
+        name = band.name if 5.6 * len(band.name) < right - left else str(number + 1)
+        parts.append(text((left + right) / 2, plot.top - 6, name, "middle", 10))
+    parts += [text(0, 14, title, size=14, color="ink"), plot.frame(x_label)]
+    parts.append(legend([(line.label, line.color) for line in lines], 36))
+    for line in lines:
+        thinned = [*line.points[: -1 : -(-len(line.points) // MOST_POINTS)], line.points[-1]]
+        spots = [plot.at(x, max(v, y.low)) for x, v in thinned]
+        parts.append(path("M" + "L".join(f"{a} {b}" for a, b in spots), line.color, 1.8))
+        for (a, b), (x, v) in zip(spots, thinned, strict=True):
+            said = f"{line.label}, {x_label} {x:,.10g}: {v:.4g}"
+            if x == line.mark or len(spots) == 1:
+                parts.append(dot((a, b), line.color, said))
+            else:
+                hidden = f'<circle cx="{a}" cy="{b}" r="5" opacity="0"><title>{escape(said)}</title></circle>'
+                parts.append(hidden)
+    return plot.svg(file, f"{title} over {x_label}s: " + ", ".join(line.label for line in lines), parts)

@@ -1,0 +1,216 @@
+"""Where the network of a workdir came from: the certificate of a fold, the conversion of another run.
+
+Each is a JSON file. ``to_json`` returns its content as plain values and ``from_json`` reads it back.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, Self
+
+from softshare_jax.errors import UserError
+
+# Files of earlier versions state no format. They have the same fields.
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """A number before and after a change."""
+
+    before: int
+    after: int
+
+    def __post_init__(self):
+        if self.before < 1 or self.after < 0:
+            raise ValueError(f"a change from {self.before} to {self.after} is impossible")
+
+    @property
+    def kept(self) -> float:
+        """``after`` as a fraction of ``before``."""
+        return self.after / self.before
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """The score of a network before and after a change.
+
+    Attributes:
+        name: of the score, such as ``'accuracy'``.
+        measured_on: the examples, in words.
+        before, after: the score, from 0 to 1.
+    """
+
+    name: str
+    measured_on: str
+    before: float
+    after: float
+
+    @property
+    def drop(self) -> float:
+        """How far the score fell; negative if it rose."""
+        return self.before - self.after
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """What a change to a trained network saved and cost, measured.
+
+    Attributes:
+        parameters: numbers that the network stores.
+        metric: its score.
+        max_logit_difference: the largest absolute difference of a logit.
+        checksum: of the variables after the change.
+    """
+
+    parameters: Counts
+    metric: Metric
+    max_logit_difference: float
+    checksum: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Artifact:
+    """A file about a change to a network. In JSON the fields of the difference stand among the others.
+
+    Attributes:
+        source: workdir of the run that was changed.
+        step: its checkpoint.
+        difference: what was measured, before any further training.
+        batch_norm_batches: batches over which batch-norm was re-estimated; 0 if it was kept.
+    """
+
+    step: int
+    difference: Difference
+    _: dataclasses.KW_ONLY
+    source: str = ""
+    batch_norm_batches: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; derived ones are for other readers of the file."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        values |= values.pop("difference")
+        values["parameters"]["kept"] = self.difference.parameters.kept
+        values["metric"]["drop"] = self.difference.metric.drop
+        return values
+
+    @classmethod
+    def from_json(cls, values: Any, file: str) -> Self:
+        """Reads the content of a file; fields that it has in addition are ignored.
+
+        Args:
+            values: plain values, without seal and versions.
+            file: for messages.
+
+        Raises:
+            UserError: the content is not of this kind, or of a newer format.
+        """
+        what = cls.__name__.lower()
+        try:
+            if not isinstance(values, Mapping):
+                raise ValueError("it is not a JSON object")
+            written = _decode(int, values.get("format", FORMAT), "format")
+            if written <= FORMAT:
+                return _decode(cls, {**values, "difference": values}, what)
+        except ValueError as error:
+            raise UserError(f"{file} is not a {what}: {error}") from error
+        raise UserError(f"{file} has format {written}; this version reads formats up to {FORMAT}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certificate(_Artifact):
+    """What a fold saved and cost.
+
+    Attributes:
+        model: name of the network.
+        measure, threshold: layers merged where their similarity in this measure reached the threshold.
+        shared_layers: number of layers in all groups.
+        distinct_layers: how many of them have a weight of their own.
+        loops: by group, such as ``'1 (2)×3'``.
+    """
+
+    measure: str
+    threshold: float
+    shared_layers: int
+    distinct_layers: Counts
+    model: str = ""
+    loops: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """The names of a network before and after a change."""
+
+    before: str
+    after: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized:
+    """A group that was given another number of templates.
+
+    Attributes:
+        name: of the group.
+        templates: the number it was given, 1 to L.
+        relative_error: of its weights with 1 to L templates, as a fraction of their norm.
+    """
+
+    name: str
+    templates: int
+    relative_error: tuple[float, ...]
+
+    def __post_init__(self):
+        if not 1 <= self.templates <= self.layers:
+            raise ValueError(f"group {self.name!r} has {self.layers} layers and {self.templates} templates")
+
+    @property
+    def layers(self) -> int:
+        """L, the number of its layers."""
+        return len(self.relative_error)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion(_Artifact):
+    """What other numbers of templates saved and cost.
+
+    Attributes:
+        model: names of the networks.
+        groups: in the order of the plan.
+    """
+
+    model: Models
+    groups: tuple[Resized, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; derived ones are for other readers of the file."""
+        values = super().to_json()
+        for group, stored in zip(self.groups, values["groups"], strict=True):
+            stored["layers"] = group.layers
+        return values
+
+
+def _decode(kind: Any, value: Any, name: str) -> Any:
+    """Returns a value of JSON as a type that is made of dataclasses, tuples, mappings, text and numbers.
+
+    Raises:
+        ValueError: it does not fit; the message is one line.
+    """
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(kind)
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        for field in fields.values():
+            if field.name not in value and field.default is field.default_factory is dataclasses.MISSING:
+                raise ValueError(f"{field.name} is missing in its {name}")
+        build: Any = kind
+        return build(**{key: _decode(hints[key], value[key], key) for key in fields if key in value})
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_decode(arguments[0], item, name) for item in value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _decode(arguments[1], item, name) for key, item in value.items()}
+    # An integer of hundreds of digits fits into no float.
+    if kind is float and type(value) in (int, float) and abs(value) < 1e300:
+        return float(value)
+    if kind in (int, str) and type(value) is kind and (kind is str or abs(value) < 2**63):
+        return value
+    raise ValueError(f"its {name} has the wrong type")
