@@ -1,9 +1,9 @@
-"""CIFAR-10, vision transformers, unshared and soft-shared.
+"""CIFAR-10: vision transformers, unshared and soft-shared.
 
     softshare train --config=vit:svit-12-64-4-4 --workdir=runs/svit-12-64-4-4
 
-A variant is ``vit-LAYERS-WIDTH-PATCH``; a prefix ``s`` and a suffix ``-k`` share query, key, value, output
-and both MLP projections with k templates each. 100 epochs, 39,000 steps. The recipe is ours, not the paper's.
+A variant is ``vit-LAYERS-WIDTH-PATCH``. Prefix ``s`` and suffix ``-k`` share query, key, value, output and
+both MLP projections with k templates each. 100 epochs, 39,000 steps. The recipe is not from the paper.
 """
 
 from ml_collections import ConfigDict

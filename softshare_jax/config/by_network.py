@@ -10,7 +10,7 @@ from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.models.network import LARGE_IMAGES
 
-# Recipes on CIFAR of networks whose names begin so; all others have the paper's.
+# CIFAR recipes by the start of a network's name; all other networks use the paper's recipe.
 RECIPES = {**dict.fromkeys(GENOTYPES, recipes.cells), "vit-": recipes.vit}
 
 

@@ -1,6 +1,6 @@
-"""Where the network of a workdir came from: the certificate of a fold, the conversion of another run.
+"""The origin of a workdir's network: the certificate of a fold, or the conversion of another run.
 
-Each is a JSON file. ``to_json`` returns its content as plain values and ``from_json`` reads it back.
+Each is a JSON file. ``to_json`` returns its content as plain values, and ``from_json`` reads it back.
 """
 
 import dataclasses
@@ -36,8 +36,8 @@ class Metric:
     """The score of a network before and after a change.
 
     Attributes:
-        name: of the score, such as ``'accuracy'``.
-        measured_on: the examples, in words.
+        name: name of the score, such as ``'accuracy'``.
+        measured_on: description of the examples.
         before, after: the score, from 0 to 1.
     """
 
@@ -54,13 +54,13 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What a change to a trained network saved and cost, measured.
+    """The effect of a change to a trained network.
 
     Attributes:
-        parameters: numbers that the network stores.
-        metric: its score.
+        parameters: number of parameters that the network stores.
+        metric: score of the network.
         max_logit_difference: the largest absolute difference of a logit.
-        checksum: of the variables after the change.
+        checksum: checksum of the variables after the change.
     """
 
     parameters: Counts
@@ -71,12 +71,12 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class _Artifact:
-    """A file about a change to a network. In JSON the fields of the difference stand among the others.
+    """A file about a change to a network. The JSON has the fields of ``difference`` at the top level.
 
     Attributes:
         source: workdir of the run that was changed.
-        step: its checkpoint.
-        difference: what was measured, before any further training.
+        step: step of its checkpoint.
+        difference: effect of the change, before any further training.
         batch_norm_batches: batches over which batch-norm was re-estimated; 0 if it was kept.
     """
 
@@ -96,14 +96,14 @@ class _Artifact:
 
     @classmethod
     def from_json(cls, values: Any, file: str) -> Self:
-        """Reads the content of a file; fields that it has in addition are ignored.
+        """Reads the content of a file; unknown fields are ignored.
 
         Args:
             values: plain values, without seal and versions.
-            file: for messages.
+            file: name of the file, for messages.
 
         Raises:
-            UserError: the content is not of this kind, or of a newer format.
+            UserError: the content is not of this kind, or has a newer format.
         """
         what = cls.__name__.lower()
         try:
@@ -119,14 +119,14 @@ class _Artifact:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Certificate(_Artifact):
-    """What a fold saved and cost.
+    """The result of a fold.
 
     Attributes:
         model: name of the network.
-        measure, threshold: layers merged where their similarity in this measure reached the threshold.
+        measure, threshold: layers were merged if their similarity in this measure reached the threshold.
         shared_layers: number of layers in all groups.
-        distinct_layers: how many of them have a weight of their own.
-        loops: by group, such as ``'1 (2)×3'``.
+        distinct_layers: number of distinct weights among them.
+        loops: loops of each group, such as ``'1 (2)×3'``.
     """
 
     measure: str
@@ -147,12 +147,12 @@ class Models:
 
 @dataclasses.dataclass(frozen=True)
 class Resized:
-    """A group that was given another number of templates.
+    """A group whose number of templates was changed.
 
     Attributes:
-        name: of the group.
-        templates: the number it was given, 1 to L.
-        relative_error: of its weights with 1 to L templates, as a fraction of their norm.
+        name: name of the group.
+        templates: its new number of templates, 1 to L.
+        relative_error: error of its weights with 1 to L templates, as a fraction of their norm.
     """
 
     name: str
@@ -165,17 +165,17 @@ class Resized:
 
     @property
     def layers(self) -> int:
-        """L, the number of its layers."""
+        """L, the number of layers."""
         return len(self.relative_error)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion(_Artifact):
-    """What other numbers of templates saved and cost.
+    """The result of a change to the numbers of templates.
 
     Attributes:
         model: names of the networks.
-        groups: in the order of the plan.
+        groups: the groups, in the order of the plan.
     """
 
     model: Models
@@ -190,7 +190,7 @@ class Conversion(_Artifact):
 
 
 def _decode(kind: Any, value: Any, name: str) -> Any:
-    """Returns a value of JSON as a type that is made of dataclasses, tuples, mappings, text and numbers.
+    """Converts a JSON value to a type made of dataclasses, tuples, mappings, strings and numbers.
 
     Raises:
         ValueError: it does not fit; the message is one line.
@@ -208,7 +208,7 @@ def _decode(kind: Any, value: Any, name: str) -> Any:
         return tuple(_decode(arguments[0], item, name) for item in value)
     if origin is Mapping and isinstance(value, Mapping):
         return {key: _decode(arguments[1], item, name) for key, item in value.items()}
-    # An integer of hundreds of digits fits into no float.
+    # An integer of hundreds of digits does not fit into a float.
     if kind is float and type(value) in (int, float) and abs(value) < 1e300:
         return float(value)
     if kind in (int, str) and type(value) is kind and (kind is str or abs(value) < 2**63):

@@ -1,4 +1,4 @@
-"""Reads everything that a workdir holds, as far as it can be read."""
+"""Reads everything in a workdir that can be read."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk. Whatever is missing is ``None`` or empty, and ``problems`` says why.
+    """A run as it is on disk. Missing parts are ``None`` or empty, and ``problems`` gives the reasons.
 
     Attributes:
-        workdir: its folder.
-        config: its config.
+        workdir: the run's workdir.
+        config: the run's config.
         plan: which layers share.
-        experiment: made of both; without a plan, only its task is valid.
-        step: of the newest whole checkpoint.
-        variables: the network at that step.
-        records: what was measured, in order.
+        experiment: made from config and plan; without a plan, only its task is valid.
+        step: step of the newest undamaged checkpoint.
+        variables: the variables at that step.
+        records: recorded metrics, in order.
         history: recorded similarity matrices, step -> measure -> group -> ``[L, L]``.
-        certificate: of the fold that made this workdir.
-        conversion: that made this workdir out of a run with other numbers of templates.
-        devices: what it was trained on, one entry per start.
-        versions: of the software that wrote its config, by name.
-        problems: one sentence for everything that cannot be read.
+        certificate: certificate of the fold that made this workdir.
+        conversion: conversion that made this workdir from a run with other numbers of templates.
+        devices: devices that trained the run, one entry per start.
+        versions: versions of the software that wrote the config, by name.
+        problems: one sentence for each part that cannot be read.
     """
 
     workdir: Workdir
@@ -57,8 +57,8 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     """Reads a run and changes nothing in its workdir.
 
     Args:
-        workdir: of the run. The data folder that its config names is not read.
-        data_dir: folder of data sets to use instead; the default of TFDS if empty.
+        workdir: workdir of the run. The data folder in its config is ignored.
+        data_dir: folder of the data sets; empty for the default of TFDS.
 
     Raises:
         UserError: the folder does not exist.
@@ -72,7 +72,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     plan = problems.attempt("plan", workdir.read_plan)
     experiment = trained = None
     if config is not None:
-        # Anybody may have written the workdir, so it does not decide which other files are read.
+        # The workdir is untrusted, so its config does not choose other files to read.
         local = dataclasses.replace(config, data_dir=data_dir)
         experiment = problems.attempt("network", lambda: make_experiment(local, plan))
     if experiment is not None and plan is not None:
@@ -82,7 +82,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     elif workdir.checkpoints.exists():
         problems.add("The checkpoints cannot be read without a config and a plan.")
     if trained is not None:
-        # A run that is being annealed has another plan at that step than at its end.
+        # During annealing the plan differs from the final one.
         experiment, plan = trained.experiment, trained.experiment.plan
     return Run(
         workdir,
@@ -103,7 +103,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
 
 
 class _Problems:
-    """Collects what cannot be read while the rest is."""
+    """Collects a sentence for each part that cannot be read."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -120,7 +120,7 @@ class _Problems:
             return read()
         except (UserError, RunError) as error:
             self.add(f"No {what}: {error}.")
-        except Exception as error:  # what damaged files raise is not documented
+        except Exception as error:  # the errors that damage causes are undocumented
             self.add(f"No {what}: it cannot be read ({one_line(error, 160)}).")
         return None
 

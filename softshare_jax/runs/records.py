@@ -26,10 +26,10 @@ History = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
 class Record(NamedTuple):
-    """What a run measured at a step.
+    """The metrics of a step.
 
     Attributes:
-        step: at which.
+        step: number of the step.
         scalars: finite numbers by name, such as ``'train/loss'``.
     """
 
@@ -38,11 +38,11 @@ class Record(NamedTuple):
 
 
 class Device(NamedTuple):
-    """What a run was trained on from one start to the next.
+    """The devices that trained a run from one start to the next.
 
     Attributes:
-        kind: such as ``'NVIDIA H100'``.
-        number: of devices.
+        kind: kind of device, such as ``'NVIDIA H100'``.
+        number: number of devices.
     """
 
     kind: str
@@ -145,7 +145,7 @@ def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def scalar_records(lines: Lines) -> tuple[Record, ...]:
-    """Returns the lines of ``metrics.jsonl`` as typed records; anything but a finite number is left out."""
+    """Returns the lines of ``metrics.jsonl`` as typed records, with finite numbers only."""
     return tuple(
         Record(line["step"], {name: float(value) for name, value in line.items() if _is_finite(value)})
         for line in lines.records
@@ -163,7 +163,7 @@ def read_devices(file: pathlib.Path) -> tuple[Device, ...]:
 
 
 def _is_finite(value: object) -> bool:
-    # An integer of hundreds of digits fits into no float.
+    # An integer of hundreds of digits does not fit into a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
