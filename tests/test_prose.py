@@ -9,27 +9,6 @@ import pytest
 
 from tests.tiny import REPO
 
-# Files and folders that have not been rewritten yet. Take a line out when the last hit is gone; add none.
-NOT_YET = (
-    "benchmarks",
-    "docs",
-    "softshare_jax/conversion",
-    "softshare_jax/convert.py",
-    "softshare_jax/data",
-    "softshare_jax/describe.py",
-    "softshare_jax/description",
-    "softshare_jax/fold.py",
-    "softshare_jax/job",
-    "softshare_jax/loader.py",
-    "softshare_jax/models",
-    "softshare_jax/reporting",
-    "softshare_jax/runs",
-    "softshare_jax/sharing",
-    "softshare_jax/shell",
-    "softshare_jax/training",
-    "tests",
-)
-
 STEMS = (
     "categor|character|custom|discret|emphas|factor|final|general|initial|local|material|maxim|minim|normal|optim|organ"
     "|parameter|parametr|parallel|penal|quant|random|real|recogn|regular|serial|special|summar|synchron|token|util|vector|visual"
@@ -113,18 +92,9 @@ def hits(file: pathlib.Path) -> list[str]:
     return found
 
 
-def waits(file: pathlib.Path) -> bool:
-    return any(file.is_relative_to(REPO / place) for place in NOT_YET)
-
-
 def test_no_file_has_a_habit():
-    found = [hit for file in files() if not waits(file) for hit in hits(file)]
+    found = [hit for file in files() for hit in hits(file)]
     assert not found, "\n" + "\n".join(found)
-
-
-@pytest.mark.parametrize("place", NOT_YET)
-def test_what_waits_still_has_one(place):
-    assert any(hits(file) for file in files() if file.is_relative_to(REPO / place)), f"take {place!r} out"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def checksum(out):
     return found
 
 
-def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, trained, folder):
+def test_a_stopped_run_resumes_without_a_trace(tmp_path, trained, folder):
     workdir, out = trained
     assert "resuming from step 5 of 10" in out
     assert checksum(train(tmp_path, folder, "10 steps")) == checksum(out)

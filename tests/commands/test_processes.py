@@ -54,13 +54,13 @@ def start_two(workdir, *flags):
 
 
 def port_of(process):
-    """The port of the coordinator, as a process was told."""
+    """Returns the coordinator's port from the arguments of a process."""
     (address,) = (one for one in process.args if one.startswith("--coordinator_address="))
     return int(address.rpartition(":")[2])
 
 
 def listeners(port):
-    """The addresses of this machine at which somebody listens on a port."""
+    """Returns the local addresses on which a process listens at a port."""
     found = []
     for version, file in ((socket.AF_INET, "/proc/net/tcp"), (socket.AF_INET6, "/proc/net/tcp6")):
         for line in pathlib.Path(file).read_text().splitlines()[1:] if pathlib.Path(file).exists() else ():

@@ -1,4 +1,4 @@
-"""Statistics of batch-norm, taken anew."""
+"""Batch-norm recalibration."""
 
 import json
 

@@ -116,7 +116,7 @@ def test_two_processes_and_a_killed_one(tmp_path):
     assert [command.returncode for command in commands] == [0, 2, -9]
     assert {file.read_text() for file in output.iterdir()} == {"one"}
     assert ends[1][1] == f"error: --output {output} {MEANWHILE}: name a new folder\n"
-    # What the killed one left is hidden, says whose it was, and stands in nobody's way.
+    # The killed command leaves a hidden folder that names its output and blocks no other command.
     (left,) = {*entries(tmp_path)} - {"output"}
     assert left.startswith(".output.")
     assert left.endswith(".partial")

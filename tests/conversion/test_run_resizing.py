@@ -23,7 +23,7 @@ def output(tmp_path):
 
 
 def weights(workdir):
-    """The weights of the shared layers, a row each, from the materialised network."""
+    """Returns the dense weights of the shared layers, one row per layer."""
     run = load(workdir)
     params = run.experiment.programs.to_dense(run.variables)["params"]
     return np.stack([np.ravel(params[f"block_{i}"]["conv"]["kernel"]) for i in range(4)]).astype(np.float64)
@@ -92,7 +92,7 @@ def test_a_budget_is_kept(unshared, output):
     assert conversion.model.after == "scnn-4-6"
 
 
-def test_with_a_config_it_starts_anew(unshared, output):
+def test_with_a_config_it_starts_from_step_zero(unshared, output):
     config = tiny.config(duration="4 steps", sharing__recurrence=0.0)
     resize_run(unshared, output, templates=1, config=config)
     assert load(output).step == 0

@@ -387,7 +387,7 @@ def test_a_download_that_breaks_off(tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
 
 
-def test_an_archive_that_the_server_has_not(tmp_path, monkeypatch):
+def test_an_archive_that_the_server_does_not_have(tmp_path, monkeypatch):
     (tmp_path / "toronto").mkdir()
     with served(tmp_path / "toronto") as url:
         monkeypatch.setattr(cifar_archive, "URL", url)

@@ -36,7 +36,7 @@ def on_imagenet():
     return dataclasses.replace(config, model="wrn-10-1", data=data, duration="1 epoch")
 
 
-# Of six layers; without regulariser, which an unshared network cannot have.
+# Six layers. No regularizer: an unshared network cannot have one.
 @pytest.mark.parametrize("model", ["scnn-6-12-2", "cnn-6-12"])
 def test_gradient_traffic_follows_the_templates(model):
     experiment = make_experiment(tiny.config(model=model, sharing__recurrence=0.0))

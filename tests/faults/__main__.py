@@ -1,4 +1,4 @@
-"""Runs the suite of faults but for strikes.py, and writes its table.
+"""Runs the fault suite, except strikes.py, and writes its table.
 
 python -m tests.faults --table=docs/reliability.md
 """

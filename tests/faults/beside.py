@@ -42,7 +42,7 @@ def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
 
 
 def one_of_two(what: str, ends: Sequence[subprocess.CompletedProcess[str]], whole: bool) -> Tried:
-    """Judges two commands of which one may have what both want.
+    """Judges two commands that want the same output; one of them may have it.
 
     Args:
         what: kind of fault.

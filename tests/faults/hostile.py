@@ -1,4 +1,4 @@
-"""A hostile workdir: commands that read what somebody sent execute nothing of it and fill no memory.
+"""Hostile workdirs: commands that read one execute nothing from it and do not exhaust memory.
 
 python -m tests.faults.hostile
 """

@@ -121,7 +121,7 @@ def test_by_hand(name):
 
 
 def test_genotypes_use_all_they_compute():
-    # What is neither read nor put out would be dead weight, but for the inputs.
+    # A node that no edge reads and the output omits would be dead weight. Inputs may be unused.
     for name, genotype in GENOTYPES.items():
         for cell in (genotype.normal, genotype.reduction):
             read = {source for edges in cell.nodes for _, source in edges}

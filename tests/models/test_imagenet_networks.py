@@ -76,7 +76,7 @@ def kernel(i, j):
 
 @pytest.mark.parametrize("templates", [None, 3])
 def test_swrn_50_2_by_hand(templates):
-    # One group for each of the three convolutions of a block, in each stage, but for its first block.
+    # Each stage has a group for each of a block's three convolutions. Block 0 is in none.
     description = describe("swrn-50-2" + (f"-{templates}" if templates else ""), num_classes=1000)
     expected, parameters = [], PUBLISHED["wrn-50-2"]
     for (name, layers), (i, j) in zip(

@@ -155,7 +155,7 @@ def images(number, side=8, seed=0):
 
 
 def randomized(variables, seed=0):
-    """Variables of which no norm is trivial: random scales, biases and running statistics."""
+    """Returns variables with random norms: scales, biases and running statistics."""
     random = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -167,7 +167,7 @@ def randomized(variables, seed=0):
 
 
 def drawn(shapes, seed=0):
-    """Variables as networks start, drawn without a compilation."""
+    """Returns initial variables, drawn without compilation."""
     random = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -182,7 +182,7 @@ def drawn(shapes, seed=0):
 
 
 class ByHand:
-    """A wide ResNet as it is described, in numpy: loops over blocks and over the taps of a kernel."""
+    """A wide ResNet in numpy: loops over blocks and kernel taps."""
 
     def __init__(self, variables, train=False):
         self.params, self.stats = (jax.tree.map(np.asarray, variables[c]) for c in ("params", "batch_stats"))
@@ -212,7 +212,7 @@ class ByHand:
 
     @staticmethod
     def conv(x, kernel, stride=1):
-        """As PyTorch pads: one pixel on all four sides for 3x3, none for 1x1, whatever the stride."""
+        """Pads as PyTorch does: one pixel on all four sides for 3x3, none for 1x1, at any stride."""
         size, pad = len(kernel), len(kernel) // 2
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         height, width = ((n + 2 * pad - size) // stride + 1 for n in x.shape[1:3])

@@ -12,9 +12,9 @@ from torch import nn
 
 
 def theirs(twin: nn.Module, epoch: Any = 150) -> dict[str, Any]:
-    """What the paper's authors save after an epoch, but for the object that ``recorder`` makes.
+    """Returns what the paper's authors save after an epoch, without the ``recorder`` object.
 
-    The network is wrapped for several GPUs, and each bank stands again under everything that refers to it.
+    The network is wrapped for several GPUs, and each bank appears again under every layer that refers to it.
     """
     state = nn.DataParallel(twin).state_dict()
     optimizer = torch.optim.SGD(twin.parameters(), 0.1, momentum=0.9, nesterov=True)

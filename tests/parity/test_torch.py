@@ -122,8 +122,8 @@ def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
 
     for name in theirs_now.keys() - {"batch_stats"}:
         jax.tree.map(close, found[name], theirs_now[name])
-    # PyTorch's running variance is that of a sample, ours that of the batch: n / (n - 1) apart, but for
-    # what is left of the variance before the first step.
+    # PyTorch's running variance is unbiased, ours is not. They differ by n / (n - 1), except for the
+    # share of the initial variance that remains.
     pixels = {"stage_1": 32 * 32, "stage_2": 16 * 16, "stage_3": 8 * 8}
     before = jax.tree.map(lambda x: 0.9**STEPS * x, variables["batch_stats"])
     for stage, area in pixels.items():

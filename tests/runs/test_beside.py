@@ -76,7 +76,7 @@ def test_a_start_that_is_refused_does_not_sign(workdir):
 
 @pytest.fixture
 def live(tmp_path):
-    """The checkpoints of a run, of which it keeps one, and a function that takes a step."""
+    """Returns the checkpoints of a run that keeps one, and a function that saves a step."""
     experiment = make_experiment(tiny.config(keep_checkpoints=1))
     root = tmp_path / "checkpoints"
     checkpoints, state = Checkpoints(root, Stages(experiment)), experiment.programs.init_state()

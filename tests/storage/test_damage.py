@@ -133,7 +133,7 @@ def test_damage_is_told_from_the_machine():
     assert of_the_machine(ExceptionGroup("both", [ValueError("x"), OSError(errno.EIO, "Input/output error")]))
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_never_starts_anew(workdir, capfd):
+def test_a_run_with_only_damaged_checkpoints_never_starts_over(workdir, capfd):
     records = workdir.metrics_file.read_bytes()
     for step in steps(workdir):
         empty(workdir.checkpoints / str(step))
@@ -146,7 +146,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_never_starts_anew(workdir, capf
     assert workdir.metrics_file.read_bytes() == records
 
 
-def test_restarts_do_not_start_such_a_run_anew(workdir):
+def test_restarts_do_not_start_such_a_run_over(workdir):
     for step in steps(workdir):
         flip(workdir.checkpoints / str(step))
     result = run(

@@ -27,7 +27,7 @@ def copy(tmp_path):
 
 
 def contents(workdir):
-    """What training made; the files at the top are written anew at each start."""
+    """Returns the files that training made, without the top-level ones: each start rewrites those."""
     return {path: path.read_bytes() for path in workdir.root.glob("*/**/*") if path.is_file()}
 
 

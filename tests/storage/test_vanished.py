@@ -1,4 +1,4 @@
-"""Workdirs that somebody deletes or moves while a run writes into them."""
+"""Workdirs that are deleted or moved while a run writes into them."""
 
 import shutil
 import time

@@ -121,7 +121,7 @@ def test_a_state_that_lies_split_takes_the_same_steps():
     assert config_lib.first_difference(config, sharded) is None
 
 
-def test_gradients_in_bfloat16_are_gradients_but_for_rounding():
+def test_gradients_in_bfloat16_differ_by_rounding():
     config = shortest_paths(optimizer__name="sgd", optimizer__learning_rate=0.1)
     rounded = dataclasses.replace(config, gradient_dtype="bfloat16")
     start = make_experiment(config).programs.init_state().variables["templates"]["blocks"]

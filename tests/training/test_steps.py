@@ -93,7 +93,7 @@ def test_a_step_updates_running_statistics_as_batch_norm_does(experiment, step, 
     )
 
 
-def test_the_regulariser_draws_layers_together(experiment, batch):
+def test_the_regularizer_draws_layers_together(experiment, batch):
     optimizer = optax.adam(0.02)
 
     def mean_similarity(recurrence):
@@ -194,8 +194,8 @@ def test_phases_and_held_out_examples(experiment):
     assert not (train[:20] == test).all()
 
 
-def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, batch):
-    # At the end of the cosine the rate is zero, also for an optimiser that has seen nothing.
+def test_a_fresh_optimizer_continues_the_schedule_at_its_step(experiment, step, batch):
+    # The rate at the end of the cosine is zero, also for a fresh optimizer.
     variables = experiment.programs.init_state().variables
     for start, moves in ((experiment.schedule.total, False), (experiment.schedule.total // 2, True)):
         state = experiment.fresh_state(start, variables)
