@@ -13,15 +13,11 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.launching import ENVIRONMENT, run
 
 LAUNCH = tiny.REPO / "launch"
 # Long enough that a process can be killed on the way, with a checkpoint every fourth step.
 FLAGS = ["--config=configs/quickstart.py", *tiny.flags(duration="40 steps", keep_checkpoints=20)]
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-    # Fake devices share two cores: programs in flight at once could wait for each other for ever.
-    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
-}
 
 
 @pytest.fixture
@@ -37,18 +33,6 @@ def fakes(tmp_path):
         return {**ENVIRONMENT, "PATH": f"{folder}:{os.environ['PATH']}"}
 
     return make
-
-
-def run(*command, env=None):
-    return subprocess.run(
-        list(map(str, command)),
-        cwd=tiny.REPO,
-        env=env or ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("file", ["tpu_slice.sh", "slurm.sbatch"])

@@ -6,17 +6,10 @@ import shutil
 import pytest
 
 from tests import tiny
+from tests.commands.lines import check
 
 QUICKSTART = "--config=configs/quickstart.py"
 VARIANTS = "configs/shortest_paths.py"
-
-
-def check(result, message, code=2):
-    assert result.returncode == code, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 WEIGHTS = ("shared.safetensors", "materialized.safetensors")
 # Runs a module of softshare_jax where nothing but the loader and what it may need can be imported.

@@ -19,7 +19,7 @@ from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
 from tests import COMPILE_FAST, tiny
-from tests.training.test_devices import check_same_losses, take_steps
+from tests.training.stepping import check_same_losses, take_steps
 
 QUICKSTART = "--config=configs/quickstart.py"
 # One phase, a constant rate and a loss for each step; only the signal ends it.

@@ -11,7 +11,7 @@ from softshare_jax import config as config_lib
 from softshare_jax.__main__ import COMMANDS
 from softshare_jax.config import recipes
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 
 def softshare(*arguments, cwd):

@@ -14,7 +14,7 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 
 @pytest.fixture

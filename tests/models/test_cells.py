@@ -10,7 +10,7 @@ import pytest
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.models.dropout import DropPath
-from tests.models.test_models import ByHand, drawn, images, randomized
+from tests.models.networks import ByHand, drawn, images, randomized
 
 
 class CellsByHand:

@@ -10,7 +10,7 @@ from softshare_jax import sharing
 from softshare_jax.description.description import describe, parameters
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from tests.models.test_models import drawn
+from tests.models.networks import drawn
 
 # Millions of parameters with 10 classes, and how far ours may be off: searched cells are published without
 # every detail of how they are put together.

@@ -13,7 +13,7 @@ from softshare_jax.models.densenet import DenseNet
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out, uniform_fan_in
 from softshare_jax.models.layers import Layers
 from softshare_jax.sharing import Member
-from tests.models.test_models import ByHand, images, randomized
+from tests.models.networks import ByHand, images, randomized
 
 # With 1000 classes.
 PUBLISHED = {

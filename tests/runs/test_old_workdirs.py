@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import tarfile
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from tests import cifar
+from tests.runs.archives import unpack
 
-ARCHIVES = pathlib.Path(__file__).parent / "workdirs"
 RUNS = ("shared", "folded", "unshared", "converted", "annealed", "cifar")
 
 
@@ -27,12 +26,6 @@ def data_dir(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     cifar.write_directory(cifar.fake("cifar10"), root)
     return root
-
-
-def unpack(name: str, root: pathlib.Path) -> pathlib.Path:
-    with tarfile.open(ARCHIVES / f"{name}.tar.gz") as archive:
-        archive.extractall(root, filter="data")
-    return root / name
 
 
 def old_run(name: str, root: pathlib.Path, data_dir: pathlib.Path) -> Workdir:

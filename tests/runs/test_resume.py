@@ -13,7 +13,7 @@ from softshare_jax.runs.records import Records, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
 from tests.faults.strikes import NAMES, run
-from tests.storage.test_checkpoints import final_checksum
+from tests.runs.final import final_checksum
 
 
 def copy(workdir, target):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 
 @given(shared(), st.floats(0, 1))

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 
 def cosines(rows):

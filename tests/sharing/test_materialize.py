@@ -8,23 +8,7 @@ from hypothesis import strategies as st
 from softshare_jax import sharing
 from softshare_jax.sharing.materialization import stack_members
 from tests.sharing.strategies import shared, stacks
-
-
-def layer_weights(plan, params):
-    """Weights by group of dense parameters, read with nothing of the package except the plan's names."""
-    weights = {}
-    for group in plan.groups:
-        rows = []
-        for member in group.members:
-            node = params
-            for key in member.path.split("/"):
-                node = node[key]
-            row = np.asarray(node if member.index is None else node[member.index])
-            if cut := member.slice:
-                row = np.take(row, range(cut.start, cut.stop), axis=cut.axis)
-            rows.append(row)
-        weights[group.name] = np.stack(rows)
-    return weights
+from tests.sharing.weights import layer_weights
 
 
 @given(shared())

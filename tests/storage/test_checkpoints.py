@@ -1,6 +1,5 @@
 """Damage of every kind to the newest checkpoint: one line, and the step before is restored, right."""
 
-import json
 import shutil
 
 import jax
@@ -16,6 +15,8 @@ from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
 from tests import tiny
+from tests.runs.final import final_checksum
+from tests.storage.corruption import DAMAGE, empty, flip
 
 
 @pytest.fixture(scope="module")
@@ -53,45 +54,6 @@ def restore(root, experiment):
 
 def sums_of(state):
     return checksum(state.variables), checksum(state.opt_state)
-
-
-def payload(step):
-    """The largest file of array data of a step."""
-    return max((step / "variables").glob("ocdbt.process_*/d/*"), key=lambda p: p.stat().st_size)
-
-
-def flip(step):
-    file = payload(step)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 0x10
-    file.write_bytes(data)
-
-
-def truncate(step):
-    file = payload(step)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def empty(step):
-    shutil.rmtree(step)
-    step.mkdir()
-
-
-def wrong_seal(step):
-    (seal,) = (step / "seal").glob("metadata")
-    values = json.loads(seal.read_text())
-    seal.write_text(json.dumps({**values, "optimizer": "0" * 16}))
-
-
-DAMAGE = {
-    "a flipped byte": flip,
-    "a truncated file": truncate,
-    "a deleted file": lambda step: payload(step).unlink(),
-    "an empty step": empty,
-    "no optimizer": lambda step: shutil.rmtree(step / "optimizer"),
-    "no seal": lambda step: shutil.rmtree(step / "seal"),
-    "a wrong seal": wrong_seal,
-}
 
 
 def test_the_newest_is_restored(root, saved, experiment):
@@ -181,15 +143,6 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
     train(None, workdir)
     assert "resuming from step 12 of 16" in capfd.readouterr().out
     assert final_checksum(workdir) == final_checksum(trained)
-
-
-def final_checksum(workdir):
-    experiment = make_experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, Stages(experiment))
-    step, variables = checkpoints.read_variables()
-    checkpoints.close()
-    assert step == 16
-    return checksum(variables)
 
 
 @pytest.mark.parametrize(

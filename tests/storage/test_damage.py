@@ -21,9 +21,9 @@ from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.storage.damage import of_the_machine
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
-from tests.runs.test_old_workdirs import unpack
-from tests.storage.test_checkpoints import empty, flip
-from tests.test_launch import run
+from tests.launching import run
+from tests.runs.archives import unpack
+from tests.storage.corruption import empty, flip
 
 
 @pytest.fixture

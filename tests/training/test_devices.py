@@ -13,9 +13,7 @@ from softshare_jax.models.dropout import Dropout
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import make_experiment
 from tests import tiny
-from tests.rounding import bound
-
-STEPS = 50
+from tests.training.stepping import STEPS, check_same_losses, take_steps
 
 
 def shortest_paths(**changes):
@@ -47,34 +45,6 @@ def cells():
         {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path_rate": 0.5}
     )
     return config_lib.from_dict(values.to_dict())
-
-
-def images(config):
-    random, number = np.random.default_rng(0), config.data.train_examples
-    return {
-        "images": random.integers(0, 256, (number, 32, 32, 3), np.uint8),
-        "labels": random.integers(0, 10, number).astype(np.int32),
-    }
-
-
-def take_steps(config, devices, steps=STEPS, state=None):
-    """The losses of so many steps from the start or a state, and the state then."""
-    experiment = make_experiment(config, devices=jax.devices()[:devices])
-    if experiment.task.classes is not None:
-        experiment.task.load = lambda split, phase: images(config)
-    feed = experiment.task.feed(experiment.batching, range(10**6), 0)
-    state, losses = state or experiment.programs.init_state(), []
-    for step in range(int(state.step), int(state.step) + steps):
-        empty = experiment.programs.no_metrics()
-        state, metrics = experiment.programs.train_steps(state, empty, feed.at(step), 1)
-        losses.append(float(metrics.compute()["loss"]))
-    return np.array(losses), state
-
-
-def check_same_losses(found, expected, depth):
-    """Compares losses from the first step on with what rounding may make of them, step by step."""
-    difference = np.abs(found - expected)
-    assert np.all(difference <= bound(depth, max(expected), len(expected) - 1)), difference
 
 
 def test_losses_of_shortest_paths_on_one_two_and_four_devices():
