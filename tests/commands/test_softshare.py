@@ -1,4 +1,4 @@
-"""The command ``softshare``: every command by one name, with the configs that the package ships."""
+"""The ``softshare`` command: all commands under one name, with the shipped configs."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def softshare(*arguments, cwd):
 
 
 def test_help_lists_the_commands_and_imports_little(tmp_path):
-    # What a person waits for: neither jax nor numpy.
+    # Help must be fast, so it imports neither jax nor numpy.
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "softshare_jax", "--help"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""Augmentation against numpy, written from the description: what comes out is one of what can."""
+"""Checks augmentation against NumPy: every result is one of the possible results."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def pictures(number, height=5, width=7, channels=3, seed=0):
 
 
 def shifts(image, padding, fill):
-    """Every image that a crop can give, by how far down and right its corner is in the padded one."""
+    """Returns every possible crop, by the offset of its corner in the padded image."""
     height, width, _ = image.shape
     padded = np.empty((height + 2 * padding, width + 2 * padding, image.shape[-1]), image.dtype)
     padded[:] = fill
@@ -80,7 +80,7 @@ def test_all_shifts_are_equally_likely():
     out = np.asarray(crop(jax.random.key(0), images, 2, jnp.asarray(fill)))
     counts = [(out == shift).all((1, 2, 3)).sum() for shift in shifts(image[0], 2, fill).values()]
     assert sum(counts) == number
-    # 80 each; chi-square of 24 degrees of freedom, which exceeds 60 less than once in 10^4.
+    # 80 expected each. Chi-square with 24 degrees of freedom exceeds 60 less than once in 10^4.
     assert sum((count - 80) ** 2 / 80 for count in counts) < 60
 
 
@@ -114,7 +114,7 @@ def test_all_centers_are_equally_likely(side):
     assert len({hole.tobytes() for hole in holes}) == height * width
     counts = [(zero == hole).all((1, 2)).sum() for hole in holes]
     assert sum(counts) == number
-    # 100 each; 34 degrees of freedom.
+    # 100 expected each; 34 degrees of freedom.
     assert sum((count - 100) ** 2 / 100 for count in counts) < 75
 
 
@@ -153,7 +153,7 @@ def test_padding_is_black_before_normalization(name):
     dark = [-m / s for m, s in zip(facts.mean, facts.std, strict=True)]
     is_bright, is_dark = (np.isclose(out, value, atol=1e-5).all(-1) for value in (bright, dark))
     assert (is_bright ^ is_dark).all()
-    # Up to 4 rows and columns of it, and none in the middle.
+    # Padding covers up to 4 rows and columns at the border, and none in the middle.
     assert not is_dark[:, 4:28, 4:28].any()
     lost = 32 - is_bright.any(2).sum(1)
     assert set(lost) == {0, 1, 2, 3, 4}
@@ -178,7 +178,7 @@ def test_the_task_mirrors_shifts_and_cuts():
         seen.add(which)
     assert {mirrored for mirrored, _, _ in seen} == {False, True}
     assert len(seen) > 25
-    # Mirror, shift and hole are drawn apart.
+    # Flips, shifts and holes are drawn independently.
     without = np.asarray(jax.jit(task(side=0).augment)(jax.random.key(0), batch))
     hole = (out == 0).all(-1, keepdims=True)
     np.testing.assert_array_equal(out, np.where(hole, 0, without))

@@ -1,4 +1,4 @@
-"""CIFAR from archive to arrays: what is written, what is read, and what is said when something is missing."""
+"""CIFAR from archives to arrays, and the messages about missing or damaged data."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ NAMES = ["cifar10", "cifar100"]
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Both data sets and the folder of TFDS directories they are in; tests that write there copy it."""
+    """Returns both data sets and their folder of TFDS directories. Tests that write into it copy it first."""
     root = tmp_path_factory.mktemp("tfds")
     data = {name: fakes.fake(name) for name in NAMES}
     for name in NAMES:
@@ -37,7 +37,7 @@ def written(tmp_path_factory):
 
 
 def by_image(images, labels):
-    """Label by the bytes of the image, which are unique: the pairing, whatever the order."""
+    """Returns the labels by the bytes of their images, which are unique."""
     pairs = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
     assert len(pairs) == len(labels)
     return pairs
@@ -49,7 +49,7 @@ def prepare_and_load(name, root):
 
 
 def mistake(name, root):
-    """The one line that loading ends in, which may wait for nothing."""
+    """Returns the error line of loading, which must not wait for the network."""
     start = time.monotonic()
     with pytest.raises(UserError) as error:
         prepare_and_load(name, str(root))
@@ -84,7 +84,7 @@ def test_tfds_reads_the_same_in_the_same_order(written, name):
         for i, example in enumerate(source):
             np.testing.assert_array_equal(example["image"], arrays["images"][i])
             assert example["label"] == arrays["labels"][i]
-            # The id says which image of the archive it is.
+            # The id gives the index in the archive.
             prefix, number = example["id"].decode().split("_")
             assert prefix == split
             np.testing.assert_array_equal(example["image"], images[int(number)])
@@ -104,27 +104,27 @@ def test_a_directory_of_tfrecords_is_read_as_well(tmp_path, written, name):
 
 
 def test_the_crc_of_the_fake_tfrecords():
-    # The check value of CRC-32C, masked as the TFRecord format says.
+    # The check value of CRC-32C, masked as in the TFRecord format.
     crc = 0xE3069283
     assert fakes.masked_crc(b"123456789") == ((crc >> 15) + (crc << 17) + 0xA282EAD8) % 2**32
 
 
-def test_a_directory_that_is_there_is_taken_as_it_is(written, tmp_path):
+def test_an_existing_directory_is_used(written, tmp_path):
     _, root = written
     shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.2")
     assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.2"
-    # Of several versions the newest, as a person counts.
+    # The newest version wins, in natural sort order.
     shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.10")
     assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.10"
     assert not (tmp_path / "downloads").exists()
 
 
 def copied(root, name, folder):
-    """A copy of a data set's directory; its folder."""
+    """Copies the directory of a data set and returns the copy."""
     return shutil.copytree(root / name / "3.0.2", folder / name / "3.0.2")
 
 
-def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
+def test_copies_and_damaged_versions_are_skipped(written, tmp_path, capsys):
     _, root = written
     whole = copied(root, "cifar10", tmp_path)
     for copy in ("3.0.2.bak", "3.0", "v9.9.9", "3.0.2-old", "9.9.9.incomplete", ".9.9.9"):
@@ -133,7 +133,7 @@ def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
     (whole.parent / "9.9.9").write_text("a file")
     assert cifar.find("cifar10", str(tmp_path)) == whole
     assert capsys.readouterr().out == ""
-    # Newer versions that are not whole, each in a way of its own.
+    # Newer versions, each incomplete in its own way.
     for version, file in (("3.1.0", "dataset_info.json"), ("3.2.0", "features.json"), ("3.10.0", None)):
         newer = shutil.copytree(whole, whole.parent / version)
         (newer / file if file else next(newer.glob("*-test.array_record-*"))).unlink()
@@ -146,7 +146,7 @@ def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
     ]
     assert said[0].endswith(": cifar10-test.array_record-00000-of-00001 is missing")
     assert said[1].endswith(": features.json is missing")
-    # Where none is whole, the newest one says what it lacks.
+    # If all are incomplete, the error names what the newest one lacks.
     (whole / "features.json").unlink()
     line = mistake("cifar10", tmp_path)
     assert line.startswith(f"{whole.parent / '3.10.0'} cannot be read (cifar10-test")
@@ -159,7 +159,7 @@ def test_a_class_that_a_directory_names_is_not_imported(written, tmp_path, monke
     monkeypatch.syspath_prepend(str(tmp_path))
     described = json.loads((folder / "features.json").read_text())
     feature = described["featuresDict"]["features"]["id"]
-    if legacy:  # as TFDS wrote it before it had protos, deep within a quotation
+    if legacy:  # the format of TFDS before protos, nested in a quotation
         planted = {"type": "planted.Feature", "content": {}}
         feature = {
             "pythonClassName": feature["pythonClassName"],
@@ -217,7 +217,7 @@ def test_no_flipped_bit_is_read(tmp_path, written, file_format):
     expected = cifar.load("cifar10", str(tmp_path))["test"]
     (shard,) = folder.glob(f"*-test.{file_format}-*")
     content, found = shard.read_bytes(), []
-    # Of the label of the first record; of a length and a checksum; and here and there.
+    # In the label of the first record, in a length, in a checksum, and at regular places.
     label, end = content.index(b"label") + 11, content.rindex(b"IEND")
     places = [label, 0, 8, *range(12, end, end // 25)]
     for place in places:
@@ -229,7 +229,7 @@ def test_no_flipped_bit_is_read(tmp_path, written, file_format):
         except UserError as error:
             found.append(place)
             said = str(error)
-        else:  # array_record has bytes that mean nothing
+        else:  # array_record has unused bytes
             assert file_format == "array_record"
             np.testing.assert_array_equal(test["labels"], expected["labels"])
             np.testing.assert_array_equal(test["images"], expected["images"])
@@ -258,7 +258,7 @@ def test_directories_that_contradict_themselves(tmp_path, written, damage, said)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_missing_and_out_of_reach(tmp_path, monkeypatch, name):
+def test_missing_and_unreachable(tmp_path, monkeypatch, name):
     monkeypatch.setattr(cifar_archive, "URL", "http://127.0.0.1:9/")
     line = mistake(name, tmp_path)
     file = cifar_archive.ARCHIVES[name].file
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; the archive of CIFAR-100 breaks off half-way, that of no data set is anything else."""
+    """Serves a folder, but breaks off half-way through the archive of CIFAR-100."""
 
     def copyfile(self, source, outputfile):
         content = source.read()
@@ -307,7 +307,7 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
     assert by_image(**loaded["train"]) == by_image(*data.splits["train"])
     assert f"fetched {url}{file.name}" in capfd.readouterr().out
     assert [p.name for p in (tmp_path / "data" / "downloads").glob("*.gz")] == [file.name]
-    # From here on neither the server nor the archive is needed.
+    # From here on, neither the server nor the archive exists.
     (tmp_path / "data" / "downloads" / file.name).unlink()
     np.testing.assert_array_equal(
         cifar.load("cifar10", str(tmp_path / "data"))["test"]["images"], loaded["test"]["images"]
@@ -325,7 +325,7 @@ print(len(cifar.load("cifar10", root)["train"]["labels"]))
 """
 
 
-def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing(tmp_path):
+def test_one_of_several_processes_prepares_and_a_killed_one_leaves_nothing(tmp_path):
     _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=1000), tmp_path / "downloads")
     command, waiting = [sys.executable, "-c", PREPARE, str(tmp_path), sha256], "waiting for another process"
     with contextlib.ExitStack() as started:
@@ -349,7 +349,7 @@ def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing
         first.kill()
         ends = [other.communicate(timeout=60)[0] for other in others]
         assert [other.returncode for other in others] == [0, 0, 0]
-    # One of them wrote it, and all have it.
+    # One process wrote it, and all can read it.
     assert sorted(ends) == ["1000\n", "1000\n", f"writing {tmp_path / 'cifar10'}\n1000\n"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "cifar10", "downloads"]
     assert [p.name for p in (tmp_path / "cifar10").iterdir()] == ["3.0.2"]
@@ -371,7 +371,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(tmp_path):
 
 
 def test_reading_fetches_nothing(tmp_path):
-    # A report on a machine without the data must not wait for them.
+    # A report on a machine without the data must not wait for a download.
     with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):
         cifar.load("cifar10", str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ from tests.models.networks import ByHand, images, randomized
 
 
 def count_by_hand(depth, channels, templates=None):
-    """Parameters of the shortest-paths network, from its description in words."""
+    """Returns the number of parameters of the shortest-paths network."""
     kernel = 9 * channels * channels
     private = (2 * channels + channels) + depth * 2 * channels + (channels + 1)
     if templates is None:
@@ -27,7 +27,7 @@ def count_by_hand(depth, channels, templates=None):
     return private + templates * kernel + depth * templates
 
 
-# Recomputed from the authors' code, with 10 classes.
+# From the authors' code, with 10 classes.
 WIDE_RESNETS = {
     "wrn-28-10": 36_479_194,
     "swrn-28-10": 36_479_302,
@@ -62,7 +62,7 @@ def test_parameter_counts(name, expected):
 
 
 def test_flops_are_those_of_the_convolutions():
-    # Within a tenth: norms, ReLUs and padding come on top or off.
+    # Within 10%: norms and ReLUs add to the count, padding reduces it.
     pixels, depth, channels = 32 * 32, 20, 32
     expected = 2 * pixels * (2 * channels + depth * 9 * channels**2 + channels)
     assert describe("cnn-20-32")["flops_per_example"] == pytest.approx(expected, rel=0.1)
@@ -88,7 +88,7 @@ def test_flops_are_those_of_the_convolutions():
         ("swrn-40-1-11", "10 layers share 1 to 10 templates, not 11"),
     ],
 )
-def test_names_that_are_none(name, message):
+def test_invalid_names(name, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name)
 
@@ -109,12 +109,12 @@ def test_groups_of_wide_resnets_are_their_stages(depth, layers):
 
 
 @pytest.mark.parametrize(("name", "width"), [("wrn-10-1", 1), ("swrn-16-2-1", 2), ("wrn-28-10", 10)])
-def test_further_classes_add_to_the_classifier_alone(name, width):
+def test_more_classes_only_enlarge_the_classifier(name, width):
     ten, hundred = (describe(name, num_classes)["parameters"] for num_classes in (10, 100))
     assert hundred - ten == 90 * (64 * width + 1)
 
 
-def test_members_stand_in_the_order_of_the_forward_pass():
+def test_members_are_in_the_order_of_the_forward_pass():
     network = zoo.named("swrn-40-1-2")
     shapes = jax.eval_shape(lambda: network.build(zoo.Options()).init(jax.random.key(0), images(1)))
     for i, group in enumerate(network.rule(shapes["params"]).groups, start=1):
@@ -163,7 +163,7 @@ def test_wide_resnet_by_hand(depth, width, train):
     out, updated = jax.jit(lambda v: network.apply(v, x, train, mutable=["batch_stats"]))(variables)
     np.testing.assert_allclose(out, expected, atol=1e-4 * np.abs(expected).max())
     if train:
-        # Running statistics keep nine tenths of what they were.
+        # Running statistics keep 0.9 of their value.
         stem = ByHand.conv(x, np.asarray(variables["params"]["stem"]["kernel"]))
         before, after = (tree["batch_stats"]["stage_1"]["block_0"]["norm1"] for tree in (variables, updated))
         for name, now in (("mean", stem.mean((0, 1, 2))), ("var", stem.var((0, 1, 2)))):
@@ -194,7 +194,7 @@ def test_blocks_in_a_loop_are_the_blocks_one_by_one():
         loops.append(lowered.as_text().count("stablehlo.while"))
         gradients, (out, updated) = lowered.compile()(variables["params"])
         found.append({"fresh": fresh, "gradients": gradients, "out": out, **updated})
-    # Forward and back; the others draw random numbers.
+    # One loop forward and one backward; the other loops draw random numbers.
     assert loops[1] == loops[0] + 2
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *found)
 
@@ -206,7 +206,7 @@ def test_a_loop_changes_no_name_or_shape():
     assert shapes[0]["params"]["stage_2"]["blocks"]["conv1"]["kernel"].shape == (2, 3, 3, 64, 64)
 
 
-def test_dropout_is_for_training():
+def test_dropout_is_active_only_in_training():
     network, x = WideResNet(10, 1, num_classes=5, dropout=0.5), images(2)
     without = WideResNet(10, 1, num_classes=5)
     variables = jax.jit(network.init)(jax.random.key(0), x)
@@ -216,7 +216,7 @@ def test_dropout_is_for_training():
     first, again, other = (apply(variables, jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
-    # Evaluation needs no random key and is that of the network without dropout.
+    # Evaluation needs no random key and equals that of the network without dropout.
     evaluated = [jax.jit(n.apply)(variables, x) for n in (network, without)]
     np.testing.assert_array_equal(*evaluated)
 

@@ -21,7 +21,7 @@ NETWORKS = [("wrn-10-2", (10, 2, None)), ("swrn-16-1-2", (16, 1, 2))]
 STEPS, DECAY = 20, 5e-4
 
 
-class Plain(CifarTask):
+class Unaugmented(CifarTask):
     """CIFAR whose images come as they are: the twins see the same batches."""
 
     def __init__(self):
@@ -67,16 +67,16 @@ def theirs(images):
 
 def test_the_same_weights_give_the_same_logits(twins):
     network, twin, variables = twins
-    plain = network.build(zoo.Options())
-    shapes = jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    unshared = network.build(zoo.Options())
+    shapes = jax.eval_shape(unshared.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     plan = network.rule(shapes["params"])
     images = batches(1, 8)[0][0]
     with torch.no_grad():
         expected = twin.eval()(theirs(images)).numpy()
-    model = sharing.SoftShare(plain, plan)
+    model = sharing.SoftShare(unshared, plan)
     np.testing.assert_allclose(model.apply(variables, images), expected, atol=1e-4)
     np.testing.assert_allclose(
-        plain.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="plain"
+        unshared.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="unshared"
     )
 
 
@@ -93,12 +93,14 @@ def test_twenty_steps_give_the_same_losses_and_statistics(twins, dtype, size, ra
 def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
     twin = twin.to(getattr(torch, dtype)).train()
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
-    plain = network.build(zoo.Options(jnp.dtype(dtype)))
-    plan = network.rule(jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
+    unshared = network.build(zoo.Options(jnp.dtype(dtype)))
+    plan = network.rule(jax.eval_shape(unshared.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
     settings = config_lib.Optimizer(learning_rate=rate, weight_decay=DECAY)
     rule = make_optimizer(settings, STEPS)
     step = jax.jit(
-        TrainStep(model=sharing.SoftShare(plain, plan), plan=plan, task=Plain(), optimizer=rule, seed=0)
+        TrainStep(
+            model=sharing.SoftShare(unshared, plan), plan=plan, task=Unaugmented(), optimizer=rule, seed=0
+        )
     )
     state = TrainState(jnp.int32(0), variables, rule.init(trainable(variables)))
     sgd = optimizer(twin, rate, DECAY)

@@ -1,4 +1,4 @@
-"""Wide ResNets, plain and soft-shared, in PyTorch: written from the paper, to compare with."""
+"""Unshared and soft-shared wide ResNets in PyTorch, written from the paper."""
 
 import torch
 import torch.nn.functional as F

@@ -53,12 +53,12 @@ def test_templates_before_and_after(annealed):
     assert annealed.read_plan().groups[0].templates == 2
 
 
-def test_a_run_starts_as_the_plain_network():
+def test_a_run_starts_as_the_unshared_network():
     soft = make_stages(tiny.config(**CHANGES)).at(0)
-    plain = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
+    unshared = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
     state = soft.programs.init_state()
     found = soft.programs.to_dense({n: v for n, v in state.variables.items() if n != "average"})
-    jax.tree.map(np.testing.assert_array_equal, found, plain.programs.init_state().variables)
+    jax.tree.map(np.testing.assert_array_equal, found, unshared.programs.init_state().variables)
 
 
 def test_nothing_is_lost_where_templates_change():

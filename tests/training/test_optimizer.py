@@ -114,6 +114,6 @@ def test_milestones_are_fractions_of_the_run():
 
 
 def test_a_warmup_rises_in_a_straight_line_to_the_schedule():
-    plain = np.array(rates(schedule="steps", steps=10, milestones=(0.6,)))
+    scheduled = np.array(rates(schedule="steps", steps=10, milestones=(0.6,)))
     found = rates(schedule="steps", steps=10, milestones=(0.6,), warmup=4)
-    np.testing.assert_allclose(found, plain * np.array([0.25, 0.5, 0.75, *[1] * 8]), rtol=1e-5)
+    np.testing.assert_allclose(found, scheduled * np.array([0.25, 0.5, 0.75, *[1] * 8]), rtol=1e-5)
