@@ -1,4 +1,4 @@
-"""Small data sets in the layouts of ImageNet: folders of JPEGs and TFDS directories, of made-up images."""
+"""Small generated data sets in the layouts of ImageNet: folders of JPEGs and TFDS directories."""
 
 import io
 import pathlib

@@ -1,4 +1,4 @@
-"""Runs launchers as a person would, without the tests' fake devices."""
+"""Runs launchers as a user would, without the tests' fake devices."""
 
 import os
 import subprocess

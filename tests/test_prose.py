@@ -1,4 +1,4 @@
-"""Prose is plain American English: a few habits that are hard to read do not come back."""
+"""Prose is plain American English: no file has one of a few hard-to-read habits."""
 
 import io
 import pathlib
@@ -55,9 +55,9 @@ def files():
 
 
 def prose(file: pathlib.Path) -> list[tuple[int, str]]:
-    """Returns the prose of a file as texts with the line that each one begins in.
+    """Returns the prose of a file: texts, each with its first line.
 
-    Of Python these are comments, strings and the names of tests; of other files all text.
+    In Python files this is comments, strings and the names of tests; in other files all text.
     """
     text = file.read_text()
     if file.suffix in PAGES:
@@ -76,13 +76,13 @@ def prose(file: pathlib.Path) -> list[tuple[int, str]]:
 
 
 def without_code(text: str) -> str:
-    """Blanks what stands in backticks or fences, and keeps the lines."""
+    """Removes text in backticks or fences, but keeps line numbers."""
     code = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`", re.DOTALL | re.MULTILINE)
     return code.sub(lambda found: "\n" * found[0].count("\n"), text)
 
 
 def hits(file: pathlib.Path) -> list[str]:
-    """Returns a line for every habit that a file has: where, what, and what to write instead."""
+    """Returns a line for every habit in a file: its place, its text, and what to write instead."""
     found = []
     for start, text in prose(file):
         for pattern, instead in HABITS.items():

@@ -199,7 +199,7 @@ def test_a_damaged_file_is_named_and_threads_end(folder, tmp_path):
 
 
 def png(array):
-    """Returns a 16-bit PNG of ``[H, W, C]`` (gray, gray and alpha, RGB or RGBA); Pillow cannot write these."""
+    """Returns a 16-bit PNG of ``[H, W, C]`` (gray, gray and alpha, RGB or RGBA). Pillow writes none."""
     height, width, channels = array.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
 

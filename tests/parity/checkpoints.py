@@ -28,7 +28,7 @@ def theirs(twin: nn.Module, epoch: Any = 150) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def recorder(module: str = "utils") -> Iterator[Any]:
-    """Yields an object of a class ``RecorderMeter`` that lies in a module of that name, and only here."""
+    """Yields an object of class ``RecorderMeter`` from a module that exists only in this context."""
 
     class RecorderMeter:
         def __init__(self, epochs: int):

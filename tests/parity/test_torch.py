@@ -22,7 +22,7 @@ STEPS, DECAY = 20, 5e-4
 
 
 class Unaugmented(CifarTask):
-    """CIFAR whose images come as they are: the twins see the same batches."""
+    """CIFAR without augmentation, so that the twins see the same batches."""
 
     def __init__(self):
         super().__init__(config_lib.Cifar(), "")
@@ -56,7 +56,7 @@ def our_variables(twin):
 def batches(number, size):
     images = np.random.default_rng(0).normal(size=(number, size, 32, 32, 3)).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 10, (number, size))
-    # Something to learn: the label shifts the mean of a channel.
+    # To be learnable, the label shifts the mean of a channel.
     images[..., 0] += (labels / 5 - 1)[:, :, None, None]
     return images, labels
 
@@ -80,8 +80,8 @@ def test_the_same_weights_give_the_same_logits(twins):
     )
 
 
-# Rounding grows from step to step, in float32 to a thousandth at the paper's rates: there the rate is
-# small. In float64 nothing hides a difference in what is computed.
+# Rounding errors grow with each step, in float32 to 0.001 at the paper's learning rate. So float32 uses a
+# small rate. In float64, rounding hides no difference between the implementations.
 @pytest.mark.parametrize(
     ("dtype", "size", "rate", "tolerance"), [("float64", 8, 0.1, 1e-7), ("float32", 16, 0.002, 1e-3)]
 )
@@ -132,7 +132,7 @@ def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
         for part in found["batch_stats"][stage]:
             norms = theirs_now["batch_stats"][stage][part]
             for norm, statistics in norms.items():
-                # The first norm of a stage sees the resolution of the stage before.
+                # The first norm of a stage has the resolution of the previous stage.
                 first = part == "block_0" and norm == "norm1" and stage != "stage_1"
                 n = size * area * (4 if first else 1)
                 mine, old = found["batch_stats"][stage][part][norm], before[stage][part][norm]

@@ -1,4 +1,4 @@
-"""Runs of older versions evaluate, fold, report, export and go on."""
+"""Runs of older versions evaluate, fold, report, export and resume."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def data_dir(tmp_path_factory):
 
 
 def old_run(name: str, root: pathlib.Path, data_dir: pathlib.Path) -> Workdir:
-    """Returns the run of an archive, with its data where they are now."""
+    """Returns the run of an archive, with the current folder of its data."""
     workdir = Workdir(unpack(name, root))
     values = json.loads(workdir.config_file.read_text())
     workdir.config_file.write_text(json.dumps({**values, "data_dir": str(data_dir)}))
@@ -37,7 +37,7 @@ def old_run(name: str, root: pathlib.Path, data_dir: pathlib.Path) -> Workdir:
 
 
 def expected_score(workdir: Workdir) -> float:
-    """Returns the score that the older version wrote down for the newest checkpoint."""
+    """Returns the score that the older version recorded for the newest checkpoint."""
     for file in (workdir.certificate_file, workdir.conversion_file):
         if file.exists():
             return json.loads(file.read_text())["metric"]["after"]

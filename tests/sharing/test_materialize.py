@@ -104,7 +104,7 @@ def test_full_rank_from_dense_is_exact(case, seed):
 @given(shared())
 def test_from_dense_is_the_best_approximation(case):
     plan, variables = case
-    # Weights of full rank: what two independent draws of the variables add up to.
+    # Weights of full rank.
     doubled = jax.tree.map(
         lambda a: a + jnp.sin(7 * jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape),
         sharing.materialize(plan, variables),

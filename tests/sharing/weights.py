@@ -6,7 +6,7 @@ from softshare_jax.sharing import Plan
 
 
 def layer_weights(plan: Plan, params: dict) -> dict[str, np.ndarray]:
-    """Returns the dense weights of each group. Reads them independently of the package, except for names."""
+    """Returns the dense weights of each group, read only by the names in the plan."""
     weights = {}
     for group in plan.groups:
         rows = []

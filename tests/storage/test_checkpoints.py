@@ -1,4 +1,4 @@
-"""Damage of every kind to the newest checkpoint: one line, and the step before is restored, right."""
+"""Damage to the newest checkpoint gives one line, and the previous step is restored correctly."""
 
 import shutil
 
@@ -26,7 +26,7 @@ def experiment():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, experiment):
-    """A folder with the states of steps 1 and 2, and their checksums."""
+    """Returns a folder with the states of steps 1 and 2, and their checksums."""
     root = tmp_path_factory.mktemp("saved") / "checkpoints"
     checkpoints = Checkpoints(root, Stages(experiment))
     state, sums = experiment.programs.init_state(), {}
@@ -78,8 +78,8 @@ def test_damage(root, saved, experiment, damage, capfd):
     assert err == ""
 
 
-def test_every_byte_of_a_file_may_be_the_one_that_flips(root, saved, experiment):
-    # A sample of positions over all files of the step: no flip may restore other values in silence.
+def test_a_flipped_bit_anywhere(root, saved, experiment):
+    # Random positions in all files of the step: no flip may silently restore other values.
     files = sorted(p for p in (root / "2").rglob("*") if p.is_file() and p.stat().st_size)
     random = np.random.default_rng(0)
     for file in random.choice(np.array(files, dtype=object), 12):
@@ -126,7 +126,7 @@ def test_nothing_saved(tmp_path, experiment):
     assert restore(tmp_path / "none", experiment) is None
 
 
-def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
+def test_the_newest_and_the_best_are_kept(tmp_path, experiment):
     assert experiment.config.keep_checkpoints == 2
     checkpoints = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
     state = experiment.programs.init_state()
@@ -137,7 +137,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
     assert Checkpoints(tmp_path / "checkpoints", Stages(experiment)).steps() == [6, 5, 2]
 
 
-def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
+def test_a_run_resumes_before_the_damage_and_ends_the_same(tmp_path, trained, capfd):
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
     flip(workdir.checkpoints / "16")
     train(None, workdir)
@@ -149,7 +149,7 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
     ("mine", "other", "raises"),
     [("written.4", "written.4", False), ("written.4", GAVE_UP, True), ("written.4", "committed", True)],
 )
-def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
+def test_a_barrier_does_not_wait_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     barrier, asked = SaveBarrier("save"), []
 
@@ -162,11 +162,11 @@ def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, ot
         for _ in range(2):
             with pytest.raises(RunError, match="another process of the job could not save"):
                 barrier(key=mine, timeout_ms=9)
-        # Once they have parted nobody is asked any more.
+        # After a failure the barrier exchanges nothing.
         barrier.give_up()
         assert asked == [mine]
     else:
         barrier(key=mine, timeout_ms=9)
-        # This one fails: it says so in place of its next barrier, and says why itself.
+        # If this process fails, it reports so instead of joining the next barrier.
         barrier.give_up()
         assert asked == [mine, GAVE_UP]

@@ -1,4 +1,4 @@
-"""The number of devices changes nothing but rounding: losses, weights, randomness."""
+"""The number of devices only changes rounding: losses, weights, randomness."""
 
 import dataclasses
 import runpy
@@ -21,7 +21,7 @@ def shortest_paths(**changes):
 
 
 def wide_resnet():
-    """A small wide ResNet with all that is random in a step: augmentation, cutout and dropout."""
+    """Returns the config of a small wide ResNet with all random parts: augmentation, cutout and dropout."""
     values = runpy.run_path(str(tiny.REPO / "configs" / "cifar10.py"))["get_config"](
         "wrn-10-1-dropout-cutout"
     )
@@ -30,7 +30,7 @@ def wide_resnet():
             "data.train_examples": 32,
             "batch_size": 8,
             "duration": f"{STEPS} steps",
-            # At the paper's 0.1 a batch of 8 multiplies a difference in the last bit by 10,000 in 50 steps.
+            # With the paper's 0.1 and a batch of 8, an error in the last bit grows 10,000-fold in 50 steps.
             "optimizer.learning_rate": 0.002,
             "optimizer.ema_decay": 0.9,
         }
@@ -39,7 +39,7 @@ def wide_resnet():
 
 
 def cells():
-    """Searched cells with all that is theirs: a second classifier, paths that drop out, clipped gradients."""
+    """Returns the config of searched cells with an auxiliary head, drop path and clipped gradients."""
     values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("snas-5x4")
     values.update_from_flattened_dict(
         {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path_rate": 0.5}
@@ -74,12 +74,12 @@ def test_losses_of_searched_cells_on_one_and_four_devices():
         )[0]
         for devices in (1, 4)
     )
-    # Cells of a few layers each, five of them.
+    # Five cells of a few layers each.
     check_same_losses(four, one, depth=30)
 
 
-def test_a_state_that_lies_split_takes_the_same_steps():
-    # Of 16 channels the templates are large enough to be split: [4, 3, 3, 16, 16] over an axis of 16.
+def test_a_sharded_state_takes_the_same_steps():
+    # With 16 channels the templates [4, 3, 3, 16, 16] are large enough to be split along the last axis.
     config = shortest_paths(model="scnn-4-16", optimizer__ema_decay=0.9)
     sharded = dataclasses.replace(config, shard_state=True)
     (whole, _), (split, state) = (take_steps(c, 4, steps=20) for c in (config, sharded))

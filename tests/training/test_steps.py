@@ -24,7 +24,7 @@ def step(experiment):
 
 
 def alone(experiment, optimizer, **fields):
-    """The step of one device."""
+    """Returns the training step of one device."""
     parts = {"model": experiment.model, "plan": experiment.plan, "task": experiment.task}
     return TrainStep(**parts, optimizer=optimizer, seed=0, **fields)
 
@@ -162,7 +162,7 @@ def test_an_epoch_visits_every_example_once_and_epochs_differ(experiment):
 
 
 def test_evaluation_counts_every_example_once(experiment):
-    # 20 examples in batches of 8: the last batch is padded, and padding counts for nothing.
+    # 20 examples in batches of 8: the last batch is padded, and padding does not count.
     state = experiment.programs.init_state()
     dense = experiment.programs.to_dense(state.variables)
     data = as_host(experiment.task.load("test", 1))
