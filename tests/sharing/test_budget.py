@@ -76,7 +76,7 @@ def test_the_spectrum_predicts_the_error(case):
         assert error == pytest.approx(foretold, rel=1e-3, abs=1e-6)
 
 
-def test_many_groups_are_fast():
+def test_a_budget_for_many_groups():
     random = np.random.default_rng(0)
     params = {
         f"g{i:02}": {f"l{j}": jnp.asarray(random.normal(size=3 + i % 3), jnp.float32) for j in range(12)}

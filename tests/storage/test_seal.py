@@ -1,4 +1,4 @@
-"""The seal binds config, plan and step to the arrays: an error names what changed, and nothing runs with it."""
+"""The seal binds config, plan and step to the arrays: an error names a change, and nothing runs with it."""
 
 import json
 import shutil
