@@ -40,7 +40,7 @@ quickstart: $(VENV)/installed-base
 
 test: $(VENV)/installed-test
 	@echo "== tests, two at a time: some minutes =="
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .

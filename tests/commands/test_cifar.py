@@ -60,7 +60,7 @@ def test_what_a_run_writes(trained):
     workdir, out = trained
     assert "stage_1 of 2 layers with 1 templates; stage_2" in out
     config = json.loads(workdir.config_file.read_text())
-    assert (config["model"], config["data"]["cutout"], config["dropout"]) == ("swrn-16-1-1", 16, 0.0)
+    assert (config["model"], config["data"]["cutout"], config["dropout_rate"]) == ("swrn-16-1-1", 16, 0.0)
     records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
     assert list(records) == [2, 3, 4, 6]
     always = {"step", "phase", "train/loss", "train/accuracy", "time/seconds"}
@@ -147,7 +147,7 @@ def test_cifar100_with_dropout(tmp_path, data_dir):
     config = "--config=configs/cifar100.py:wrn-10-1-dropout"
     out = succeeds("main", config, *flags, f"--workdir={tmp_path}")
     assert "shared: nothing" in out
-    assert json.loads((tmp_path / "config.json").read_text())["dropout"] == 0.3
+    assert json.loads((tmp_path / "config.json").read_text())["dropout_rate"] == 0.3
     records = read_metrics(tmp_path / "metrics.jsonl")
     # There is no validation split, so the run evaluates the test split.
     assert {key for record in records for key in record} >= {"eval/accuracy", "target/accuracy"}

@@ -317,7 +317,9 @@ def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
 PREPARE = """
 import sys
 from softshare_jax.data import cifar
+from softshare_jax.shell import logs
 from tests import cifar as fakes
+logs.configure()
 root, sha256 = sys.argv[1:]
 with fakes.trusted("cifar10", sha256):
     cifar.prepare("cifar10", root)
