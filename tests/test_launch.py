@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.commands.lines import check
 from tests.launching import ENVIRONMENT, run
 
 LAUNCH = tiny.REPO / "launch"
@@ -100,11 +101,7 @@ def test_a_tpu_job_that_is_cut_off_starts_again(tmp_path, fakes):
     ],
 )
 def test_mistakes_of_a_tpu_job(arguments, message):
-    result = run(LAUNCH / "tpu_slice.sh", *arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    check(run(LAUNCH / "tpu_slice.sh", *arguments), message)
 
 
 def test_a_slurm_job_finds_itself(tmp_path, fakes):

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,13 @@ def recorder(module: str = "utils") -> Iterator[Any]:
         sys.modules.pop(module)
         if there is not None:
             sys.modules[module] = there
+
+
+def rewritten(file, output, compression=zipfile.ZIP_STORED, **entries):
+    """Copies an archive, with entries replaced by the last part of their name, or added."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(output, "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, entries.pop(name.rpartition("/")[2], old.read(name)))
+        for name, content in entries.items():
+            new.writestr(f"archive/{name}", content)
+    return output

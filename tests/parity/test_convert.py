@@ -20,6 +20,7 @@ from softshare_jax.errors import UserError  # noqa: E402
 from softshare_jax.runs.load import load  # noqa: E402
 from softshare_jax.runs.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
+from tests.commands.lines import check  # noqa: E402
 from tests.parity import checkpoints  # noqa: E402
 from tests.parity.twin import Twin  # noqa: E402
 
@@ -250,28 +251,18 @@ def test_nothing_is_executed(tmp_path, twin):
     assert [p.name for p in tmp_path.iterdir()] == ["it.pth"]
 
 
-def rewritten(file, output, compression=zipfile.ZIP_STORED, **entries):
-    """Copies an archive, with entries replaced by the last part of their name, or added."""
-    with zipfile.ZipFile(file) as old, zipfile.ZipFile(output, "w", compression) as new:
-        for name in old.namelist():
-            new.writestr(name, entries.pop(name.rpartition("/")[2], old.read(name)))
-        for name, content in entries.items():
-            new.writestr(f"archive/{name}", content)
-    return output
-
-
 def test_bombs_and_damage(tmp_path, twin, file):
     it = tmp_path / "it.pth"
     zeros = bytes(10_000_000)
-    rewritten(file, it, zipfile.ZIP_DEFLATED, bomb=zeros)
+    checkpoints.rewritten(file, it, zipfile.ZIP_DEFLATED, bomb=zeros)
     assert it.stat().st_size < 5_000_000
     refused(it, "is not a torch.save file (its entries are compressed; torch.save does not compress)")
     # A short pickle whose memo would exhaust memory.
-    rewritten(file, it, **{"data.pkl": b"\x80\x02Nr\xff\xff\xff\x7f."})
+    checkpoints.rewritten(file, it, **{"data.pkl": b"\x80\x02Nr\xff\xff\xff\x7f."})
     refused(it, "is not a torch.save file (its memo index is larger than its number of objects)")
-    rewritten(file, it, **{"constants.pkl": b""})
+    checkpoints.rewritten(file, it, **{"constants.pkl": b""})
     refused(it, "is not a torch.save file (a TorchScript program: save the state_dict of the model)")
-    rewritten(file, it, byteorder=b"big")
+    checkpoints.rewritten(file, it, byteorder=b"big")
     refused(it, "big-endian")
     content = bytearray(file.read_bytes())
     content[content.index(twin.conv_3x3.weight.detach().numpy().tobytes())] ^= 4
@@ -375,11 +366,7 @@ def test_incomplete_networks(tmp_path, twin):
 )
 def test_mistakes_through_the_command(tmp_path, file, arguments, message):
     result = tiny.run("convert", f"--torch={file}", f"--output={tmp_path / 'run'}", *arguments)
-    assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert result.stdout == ""
+    check(result, message)
     assert not list(tmp_path.iterdir())
 
 
