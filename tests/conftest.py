@@ -38,13 +38,13 @@ hypothesis.settings.load_profile("tests")
 
 @pytest.fixture(scope="session")
 def tiny_config() -> config_lib.Config:
-    """The quickstart config, shrunk to seconds."""
+    """Returns the quickstart config, shrunk to seconds."""
     return tiny.config()
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tiny_config) -> Workdir:
-    """A trained run. Tests that write into a workdir copy it first."""
+    """Returns a trained run. Tests that write into a workdir copy it first."""
     workdir = Workdir(tmp_path_factory.mktemp("trained") / "run")
     train(tiny_config, workdir)
     return workdir
@@ -52,7 +52,7 @@ def trained(tmp_path_factory, tiny_config) -> Workdir:
 
 @pytest.fixture(scope="session")
 def unshared(tmp_path_factory) -> Workdir:
-    """A trained run of the same network without sharing."""
+    """Returns a trained run of the unshared network."""
     workdir = Workdir(tmp_path_factory.mktemp("unshared") / "run")
     train(tiny.config(model="cnn-4-6", sharing__recurrence=0.0), workdir)
     return workdir

@@ -37,7 +37,7 @@ def drawn(shapes, seed=0):
 
 
 class ByHand:
-    """A wide ResNetin NumPy: loops over blocks and kernel taps."""
+    """A wide ResNet in NumPy: loops over blocks and kernel taps."""
 
     def __init__(self, variables, train=False):
         self.params, self.stats = (jax.tree.map(np.asarray, variables[c]) for c in ("params", "batch_stats"))
