@@ -18,7 +18,7 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class Fake(NamedTuple):
-    """A data set of random images; every label occurs where there are images enough.
+    """A data set of random images. With enough images, every label occurs.
 
     Attributes:
         name: 'cifar10' or 'cifar100'.
@@ -30,7 +30,7 @@ class Fake(NamedTuple):
 
 
 def fake(name: str, train: int = 20, test: int = 7, seed: int = 0) -> Fake:
-    """Makes a data set; ``train`` is a multiple of 5, as the archive of CIFAR-10 has five equal parts."""
+    """Returns a data set; ``train`` is a multiple of 5, because the CIFAR-10 archive has five equal parts."""
     random = np.random.default_rng(seed)
     splits = {}
     for split, number in (("train", train), ("test", test)):
@@ -40,7 +40,7 @@ def fake(name: str, train: int = 20, test: int = 7, seed: int = 0) -> Fake:
 
 
 def write_archive(data: Fake, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
-    """Writes the archive as https://www.cs.toronto.edu/~kriz/cifar.html describes it; file and SHA-256."""
+    """Writes the archive (https://www.cs.toronto.edu/~kriz/cifar.html); returns its path and SHA-256."""
     (train, test), names = (data.splits[s] for s in ("train", "test")), class_names(data.name)
     if data.name == "cifar10":
         prefix, size = "cifar-10-batches-bin", len(train[1]) // 5
@@ -63,7 +63,7 @@ def write_archive(data: Fake, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
 
 
 def records(name: str, split: Split) -> bytes:
-    """One label byte, or a coarse and a fine one, then the red, green and blue planes row by row."""
+    """Returns records: one label byte, or a coarse and a fine one, then the RGB planes row by row."""
     parts = []
     for image, label in zip(*split, strict=True):
         parts.append(bytes([label]) if name == "cifar10" else bytes([label // 5, label]))
@@ -72,12 +72,12 @@ def records(name: str, split: Split) -> bytes:
 
 
 def class_names(name: str) -> list[str]:
-    """What the classes of the fake are called."""
+    """Returns the class names of the fake."""
     return [f"class_{i}" for i in range(CLASSES[name])]
 
 
 def trusted(name: str, sha256: str):
-    """A context in which the archive with that checksum counts as the official one."""
+    """Returns a context in which the archive with this checksum counts as the official one."""
     return mock.patch.dict(
         cifar_archive.ARCHIVES, {name: cifar_archive.ARCHIVES[name]._replace(sha256=sha256)}
     )
@@ -114,13 +114,13 @@ def as_tfrecord(folder: pathlib.Path, shards: int = 2) -> None:
 
 
 def tfrecord(data: bytes) -> bytes:
-    """A record: length, masked CRC-32C of the length, data, masked CRC-32C of the data."""
+    """Returns a record: length, masked CRC-32C of the length, data, masked CRC-32C of the data."""
     length = struct.pack("<Q", len(data))
     return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C (Castagnoli), rotated and shifted as TFRecord files hold it."""
+    """Returns the CRC-32C (Castagnoli), masked as in TFRecord files."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

@@ -28,9 +28,9 @@ from softshare_jax.runs.workdir import Workdir  # noqa: E402
 from softshare_jax.shell import logs  # noqa: E402
 from tests import tiny  # noqa: E402
 
-logs.configure()  # as a command does: tests read what people are told
+logs.configure()  # as commands do: tests read the log
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Four fake devices share two cores: programs in flight at once could wait for each other's threads for ever.
+# Four fake devices share two cores: programs in flight at once could wait endlessly for each other's threads.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tests")

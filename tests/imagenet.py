@@ -1,4 +1,4 @@
-"""Small data sets in the layouts of ImageNet: folders of JPEGs and TFDS directories, of made-up images."""
+"""Small generated data sets in the layouts of ImageNet: folders of JPEGs and TFDS directories."""
 
 import io
 import pathlib
@@ -11,7 +11,7 @@ CLASSES = ("n01440764", "n01443537", "n01484850")
 
 
 def jpeg(random: np.random.Generator, label: int, width: int, height: int, mode: str = "RGB") -> bytes:
-    """A smooth picture whose colour leans to its class, so that there is something to learn."""
+    """Returns a smooth JPEG whose color depends on its class, so that a network can learn it."""
     small = random.integers(0, 120, (4, 4, 3), np.uint8)
     small[..., label % 3] += 120
     image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
@@ -21,9 +21,9 @@ def jpeg(random: np.random.Generator, label: int, width: int, height: int, mode:
 
 
 def write_folder(root: pathlib.Path, train: int = 8, test: int = 3, seed: int = 0) -> pathlib.Path:
-    """Writes ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, so many images of each class and split.
+    """Writes ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, ``train`` and ``test`` images per class.
 
-    Sizes differ, and as in ImageNet some images are grey or for print.
+    Sizes differ. As in ImageNet, some images are gray or CMYK.
     """
     random = np.random.default_rng(seed)
     for split, number in (("train", train), ("val", test)):

@@ -16,7 +16,7 @@ def install() -> None:
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that checks its arrays.
 
-    Other arguments are not checked: tests pass wrong ones, to see what is said of them.
+    Other arguments are not checked, because tests pass wrong ones to read the error.
     """
     annotations = function.__annotations__
     function.__annotations__ = {name: hint for name, hint in annotations.items() if _has_shape(hint)}

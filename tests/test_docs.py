@@ -1,4 +1,4 @@
-"""What the README shows, runs."""
+"""The README's examples run."""
 
 import re
 import runpy
@@ -18,7 +18,7 @@ def test_the_library_example(code, capfd):
     exec(code, names)
     printed = capfd.readouterr().out
     assert "[[1." in printed
-    # Trained for real: layers became the same, and the page states which.
+    # Training made layers equal, and the page names them.
     stated = re.search(r"The last line prints `(.*?)`", README)
     assert stated is not None
     assert printed.splitlines()[-1] == stated[1]
@@ -26,7 +26,7 @@ def test_the_library_example(code, capfd):
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (REPO / "docs").glob("*.md"))])
-def test_links_and_pictures_are_there(page):
+def test_links_and_pictures_exist(page):
     file = REPO / page
     for target in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
         if not target.startswith("http"):
@@ -56,7 +56,7 @@ def test_the_example(monkeypatch, capsys):
     monkeypatch.setattr(pyplot, "show", lambda: None)
     names = runpy.run_path(str(REPO / "examples/share_a_model.py"))
     pyplot.close(names["figure"])
-    # Trained without the penalty the layers differ, with it they are one, and folding keeps the score.
+    # Without the penalty the layers differ. With it they are equal, and folding keeps the score.
     assert names["matrices"]["trained"].min() < 0.5
     assert names["matrices"]["trained with the penalty"].min() > 0.9
     assert names["loops"] == "(1)×8"

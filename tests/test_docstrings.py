@@ -1,4 +1,4 @@
-"""Every public function says what it takes, returns and raises."""
+"""Every public function documents its arguments, result and errors."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""A little of the suite of faults; `make faults` does the whole of it."""
+"""A small part of the fault suite; `make faults` runs all of it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Launchers, as far as a machine without the services can check them."""
+"""Launchers, as far as they can be checked without the services."""
 
 import os
 import re
@@ -13,20 +13,17 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.commands.lines import check
+from tests.launching import ENVIRONMENT, run
 
 LAUNCH = tiny.REPO / "launch"
-# Long enough that a process can be killed on the way, with a checkpoint every fourth step.
+# Long enough to kill a process during training, with a checkpoint every fourth step.
 FLAGS = ["--config=configs/quickstart.py", *tiny.flags(duration="40 steps", keep_checkpoints=20)]
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-    # Fake devices share two cores: programs in flight at once could wait for each other for ever.
-    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
-}
 
 
 @pytest.fixture
 def fakes(tmp_path):
-    """Makes programs of a name and a script that stand first in the path."""
+    """Returns a function that adds a script to the front of PATH under a name."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
@@ -37,18 +34,6 @@ def fakes(tmp_path):
         return {**ENVIRONMENT, "PATH": f"{folder}:{os.environ['PATH']}"}
 
     return make
-
-
-def run(*command, env=None):
-    return subprocess.run(
-        list(map(str, command)),
-        cwd=tiny.REPO,
-        env=env or ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("file", ["tpu_slice.sh", "slurm.sbatch"])
@@ -63,7 +48,7 @@ def test_the_jobset_is_a_jobset_of_valid_jobs():
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert set(jobset["spec"]) <= {"failurePolicy", "network", "replicatedJobs", "successPolicy", "suspend"}
     assert jobset["spec"]["failurePolicy"]["maxRestarts"] > 0
-    # A run that was stopped, or whose pod was evicted, starts again without limit; it is not complete.
+    # A stopped or evicted run restarts without limit, because it is not complete.
     (rule,) = jobset["spec"]["failurePolicy"]["rules"]
     assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
     assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
@@ -75,7 +60,7 @@ def test_the_jobset_is_a_jobset_of_valid_jobs():
         strict=True,
     )
     spec = job["template"]["spec"]
-    # jax numbers the processes by it, and all of them start again together.
+    # jax numbers the processes by the completion index, and all restart together.
     assert (spec["completionMode"], spec["completions"]) == ("Indexed", spec["parallelism"])
     assert spec["backoffLimit"] == 0
     (container,) = spec["template"]["spec"]["containers"]
@@ -116,22 +101,18 @@ def test_a_tpu_job_that_is_cut_off_starts_again(tmp_path, fakes):
     ],
 )
 def test_mistakes_of_a_tpu_job(arguments, message):
-    result = run(LAUNCH / "tpu_slice.sh", *arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    check(run(LAUNCH / "tpu_slice.sh", *arguments), message)
 
 
 def test_a_slurm_job_finds_itself(tmp_path, fakes):
-    # What srun does: the command once for each task, with what Slurm says of it.
+    # srun runs the command once per task, with Slurm's variables.
     env = fakes(
         "srun",
         "while [[ $1 == --* ]]; do shift; done\n"
         'for i in 0 1; do SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!); done\n'
         'for pid in "${pids[@]}"; do wait "$pid" || exit; done',
     )
-    # The port is made of the job's number.
+    # The port is derived from the job id.
     slurm = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     env |= {**slurm, "PYTHON": sys.executable, "SLURM_SUBMIT_DIR": str(tiny.REPO)}
     workdir = tmp_path / "run"
@@ -169,10 +150,10 @@ def test_exit_codes_of_a_tpu_job(tmp_path, fakes, code, starts):
     assert (result.returncode, log.read_text().count("start")) == (code, starts)
 
 
-def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
+def test_a_job_that_loses_a_process_restarts_and_resumes(tmp_path):
     workdir = tmp_path / "run"
     command = [sys.executable, LAUNCH / "local.py", "--devices=2", "--restarts=2", "--grace=3", "--"]
-    # The first start has steps enough to be killed in; the launcher does not know that it will be.
+    # The first start is long enough to be killed.
     job = subprocess.Popen(
         [*map(str, command), *FLAGS, f"--workdir={workdir}", "--config.duration=100000 steps"],
         cwd=tiny.REPO,
@@ -195,14 +176,14 @@ def test_a_job_that_loses_a_process_starts_again_and_goes_on(tmp_path):
     assert int(re.findall(r"resuming from step (\d+)", said)[0]) >= committed
     job.send_signal(signal.SIGTERM)
     rest, _ = job.communicate(timeout=120)
-    # With a restart left, which is for jobs that fail.
+    # The remaining restart is only for jobs that fail.
     assert job.returncode == 143, rest
     assert "run the same command again to resume" in rest
     assert "starting it again" not in rest
 
 
 def wait_for(job, text):
-    """Reads what a job prints until a line with that text; all of it."""
+    """Reads and returns a job's output up to a line with some text."""
     out = ""
     while text not in out:
         line = job.stdout.readline()

@@ -28,7 +28,7 @@ SHRINK: dict[str, Any] = {
 }
 
 
-# Of the configs of CIFAR, with the fake data of tests/cifar.py; the model and its dropout are the variant's.
+# For CIFAR configs with the fake data of tests/cifar.py. The variant sets the model and its dropout.
 SHRINK_CIFAR: dict[str, Any] = {
     "data.train_examples": 16,
     "data.validation_examples": 4,
@@ -62,20 +62,20 @@ def cifar_flags(data_dir: os.PathLike, **changes: Any) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of a command as a person has it, without the tests' fake devices."""
+    """Returns a user's environment of a command, without the tests' fake devices."""
     return {**os.environ, "PYTHONPATH": str(REPO), "XLA_FLAGS": COMPILE_FAST, **variables}
 
 
 def start(
     command: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: os.PathLike = REPO
 ) -> subprocess.Popen[str]:
-    """Starts ``python -m softshare_jax.COMMAND`` as a person would, without the tests' fake devices.
+    """Starts ``python -m softshare_jax.COMMAND`` as a user would, without the tests' fake devices.
 
     Args:
         command: module of the command.
         arguments: its arguments.
-        env: variables of the environment beyond those that are there.
-        cwd: folder that it is started in.
+        env: additional environment variables.
+        cwd: its working directory.
     """
     return subprocess.Popen(
         [sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)],

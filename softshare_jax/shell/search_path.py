@@ -1,7 +1,7 @@
 """Removes the current folder from ``sys.path`` when a command of this package runs.
 
-``python -m`` puts the current folder first in ``sys.path``. In an untrusted folder, such as a workdir from
-somebody else, a file ``jax.py`` would then be executed. Config files are programs and can import modules
+``python -m`` puts the current folder first in ``sys.path``. In an untrusted folder, such as another
+person's workdir, a file ``jax.py`` would then be executed. Config files are programs and can import modules
 beside them; everything else is imported from installed packages.
 
 Each command imports this module first, so it imports only modules that Python has already loaded.

@@ -1,4 +1,4 @@
-"""The shipped configs of CIFAR, shrunk, on fake data through the real commands."""
+"""Shrunk CIFAR configs on fake data through the real commands."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests import cifar as fakes
 from tests import tiny
 
 CONFIG = "--config=configs/cifar10.py:swrn-16-1-1-cutout"
-# With a constant rate a shorter run is the start of a longer one.
+# With a constant learning rate, a shorter run is the start of a longer one.
 SETTINGS = {
     "optimizer__ema_decay": 0.9,
     "optimizer__schedule": "constant",
@@ -25,7 +25,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """A folder with fakes of both data sets: 20 images to train on, 7 to test."""
+    """Returns a folder with fakes of both data sets: 20 training and 7 test images."""
     root = tmp_path_factory.mktemp("tfds")
     for name in ("cifar10", "cifar100"):
         fakes.write_directory(fakes.fake(name, train=20, test=7), root)
@@ -51,7 +51,7 @@ def train(workdir, data_dir, duration="6 steps"):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data_dir):
-    """A finished run of CIFAR-10 with images held out, and what it printed."""
+    """Returns a finished CIFAR-10 run with a validation split, and its output."""
     workdir = Workdir(tmp_path_factory.mktemp("cifar") / "run")
     return workdir, train(workdir.root, data_dir)
 
@@ -67,12 +67,12 @@ def test_what_a_run_writes(trained):
     evaluated = {"eval/loss", "eval/accuracy", "target/accuracy"}
     assert set(records[2]) == set(records[4]) == always
     assert set(records[3]) == always | evaluated
-    # Images are held out, so the test split has its turn at the end alone.
+    # The run has a validation split, so it evaluates the test split only at the end.
     assert set(records[6]) == always | evaluated | {"test/loss", "test/accuracy"}
     seconds = [record["time/seconds"] for record in records.values()]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
-    # Of 4 images held out, and of 7 to test.
+    # 4 validation images, 7 test images.
     assert records[6]["eval/accuracy"] * 4 == pytest.approx(round(records[6]["eval/accuracy"] * 4))
     assert records[6]["test/accuracy"] * 7 == pytest.approx(round(records[6]["test/accuracy"] * 7), abs=1e-5)
 
@@ -95,13 +95,13 @@ def test_similarity_at_each_evaluation(trained):
     for measures in history.values():
         assert set(measures) == {"weights", "coefficients"}
         for groups in measures.values():
-            # One template: layers are parallel.
+            # With one template all layers are parallel.
             assert set(groups) == {"stage_1", "stage_2", "stage_3"}
             for matrix in groups.values():
                 np.testing.assert_allclose(matrix, np.ones((2, 2)), atol=2e-3)
 
 
-def test_evaluate_fold_and_go_on(tmp_path, trained, data_dir):
+def test_evaluate_fold_and_resume(tmp_path, trained, data_dir):
     workdir, _ = trained
     (last,) = (r for r in read_metrics(workdir.metrics_file) if r["step"] == 6)
     out = succeeds("main", "--mode=evaluate", f"--workdir={workdir.root}")
@@ -115,7 +115,7 @@ def test_evaluate_fold_and_go_on(tmp_path, trained, data_dir):
     succeeds("fold", f"--workdir={workdir.root}", f"--output={folded}", "--threshold=0")
     certificate = json.loads((folded / "certificate.json").read_text())
     assert certificate["loops"] == dict.fromkeys(("stage_1", "stage_2", "stage_3"), "(1)×2")
-    # One template already is one layer: folding changes no weight but by rounding.
+    # One template already means one layer, so folding changes weights only by rounding.
     assert certificate["metric"]["drop"] == pytest.approx(0, abs=1e-6)
 
     assert "resuming from step 6 of 9" in train(folded, data_dir, "9 steps")
@@ -131,11 +131,11 @@ def test_export(tmp_path, trained):
     assert description["classes"] == fakes.class_names("cifar10")
     images, labels = fakes.fake("cifar10", train=20, test=7).splits["test"]
     logits = loader.load(tmp_path / "out")(images)
-    # What the run itself measured at its end, by the moving average of its weights.
+    # The run's own final evaluation, with the averaged weights.
     losses = -jax.nn.log_softmax(logits)[np.arange(7), labels]
     (last,) = (r for r in read_metrics(workdir.metrics_file) if r["step"] == 6)
     assert np.mean(losses) == pytest.approx(last["test/loss"], rel=1e-5)
-    # The constants, and not the layers that they make, are most of the file.
+    # Constants take up most of the file, not the layers made from them.
     parameters, files = description["parameters"], description["files"]
     stored = sum(x.size for x in jax.tree.leaves(loader.read(tmp_path / "out" / "shared.safetensors")[0]))
     assert parameters["materialized"] > 1.3 * stored
@@ -149,15 +149,15 @@ def test_cifar100_with_dropout(tmp_path, data_dir):
     assert "shared: nothing" in out
     assert json.loads((tmp_path / "config.json").read_text())["dropout_rate"] == 0.3
     records = read_metrics(tmp_path / "metrics.jsonl")
-    # Nothing is held out, so the test split is what is measured.
+    # There is no validation split, so the run evaluates the test split.
     assert {key for record in records for key in record} >= {"eval/accuracy", "target/accuracy"}
     assert not {key for record in records for key in record if key.startswith("test/")}
-    # Of 100 classes, at the start.
+    # 100 classes, before training.
     assert 2 < records[0]["train/loss"] < 20
     assert not (tmp_path / "similarity").exists()
 
 
-def test_a_run_with_an_average_goes_on_as_if_it_had_not_stopped(tmp_path, trained, data_dir):
+def test_a_stopped_run_with_averaged_weights_resumes_without_a_trace(tmp_path, trained, data_dir):
     workdir, whole = trained
     assert checksum(train(tmp_path, data_dir, "4 steps")) != checksum(whole)
     gone_on = train(tmp_path, data_dir)

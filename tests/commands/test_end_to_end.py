@@ -1,4 +1,4 @@
-"""The shipped configs, shrunk, through the real commands: train, fold, evaluate, go on, report."""
+"""Shrunk configs through the real commands: train, fold, evaluate, resume, report."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def test_variants_of_shortest_paths(tmp_path, variant):
     assert [g.templates for g in plan.groups] == ([] if variant == "cnn" else [2])
 
 
-def test_the_quickstart_s_way(tmp_path, trained):
+def test_the_steps_of_the_quickstart(tmp_path, trained):
     folded = tmp_path / "folded"
     out = succeeds("fold", f"--workdir={trained.root}", f"--output={folded}", "--threshold=0")
     certificate = json.loads((folded / "certificate.json").read_text())
@@ -47,7 +47,7 @@ def test_the_quickstart_s_way(tmp_path, trained):
     assert "resuming from step 16 of 24" in gone_on
     again = tmp_path / "again"
     succeeds("fold", f"--workdir={folded}", f"--output={again}", "--threshold=1")
-    # Training on kept the loop, and the records of the source stand before its own.
+    # More training keeps the loop, and the records of the source run come first.
     assert json.loads((again / "certificate.json").read_text())["distinct_layers"] == {
         "before": 1,
         "after": 1,

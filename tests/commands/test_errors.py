@@ -1,4 +1,4 @@
-"""A user's mistake: one line on stderr, exit code 2, nothing written."""
+"""A user's mistake gives one line on stderr and exit code 2, and writes nothing."""
 
 import json
 import shutil
@@ -6,17 +6,10 @@ import shutil
 import pytest
 
 from tests import tiny
+from tests.commands.lines import check
 
 QUICKSTART = "--config=configs/quickstart.py"
 VARIANTS = "configs/shortest_paths.py"
-
-
-def check(result, message, code=2):
-    assert result.returncode == code, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -60,7 +53,7 @@ def test_a_missing_workdir(tmp_path, mode):
 
 @pytest.mark.parametrize("path", ["/proc/run", "FILE/run"])
 def test_an_unwritable_workdir(tmp_path, path):
-    # Also for root, whom no permission stops.
+    # These paths fail for root, too.
     (tmp_path / "file").write_text("")
     path = path.replace("FILE", str(tmp_path / "file"))
     check(
@@ -83,14 +76,14 @@ def test_a_workdir_of_another_config(tmp_path, trained):
     ("text", "message"),
     [("{", "is not JSON"), ("[]", "it must have seed, model"), ("{}", "it must have seed, model and data")],
 )
-def test_a_config_json_that_is_none(tmp_path, trained, text, message):
+def test_an_invalid_config_json(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")
     (workdir / "config.json").write_text(text)
     check(tiny.run("main", f"--workdir={workdir}"), message)
     assert (workdir / "config.json").read_text() == text
 
 
-def test_a_plan_json_that_is_none(tmp_path, trained):
+def test_an_invalid_plan_json(tmp_path, trained):
     workdir = shutil.copytree(trained.root, tmp_path / "run")
     plan = json.loads((workdir / "plan.json").read_text())
     plan["groups"][0]["templates"] = 0

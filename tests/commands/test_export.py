@@ -1,4 +1,4 @@
-"""Runs taken away: what lies in an export, and that it needs neither Flax nor the network's code."""
+"""Exports: their files, and that they need neither Flax nor the network's code."""
 
 import collections
 import json
@@ -25,10 +25,10 @@ from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 WEIGHTS = ("shared.safetensors", "materialized.safetensors")
-# Runs a module of softshare_jax where nothing but the loader and what it may need can be imported.
+# Runs a module of softshare_jax that can import only the loader and its allowed dependencies.
 ALONE = """
 import runpy, sys
 
@@ -56,27 +56,27 @@ class Exported(NamedTuple):
 
     @property
     def images(self) -> np.ndarray:
-        """All 20 test examples of the last phase, ``[20, 8, 8, 2]`` uint8."""
+        """Returns the 20 test examples of the last phase, ``[20, 8, 8, 2]`` uint8."""
         return np.asarray(self.run.experiment.task.load("test", 1)["images"])
 
     @property
     def logits(self) -> np.ndarray:
-        """What the run's evaluation makes of them, ``[20, 8, 8]``."""
+        """Returns the run's own logits for the images, ``[20, 8, 8]``."""
         variables = self.run.experiment.programs.to_dense(self.run.variables)
         return self.run.experiment.evaluator.test(variables, 1)[1]
 
 
-@pytest.fixture(scope="module", params=["soft-shared", "folded", "plain"])
+@pytest.fixture(scope="module", params=["soft-shared", "folded", "unshared"])
 def exported(request, tmp_path_factory, trained) -> Exported:
     root = tmp_path_factory.mktemp("exported")
     source = {"soft-shared": trained}.get(request.param, Workdir(root / "run"))
     if request.param == "folded":
         fold_run(trained, source, threshold=0.0)
-    elif request.param == "plain":
+    elif request.param == "unshared":
         experiment = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
         draw = np.random.default_rng(0)
         variables = experiment.programs.init_state().variables
-        # No two arrays alike, as after training.
+        # All arrays differ, as after training.
         variables = jax.tree.map(lambda x: x + draw.uniform(0, 0.1, x.shape).astype(x.dtype), variables)
         with new_workdir(source) as workdir:
             write_run(workdir, experiment, 3, variables)
@@ -92,7 +92,7 @@ def test_the_logits_are_the_run_s_for_any_batch(exported):
     assert model(jnp.asarray(exported.images[:3])).dtype == jnp.float32
 
 
-def test_what_lies_in_the_folder(exported):
+def test_the_files_of_an_export(exported):
     description = loader.describe(exported.folder)
     files = {file.name: file for file in exported.folder.iterdir() if file.name != "export.json"}
     assert set(description["files"]) == set(files) == {"model.stablehlo", *WEIGHTS}
@@ -110,14 +110,14 @@ def test_what_lies_in_the_folder(exported):
 
 
 def test_shared_weights_stay_shared_in_the_module(exported):
-    """Its constants are the run's variables and nothing more; each group's weights are one product."""
+    """The constants are exactly the run's variables, and one product computes each group's weights."""
     data = (exported.folder / "model.stablehlo").read_bytes()
     module = export.deserialize(bytearray(data))
     text = module.mlir_module()
     constants = re.findall(r"stablehlo\.constant dense<[^>]*> : tensor<([\dx]+)xf32>", text)
     leaves = ["x".join(map(str, x.shape)) for x in jax.tree.leaves(exported.run.variables)]
     assert collections.Counter(constants) == collections.Counter(leaves)
-    # One of the three is run: cpu, cuda and tpu have a branch each.
+    # cpu, cuda and tpu have one branch each; one of them runs.
     products = re.findall(
         r"dot_general .* : \(tensor<(\S+)xf32>, tensor<(\S+)xf32>\) -> tensor<(\S+)xf32>", text
     )
@@ -126,7 +126,7 @@ def test_shared_weights_stay_shared_in_the_module(exported):
         for g in exported.run.experiment.plan.groups
     }
     assert {product[:2] for product in products} == expected
-    # What the process knew of its own folders is not in the file.
+    # The file does not name folders of the exporting process.
     assert str(tiny.REPO).encode() not in data
     assert module.platforms == ("cpu", "cuda", "tpu")
     for platform in module.platforms:
@@ -157,7 +157,7 @@ def test_it_runs_without_flax_and_the_network_s_code(tmp_path, exported):
 
 
 @pytest.mark.parametrize("exported", ["soft-shared"], indirect=True)
-def test_what_the_docs_show(tmp_path, monkeypatch, exported):
+def test_the_example_in_the_docs(tmp_path, monkeypatch, exported):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "exported").symlink_to(exported.folder)
     np.save(tmp_path / "batch.npy", exported.images)
@@ -170,8 +170,8 @@ def test_what_the_docs_show(tmp_path, monkeypatch, exported):
         if "logits" in names:
             np.testing.assert_allclose(names["logits"], exported.logits, atol=1e-5)
         else:
-            plain = exported.run.experiment.programs.to_dense(exported.run.variables)["params"]
-            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), names["params"], plain)
+            dense = exported.run.experiment.programs.to_dense(exported.run.variables)["params"]
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), names["params"], dense)
 
 
 def test_any_dtype_and_layout_is_kept(tmp_path):
@@ -199,7 +199,7 @@ def truncate(file):
 
 
 def foreign(file):
-    """Another program's file, and a description that names it."""
+    """Replaces a file by another program's and updates its checksum in the description."""
     file.write_bytes(b"another program's" * 9)
     description = json.loads((file.parent / "export.json").read_text())
     description["files"][file.name]["sha256"] = loader.sha256(file)
@@ -231,13 +231,13 @@ def test_damage_is_one_line(tmp_path, exported, name, damage, message):
         loader.load(folder) if name == "model.stablehlo" else loader.read(folder / name)
     assert "\n" not in str(raised.value)
     if name != "model.stablehlo" and damage is truncate:
-        # The same file where there is no description to compare it with.
+        # The same file without a description to compare it with.
         shutil.copy(folder / name, tmp_path / name)
         with pytest.raises(UserError, match="cannot be read as safetensors"):
             loader.read(tmp_path / name)
 
 
-def test_what_is_not_there(tmp_path):
+def test_missing_files(tmp_path):
     with pytest.raises(UserError, match=r"none/export\.json cannot be read \(No such file or directory\)"):
         loader.load(tmp_path / "none")
     with pytest.raises(UserError, match=r"none\.safetensors does not exist"):
@@ -258,7 +258,7 @@ def test_what_is_not_there(tmp_path):
         (None, "cannot be read: No such file"),
     ],
 )
-def test_images_that_are_none(tmp_path, monkeypatch, exported, images, message):
+def test_invalid_images(tmp_path, monkeypatch, exported, images, message):
     file = tmp_path / "batch.npy"
     if isinstance(images, bytes):
         file.write_bytes(images)

@@ -1,4 +1,4 @@
-"""The shipped config of ImageNet, shrunk, on made-up images through the real commands."""
+"""The shrunk ImageNet config on generated images through the real commands."""
 
 import json
 import os
@@ -17,9 +17,9 @@ from softshare_jax.training.experiment import make_experiment
 from tests import imagenet as fakes
 from tests import tiny
 
-# A network for small images: it compiles in a fraction of the time of one for ImageNet.
+# A network for small images compiles in a fraction of the time.
 CONFIG = "--config=configs/imagenet.py:swrn-16-1-1"
-# With a constant rate a shorter run is the start of a longer one.
+# With a constant learning rate, a shorter run is the start of a longer one.
 SETTINGS = {
     "data.classes": 3,
     "data.train_examples": 24,
@@ -39,10 +39,10 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Folders of 24 images for training and 9 for testing, of classes of any name, beside what is no data."""
+    """Returns a folder with 24 training and 9 test images, unusual class names, and unrelated files."""
     root = fakes.write_folder(tmp_path_factory.mktemp("imagenet"))
     for split in ("train", "val"):
-        # Not UTF-8, of a script that the font lacks, and of a formula; in the order of the labels.
+        # In label order: not UTF-8, a script that the font lacks, a formula.
         for old, new in zip(fakes.CLASSES, (b"$\\frac$", b"n\xe9", "犬".encode()), strict=True):
             os.rename(root / split / old, os.fsencode(root / split) + b"/" + new)
         (root / split / ".ipynb_checkpoints").mkdir()
@@ -63,7 +63,7 @@ def train(workdir, folder, duration):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, folder):
-    """A run of two epochs and a half, in two parts, and what the second part printed."""
+    """Returns a run of 2.5 epochs in two starts, and the output of the second start."""
     workdir = Workdir(tmp_path_factory.mktemp("imagenet-run") / "run")
     train(workdir.root, folder, "5 steps")
     return workdir, train(workdir.root, folder, "10 steps")
@@ -74,14 +74,14 @@ def checksum(out):
     return found
 
 
-def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, trained, folder):
+def test_a_stopped_run_resumes_without_a_trace(tmp_path, trained, folder):
     workdir, out = trained
     assert "resuming from step 5 of 10" in out
     assert checksum(train(tmp_path, folder, "10 steps")) == checksum(out)
     records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
     assert list(records) == [2, 4, 5, 6, 8, 10]
     assert {"train/top_5", "eval/loss", "eval/accuracy", "eval/top_5", "target/accuracy"} <= set(records[10])
-    # Of the 9 images for testing, the padding of the last batch apart; three classes are among any five.
+    # The 9 test images without padding. Any top five contain all three classes.
     assert records[10]["eval/accuracy"] * 9 == pytest.approx(
         round(records[10]["eval/accuracy"] * 9), abs=1e-5
     )
@@ -125,7 +125,7 @@ def test_fold_and_report(tmp_path, trained):
 )
 def test_mistakes_in_the_config(field, value, message):
     values = runpy.run_path(str(tiny.REPO / "configs" / "imagenet.py"))["get_config"]("wrn-10-1")
-    # Its network is one for small images.
+    # The network is for small images.
     small = {} if field.startswith("data.") else {"data.image_size": 32}
     values.update_from_flattened_dict({**small, field: value})
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""The machine and the person: one line and the right exit code, whatever command meets it."""
+"""Faults of the machine and of the user: every command gives one line and the right exit code."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def check(result, message, code=2):
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory, trained):
-    """Every command that computes, with arguments that are right."""
+    """Returns every command that computes, with valid arguments."""
     root = tmp_path_factory.mktemp("commands")
     np.save(root / "images.npy", np.zeros((1, 8, 8, 2), np.uint8))
     return {
@@ -48,14 +48,14 @@ def commands(tmp_path_factory, trained):
 
 
 @pytest.mark.parametrize("command", ["main", "fold", "convert", "export"])
-def test_a_platform_that_is_not_there(commands, command):
+def test_a_missing_platform(commands, command):
     result = tiny.run(command, *commands[command], env={"JAX_PLATFORMS": "cuda"})
     check(result, "JAX_PLATFORMS=cuda matches no device of this machine")
 
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory):
-    """A file system on which nothing more can be written."""
+    """Returns a folder on a full file system."""
     folder = tmp_path_factory.mktemp("disk")
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_a_command_with_a_line(tmp_path, commands):
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    if process.returncode:  # it may have been faster
+    if process.returncode:  # it may already have ended
         assert process.returncode == 130
         assert len(err.splitlines()) <= 1
     process = tiny.start("fold", *commands["fold"])
@@ -129,7 +129,7 @@ SLURM = {
 def test_variables_of_jobs():
     assert cluster.detect({}) is None
     assert cluster.detect(dict(SLURM)).processes == 4
-    # A shell of a job of four: its own step is of one.
+    # A shell in a job of four processes: its own step has one.
     assert cluster.detect({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}).processes == 1
     with pytest.raises(UserError, match=r"SLURM_NTASKS=many is not a number; --num_processes=1 runs"):
         cluster.detect({**SLURM, "SLURM_NTASKS": "many"})
@@ -152,13 +152,15 @@ def test_a_shell_of_a_job_and_one_process_of_it(tmp_path):
 
 def test_a_terminal_that_cannot_print_everything(trained, tmp_path):
     output = tmp_path / "folded"
-    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    result = tiny.run("fold", f"--workdir={trained.root}", f"--output={output}", "--threshold=0", env=plain)
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    result = tiny.run(
+        "fold", f"--workdir={trained.root}", f"--output={output}", "--threshold=0", env=ascii_only
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert r"(1)\xd74" in result.stdout
 
 
-def test_libtpu_is_quiet_where_there_is_no_tpu():
+def test_libtpu_is_quiet_without_a_tpu():
     environ: dict[str, str] = {}
     environment.quiet_libtpu(environ, tpu=True)
     assert "JAX_PLATFORMS" not in environ
@@ -182,8 +184,8 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("text", CONFIGS)
-def test_config_files_that_are_none(tmp_path, trained, text):
-    # In the workdir of a finished run, which must not go on as if no config were given.
+def test_invalid_config_files(tmp_path, trained, text):
+    # The workdir holds a finished run, which must not resume as if no config were given.
     workdir = shutil.copytree(trained.root, tmp_path / "run")
     config = tmp_path / "config.py"
     config.write_text(text)
@@ -250,7 +252,7 @@ def test_a_folder_of_other_things(tmp_path, trained):
     assert (other / "report.html").read_text() == "mine"
 
 
-def test_what_a_run_may_begin_beside(tmp_path):
+def test_files_that_may_be_in_a_new_workdir(tmp_path):
     workdir = Workdir(tmp_path)
     for name in (
         ".lock",
@@ -268,7 +270,7 @@ def test_what_a_run_may_begin_beside(tmp_path):
     assert workdir.strangers() == ["notes.txt", "src"]
 
 
-def test_output_that_nobody_can_store():
+def test_output_that_cannot_be_stored():
     if not pathlib.Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "w") as full:
@@ -302,7 +304,7 @@ def test_another_kind_of_random_keys(tmp_path):
     assert first == second
 
 
-def test_every_command_says_its_mistake_on_stderr_alone(tmp_path):
+def test_every_command_reports_mistakes_on_stderr_only(tmp_path):
     for command in ("main", "fold", "convert", "export", "report", "poster", "describe", "loader"):
         result = subprocess.run(
             [sys.executable, "-m", f"softshare_jax.{command}", "--nosuchflag=1"],

@@ -1,4 +1,4 @@
-"""Paths that a person names, in every command: on this machine, or refused before anything is made."""
+"""Paths in arguments are local. Every command refuses others before it writes anything."""
 
 import dataclasses
 import os
@@ -27,7 +27,7 @@ def test_local_paths_are_absolute(monkeypatch, tmp_path):
         ("runs/a", tmp_path / "runs" / "a"),
         (pathlib.Path("/runs/a"), pathlib.Path("/runs/a")),
         ("~/runs", pathlib.Path("/home/me/runs")),
-        # Names with colons are folders like others.
+        # Folder names may contain colons.
         ("./gs:/runs", tmp_path / "gs:" / "runs"),
         ("run:3", tmp_path / "run:3"),
         ("/a/b://c", pathlib.Path("/a/b:/c")),
@@ -50,7 +50,7 @@ def test_urls_are_refused(path):
             read(path)
 
 
-def test_paths_that_are_none():
+def test_invalid_paths():
     with pytest.raises(UserError, match="a path is empty"):
         Workdir("")
     with pytest.raises(UserError, match=r"~nobody.here/run: there is no such home folder"):

@@ -19,10 +19,10 @@ from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
 from tests import COMPILE_FAST, tiny
-from tests.training.test_devices import check_same_losses, take_steps
+from tests.training.stepping import check_same_losses, take_steps
 
 QUICKSTART = "--config=configs/quickstart.py"
-# One phase, a constant rate and a loss for each step; only the signal ends it.
+# One phase, a constant learning rate and a loss for each step; only the signal ends the run.
 SETTING = {
     "duration": "100000 steps",
     "data.phase": "100000 steps",
@@ -36,7 +36,7 @@ SETTING = {
 def environment(devices):
     return {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {COMPILE_FAST}",
-        # Fake devices share two cores: programs in flight at once could wait for each other for ever.
+        # Fake devices share two cores: concurrent programs could wait endlessly for each other.
         "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
     }
 
@@ -54,19 +54,19 @@ def start_two(workdir, *flags):
 
 
 def port_of(process):
-    """The port of the coordinator, as a process was told."""
+    """Returns the coordinator's port from the arguments of a process."""
     (address,) = (one for one in process.args if one.startswith("--coordinator_address="))
     return int(address.rpartition(":")[2])
 
 
 def listeners(port):
-    """The addresses of this machine at which somebody listens on a port."""
+    """Returns the local addresses on which a process listens at a port."""
     found = []
     for version, file in ((socket.AF_INET, "/proc/net/tcp"), (socket.AF_INET6, "/proc/net/tcp6")):
         for line in pathlib.Path(file).read_text().splitlines()[1:] if pathlib.Path(file).exists() else ():
             address, hexadecimal = line.split()[1].split(":")
             if (int(hexadecimal, 16), line.split()[3]) == (port, "0A"):
-                # Words of four bytes, each as this machine orders them.
+                # Four-byte words in native byte order.
                 words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
                 packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
                 found.append(socket.inet_ntop(version, packed).removeprefix("::ffff:"))
@@ -74,12 +74,12 @@ def listeners(port):
 
 
 def end(processes, seconds=120):
-    """Waits for both; output and errors of each."""
+    """Waits for both processes; returns output and errors of each."""
     return [process.communicate(timeout=seconds) for process in processes]
 
 
 def wait_for(process, step, seconds=120):
-    """Reads what a process prints until it has taken so many steps; what it printed."""
+    """Reads and returns the output of a process until it reaches a step."""
     out, too_long = "", threading.Timer(seconds, process.kill)
     too_long.start()
     try:
@@ -92,7 +92,7 @@ def wait_for(process, step, seconds=120):
     return out
 
 
-def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on_with(tmp_path):
+def test_one_signal_stops_two_processes_and_other_devices_resume(tmp_path):
     workdir = Workdir(tmp_path / "run")
     processes = start_two(workdir.root)
     begun = wait_for(processes[0], 50)
@@ -100,34 +100,34 @@ def test_two_processes_are_one_run_that_one_signal_stops_and_other_devices_go_on
     assert "4 cpu device(s) in 2 process(es)" in begun
     processes[1].send_signal(signal.SIGTERM)
     (out, err), (other_out, other_err) = end(processes)
-    # Both of them, although one alone got the signal.
+    # Both stop, although only one received the signal.
     assert [process.returncode for process in processes] == [143, 143], (err, other_err)
-    # The library that carries a CPU's collectives greets on stdout, from threads that share lines.
+    # The library for CPU collectives prints to stdout from several threads, which can share a line.
     said = [line for line in other_out.splitlines() if not re.search("Gloo|peer ranks", line)]
     assert (err, said, other_err) == ("", [], "")
     stopped = int(re.findall(r"stopped at step (\d+) of 100000", out)[0])
     assert [record["step"] for record in read_metrics(workdir.metrics_file)] == list(range(1, stopped + 1))
 
-    # Evaluated by both, and by one; and a mistake is a line of each.
+    # Evaluation in both processes and in one; each process prints its own error line.
     processes = start_two(workdir.root, "--mode=evaluate")
     wrong = start_two(workdir.root, "--mode=evaluate", "--config.seed=1")
     (out, err), (_, other_err) = end(processes)
     assert ([process.returncode for process in processes], err, other_err) == ([0, 0], "", "")
     alone = load(workdir)
-    plain = alone.experiment.programs.to_dense(alone.variables)
-    scores = [alone.experiment.evaluator.evaluate(plain, phase) for phase in (0, 1)]
+    dense = alone.experiment.programs.to_dense(alone.variables)
+    scores = [alone.experiment.evaluator.evaluate(dense, phase) for phase in (0, 1)]
     found = re.findall(rf"step {stopped} .*eval/loss ([\d.]+)  eval/f1 ([\d.]+)", out)
     np.testing.assert_allclose(np.array(found, float), [[s["loss"], s["f1"]] for s in scores], atol=1e-4)
     for process, (_, err) in zip(wrong, end(wrong), strict=True):
         (line,) = err.splitlines()
         assert (process.returncode, "another config: seed was" in line) == (2, True)
 
-    # Two processes of two devices, one of four and one of one: the same losses.
+    # The losses are the same in two processes of two devices, and in one of four devices or one.
     config = workdir.read_config()
     found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:50]]
     for devices in (4, 1):
         check_same_losses(found, take_steps(config, devices, 50)[0], depth=6)
-    # And what four devices saved goes on alike on four, two and one.
+    # A checkpoint of four devices resumes equally on four, two and one.
     four, two, one = (take_steps(config, n, 10, restored(workdir, n))[0] for n in (4, 2, 1))
     for fewer in (two, one):
         check_same_losses(fewer, four, depth=6)
@@ -161,18 +161,24 @@ def test_mistakes_in_the_flags(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_coordinator_listens_where_the_others_find_it(monkeypatch):
+def test_the_coordinator_listens_at_a_reachable_address(monkeypatch):
     for address, expected in (
         ("127.0.0.1:8476", "127.0.0.1:8476"),
         ("localhost:8476", "127.0.0.1:8476"),
         ("0.0.0.0:8476", "0.0.0.0:8476"),
-        ("192.0.2.1:8476", None),  # of no machine: reached by translation
+        ("192.0.2.1:8476", None),  # not an address of this machine: reached by translation
         ("no-such-host.invalid:8476", None),
     ):
         assert listening.bind_address(address) == expected
-    # A machine whose own name is a loopback address, which is another machine for the others.
+    # The name resolves to a loopback address only, which other machines cannot reach.
     own = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 8476))
-    real = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 8476))  # one that can be bound anywhere
+    real = (
+        socket.AF_INET,
+        socket.SOCK_STREAM,
+        6,
+        "",
+        ("0.0.0.0", 8476),
+    )  # can be bound on any machine
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [own])
     assert listening.bind_address("node-0:8476") is None
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [own, real])

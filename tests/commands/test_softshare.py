@@ -1,4 +1,4 @@
-"""The command ``softshare``: every command by one name, with the configs that the package ships."""
+"""The ``softshare`` command: all commands under one name, with the shipped configs."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from softshare_jax import config as config_lib
 from softshare_jax.__main__ import COMMANDS
 from softshare_jax.config import recipes
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 
 def softshare(*arguments, cwd):
@@ -19,7 +19,7 @@ def softshare(*arguments, cwd):
 
 
 def test_help_lists_the_commands_and_imports_little(tmp_path):
-    # What a person waits for: neither jax nor numpy.
+    # Help must be fast, so it imports neither jax nor numpy.
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "softshare_jax", "--help"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""What commands execute: nothing that lies in the folder that they run in, or in a workdir."""
+"""Commands execute nothing from the current folder or from a workdir."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
 
-# Modules of the standard library, of what is installed, and of what libraries try to import.
+# Modules of the standard library, of installed packages, and optional imports of libraries.
 PLANTED = (
     *("argparse", "hashlib", "json", "logging", "signal", "tempfile", "threading", "uuid"),
     *("absl", "clu", "flax", "jax", "jaxlib", "ml_collections", "numpy", "optax", "orbax", "safetensors"),
@@ -25,7 +25,7 @@ COMMANDS = ("main", "fold", "describe", "report", "poster", "export", "convert",
 
 
 def plant(folder):
-    """Puts files into a folder that say so when they are executed."""
+    """Puts files into a folder that leave a mark when executed."""
     folder.mkdir(exist_ok=True)
     for name in PLANTED:
         (folder / f"{name}.py").write_text(f"open({str(folder / 'executed')!r}, 'a').write('{name} ')\n")
@@ -37,7 +37,7 @@ def executed(folder):
 
 
 def run_in(folder, *arguments, flags=(), environment=None):
-    """Runs Python as a person would who stands in a folder, with the package installed."""
+    """Runs Python in a folder, with the package installed."""
     return subprocess.run(
         [sys.executable, *flags, "-m", *map(str, arguments)],
         cwd=folder,
@@ -56,11 +56,11 @@ def test_no_command_imports_from_the_current_folder(tmp_path, command):
     assert (executed(tmp_path / "sent"), result.stderr, result.returncode) == ("", "", 0)
 
 
-def test_evaluate_and_report_of_a_workdir_that_was_sent(tmp_path, trained):
+def test_evaluate_and_report_in_an_untrusted_workdir(tmp_path, trained):
     sent = tmp_path / "sent"
     shutil.copytree(trained.root, sent)
     plant(sent)
-    # matplotlib reads one in the current folder: it would run LaTeX over every label of a figure.
+    # matplotlib reads this file from the current folder. It would run LaTeX for every label of a figure.
     (sent / "matplotlibrc").write_text("text.usetex: True\n")
     for arguments in (("main", "--mode=evaluate", "--workdir=."), ("report", "--workdir=.")):
         result = run_in(sent, f"softshare_jax.{arguments[0]}", *arguments[1:])
@@ -70,14 +70,14 @@ def test_evaluate_and_report_of_a_workdir_that_was_sent(tmp_path, trained):
 
 
 def test_a_checkout_that_is_not_installed_works(tmp_path):
-    # -S: packages are found, but not the links to checkouts that site-packages may hold.
+    # -S: packages are found, but not editable installs.
     packages = {"PYTHONPATH": sysconfig.get_path("purelib")}
     shutil.copytree(tiny.REPO / "softshare_jax", tmp_path / "softshare_jax")
     plant(tmp_path)
     for flags in (("-S",), ("-S", "-P")):
         result = run_in(tmp_path, "softshare_jax.describe", "scnn-4-6", flags=flags, environment=packages)
         found = result.returncode == 0 and "scnn-4-6" in result.stdout
-        # With -P, Python itself does not look into the current folder, not even for the package.
+        # With -P, Python does not search the current folder, not even for the package.
         assert found is ("-P" not in flags), result.stderr
     assert executed(tmp_path) == ""
 
@@ -90,7 +90,7 @@ def test_programs_that_import_the_package_keep_their_path(tmp_path):
     assert (result.stderr, result.returncode) == ("", 0)
 
 
-def test_a_config_file_imports_what_lies_beside_it(tmp_path):
+def test_a_config_file_imports_modules_beside_it(tmp_path):
     configs = tmp_path / "mine"
     configs.mkdir()
     shipped = tiny.REPO / "configs" / "quickstart.py"
@@ -108,7 +108,7 @@ def test_a_config_file_imports_what_lies_beside_it(tmp_path):
 
 
 def test_a_report_reads_no_data_that_a_workdir_names(tmp_path, trained, monkeypatch):
-    """The folder of data in a workdir's config is for training and for what measures the network."""
+    """Only training and evaluation use the data folder in a workdir's config."""
     sent = Workdir(tmp_path / "sent")
     shutil.copytree(trained.root, sent.root)
     values = json.loads(sent.config_file.read_text())

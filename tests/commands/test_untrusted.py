@@ -1,4 +1,4 @@
-"""JSON, safetensors and similarity matrices that anybody may have written: read, or one line."""
+"""Untrusted JSON, safetensors and similarity matrices are read or give one line."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
-# Deep enough for no parser to mind, and too deep for what shows or compares values.
+# Parsers accept this depth, but code that prints or compares values does not.
 NEARLY = b"[" * 900 + b"]" * 900
 NOT_UTF8 = b'{"model": "\xff"}'
 HOSTILE = {
@@ -43,7 +43,7 @@ hostile = pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 
 
 @pytest.mark.parametrize("content", [DEEP, NOT_UTF8, b"", b"{", b"9" * 5000])
-def test_what_is_no_json_is_a_value_error(content):
+def test_invalid_json_is_a_value_error(content):
     with pytest.raises(ValueError):  # noqa: PT011 (the messages are Python's)
         json_text.parse(content)
 
@@ -77,10 +77,10 @@ def test_every_json_file_of_a_workdir(made, name, content):
 
 
 @pytest.mark.parametrize("content", [*HOSTILE.values(), b'{"host": "%s", "pid": 1%s, "since": ""}'])
-def test_a_lock_file_says_nothing_rather_than_wrong(made, content):
-    if b"%s" in content:  # a number of a process that no system has
+def test_a_damaged_lock_file_names_no_process(made, content):
+    if b"%s" in content:  # not a process id on any system
         content = content % (socket.gethostname().encode(), b"0" * 400)
-    # The lock is the file itself, whatever it holds.
+    # The file locks, whatever its content.
     with made.lock():
         made.lock_file.write_bytes(content)
         with pytest.raises(UserError, match="another process is writing to"), made.lock():
@@ -88,7 +88,7 @@ def test_a_lock_file_says_nothing_rather_than_wrong(made, content):
 
 
 @pytest.mark.parametrize("seconds", [10**400, "5", None, float("nan"), [1]])
-def test_a_run_goes_on_after_records_whose_time_is_none(made, seconds):
+def test_a_run_resumes_after_records_with_an_invalid_time(made, seconds):
     made.metrics_file.write_text(json.dumps({"step": 4, "time/seconds": seconds}) + "\n")
     records = Records(made, 4)
     records.write_scalars(5, {"train/loss": 1.0})
@@ -97,7 +97,7 @@ def test_a_run_goes_on_after_records_whose_time_is_none(made, seconds):
 
 
 def test_similarity_that_would_fill_the_memory_is_left_out(made):
-    """A tenth of a megabyte that becomes a hundred; a hundred of those would become ten thousand."""
+    """0.1 MB of file becomes 100 MB in memory; a hundred such files would become 10 GB."""
     made.similarity.mkdir()
     whole = {"weights/layers": np.eye(4, dtype=np.float16)}
     np.savez_compressed(made.similarity / "00000004.npz", **whole)
@@ -119,7 +119,7 @@ def test_the_description_of_an_export(tmp_path, content):
 
 
 def write_safetensors(file: pathlib.Path, **dtypes: str) -> None:
-    """Writes arrays of four bytes, named and of dtypes as the format calls them."""
+    """Writes arrays of four bytes each, with names and dtypes in the format's own terms."""
     entries = {
         name: {"dtype": dtype, "shape": [4 // size], "data_offsets": [4 * place, 4 * place + 4]}
         for place, (name, (dtype, size)) in enumerate((n, d.split(":")) for n, d in dtypes.items())
@@ -147,7 +147,7 @@ def test_safetensors_of_any_dtype_and_any_names(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [UserError, RunError])
-def test_a_message_is_one_line_whatever_it_quotes(capsys, monkeypatch, kind):
+def test_a_message_that_quotes_anything_is_one_line(capsys, monkeypatch, kind):
     def command():
         raise kind("group 'a\nerror: b\x1b[2J\u202e\udcff' is unknown")
 

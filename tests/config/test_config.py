@@ -94,7 +94,7 @@ def test_mistakes(changes, message):
         config_lib.from_dict(changed(**changes))
 
 
-def test_the_seeds_of_earlier_runs_are_what_they_were_to_them():
+def test_seeds_of_earlier_runs_keep_their_meaning():
     values = tiny.config(seed=5).to_dict()
     for seed in (5, 2**32 + 5, 5 - 2**32):
         assert config_lib.from_stored({**values, "seed": seed}).seed == 5
@@ -109,7 +109,7 @@ def cifar(model):
 def test_networks_for_imagenet_do_not_train_on_small_images(model):
     with pytest.raises(UserError, match=f"{model} is for images of 224x224 pixels, which cifar10 does not"):
         make_experiment(cifar(model))
-    # A run that an earlier version made so goes on.
+    # Such a run of an earlier version resumes.
     assert make_experiment(cifar(model), Plan()).plan == Plan()
 
 
@@ -146,7 +146,7 @@ def test_a_missing_field_has_its_default():
     assert (config.data.side, config.sharing, config.keep_checkpoints) == (32, config_lib.Sharing(), 2)
 
 
-def test_names_of_coefficients_are_those_of_the_initializers():
+def test_coefficient_names_are_those_of_the_initializers():
     spec = {name: spec for name, _, spec in specs(config_lib.Config())}["sharing.coefficients"]
     assert set(spec.choices) == set(sharing.INITIALIZERS)
 

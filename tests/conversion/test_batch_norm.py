@@ -1,4 +1,4 @@
-"""Statistics of batch-norm, taken anew."""
+"""Batch-norm recalibration."""
 
 import json
 
@@ -20,12 +20,12 @@ from softshare_jax.training.experiment import make_experiment
 def test_the_statistics_are_those_of_the_training_images(trained):
     run = load(trained)
     experiment = run.experiment
-    plain = experiment.programs.to_dense(run.variables)
-    wrong = {**plain, "batch_stats": jax.tree.map(lambda x: x + 3, plain["batch_stats"])}
+    dense = experiment.programs.to_dense(run.variables)
+    wrong = {**dense, "batch_stats": jax.tree.map(lambda x: x + 3, dense["batch_stats"])}
     found = make_reestimation(experiment, 60)(wrong)
-    # The first block's input depends on no statistics: its own are those of all training images.
+    # No norm precedes the first block, so its statistics are those of all training images.
     images = experiment.task.inputs(experiment.task.load("train", experiment.task.phases - 1))
-    params = jax.tree.map(np.asarray, plain["params"])
+    params = jax.tree.map(np.asarray, dense["params"])
     x = np.einsum("bhwi,io->bhwo", images, params["stem"]["kernel"][0, 0]) + params["stem"]["bias"]
     dimensions = ("NHWC", "HWIO", "NHWC")
     kernel = params["block_0"]["conv"]["kernel"]
@@ -35,7 +35,7 @@ def test_the_statistics_are_those_of_the_training_images(trained):
     norm = found["batch_stats"]["block_0"]["norm"]
     np.testing.assert_allclose(norm["mean"], y.mean((0, 1, 2)), atol=0.02)
     np.testing.assert_allclose(norm["var"], y.var((0, 1, 2)), rtol=0.05)
-    jax.tree.map(np.testing.assert_array_equal, found["params"], plain["params"])
+    jax.tree.map(np.testing.assert_array_equal, found["params"], dense["params"])
 
 
 def test_a_fold_with_new_statistics(tmp_path, trained):
@@ -61,10 +61,10 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
     monkeypatch.setattr(sharing, "fold_within", spy)
     certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
     run = load(trained)
-    plain = run.experiment.programs.to_dense(run.variables)
-    damaged = {**plain, "batch_stats": jax.tree.map(jnp.zeros_like, plain["batch_stats"])}
-    # Statistics that were lost make no difference to what the search sees.
-    assert tried[0](damaged) == pytest.approx(tried[0](plain), abs=0.02)
+    dense = run.experiment.programs.to_dense(run.variables)
+    damaged = {**dense, "batch_stats": jax.tree.map(jnp.zeros_like, dense["batch_stats"])}
+    # The search does not depend on the stored statistics.
+    assert tried[0](damaged) == pytest.approx(tried[0](dense), abs=0.02)
     assert certificate.batch_norm_batches == 5
 
 

@@ -1,4 +1,4 @@
-"""Outputs of commands: one command has an output, whole, and nothing that lies beside it is touched."""
+"""Outputs of commands: exactly one command writes an output completely, and changes nothing else."""
 
 import errno
 import functools
@@ -20,7 +20,7 @@ from softshare_jax.runs.workdir import Workdir
 
 MEANWHILE = "was made by another command meanwhile"
 WRITERS = 8
-# Fills a folder, says so, waits for a line, and publishes it; or is killed while it waits.
+# Fills a folder, prints a line, waits for a line of input and publishes the folder, unless killed.
 COMMAND = """
 import pathlib, sys
 from softshare_jax.shell import cli
@@ -42,7 +42,7 @@ def entries(folder):
 
 
 def at_once(write):
-    """Runs a function in several threads at once; what each of them raised, by its number."""
+    """Runs a function in several threads at once; returns what each one raised, by its number."""
     outcomes: list[BaseException | None] = [None] * WRITERS
 
     def attempt(number):
@@ -60,7 +60,7 @@ def at_once(write):
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_of_commands_that_finish_at_once_one_has_the_output(tmp_path, exists):
+def test_one_of_two_concurrent_commands_gets_the_output(tmp_path, exists):
     output, barrier = tmp_path / "output", threading.Barrier(WRITERS)
     if exists:
         output.mkdir()
@@ -80,7 +80,7 @@ def test_of_commands_that_finish_at_once_one_has_the_output(tmp_path, exists):
     assert entries(tmp_path) == ["output"]
 
 
-def test_of_files_that_are_made_at_once_one_appears(tmp_path, monkeypatch):
+def test_one_of_several_concurrent_files_appears(tmp_path, monkeypatch):
     for links in (True, False):
         file, barrier = tmp_path / f"file-{links}", threading.Barrier(WRITERS)
         if not links:
@@ -116,14 +116,14 @@ def test_two_processes_and_a_killed_one(tmp_path):
     assert [command.returncode for command in commands] == [0, 2, -9]
     assert {file.read_text() for file in output.iterdir()} == {"one"}
     assert ends[1][1] == f"error: --output {output} {MEANWHILE}: name a new folder\n"
-    # What the killed one left is hidden, says whose it was, and stands in nobody's way.
+    # The killed command leaves a hidden folder that names its output and blocks no other command.
     (left,) = {*entries(tmp_path)} - {"output"}
     assert left.startswith(".output.")
     assert left.endswith(".partial")
 
 
 @pytest.mark.parametrize("name", ["X.partial", "X.npy.partial", ".writable"])
-def test_nothing_is_deleted_or_overwritten_unread(tmp_path, name):
+def test_no_other_file_is_deleted_or_overwritten(tmp_path, name):
     theirs = tmp_path / name
     theirs.mkdir()
     (theirs / "notes.txt").write_text("mine")
@@ -144,8 +144,8 @@ def test_a_file_named_as_the_probe_of_a_workdir_stays(tmp_path):
     assert entries(tmp_path) == [".writable"]
 
 
-def test_the_output_is_what_a_person_would_make(tmp_path):
-    # Readable for all that may read other folders, where a link leads, and of the longest name.
+def test_the_output_has_the_usual_permissions(tmp_path):
+    # Usual permissions, behind a symbolic link, and with the longest possible name.
     (tmp_path / "made").mkdir()
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -160,8 +160,8 @@ def test_the_output_is_what_a_person_would_make(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_fold_or_an_export_that_is_overtaken_leaves_the_other_one_whole(tmp_path, monkeypatch, trained):
-    """The second command does all of its work while the first one is about to finish."""
+def test_an_overtaken_fold_or_export_leaves_the_first_output_intact(tmp_path, monkeypatch, trained):
+    """The second command runs completely just before the first one finishes."""
     for module, last, command in (
         (folding, "certify", lambda output, step: folding.fold_run(trained, Workdir(output), step=step)),
         (exporting, "logits", lambda output, step: exporting.export_run(trained, output, step)),
@@ -184,7 +184,7 @@ def test_a_fold_or_an_export_that_is_overtaken_leaves_the_other_one_whole(tmp_pa
     loader.load(tmp_path / "logits")
 
 
-def test_a_loader_and_a_poster_that_are_overtaken_overwrite_nothing(tmp_path, monkeypatch, capsys):
+def test_an_overtaken_loader_or_poster_overwrites_nothing(tmp_path, monkeypatch, capsys):
     for output, run, what in (
         (tmp_path / "logits.npy", lambda output: _load(output, monkeypatch), "name a new file"),
         (tmp_path / "poster.md", lambda output: poster.write_poster(output, [], "command"), "run this again"),

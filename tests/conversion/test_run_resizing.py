@@ -1,4 +1,4 @@
-"""Runs with another number of templates: from unshared, up, down, within a budget; through convert."""
+"""Changes the number of templates of runs: from unshared, up, down and within a budget, through convert."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
-from tests.commands.test_errors import check
+from tests.commands.lines import check
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def output(tmp_path):
 
 
 def weights(workdir):
-    """The weights of the shared layers, a row each, from the materialised network."""
+    """Returns the dense weights of the shared layers, one row per layer."""
     run = load(workdir)
     params = run.experiment.programs.to_dense(run.variables)["params"]
     return np.stack([np.ravel(params[f"block_{i}"]["conv"]["kernel"]) for i in range(4)]).astype(np.float64)
@@ -39,7 +39,7 @@ def test_the_command_makes_a_run_that_main_evaluates_and_trains_on(unshared, out
     result = tiny.run("convert", f"--dense={unshared.root}", "--k=2", f"--output={output.root}")
     assert result.returncode == 0, result.stderr
     assert {p: p.stat().st_mtime_ns for p in unshared.root.rglob("*")} == before
-    # 4 layers of 3x3x6x6 numbers, 73 others.
+    # 4 layers of 3x3x6x6 parameters, and 73 others.
     assert f"parameters       {4 * 324 + 73:,} -> {2 * 324 + 8 + 73:,}" in result.stdout
 
     values = np.linalg.svd(weights(unshared), compute_uv=False)
@@ -92,7 +92,7 @@ def test_a_budget_is_kept(unshared, output):
     assert conversion.model.after == "scnn-4-6"
 
 
-def test_with_a_config_it_starts_anew(unshared, output):
+def test_with_a_config_it_starts_from_step_zero(unshared, output):
     config = tiny.config(duration="4 steps", sharing__recurrence=0.0)
     resize_run(unshared, output, templates=1, config=config)
     assert load(output).step == 0
@@ -145,6 +145,6 @@ def test_the_report_shows_what_was_lost(unshared, output, tmp_path):
     assert "No conversion" in read_page(broken).text
 
 
-def test_a_plan_says_how_a_budget_was_shared_out(unshared, output):
+def test_a_plan_states_how_a_budget_was_divided(unshared, output):
     resize_run(unshared, output, budget=2 * 324 + 8 + 73)
     assert sharing.Plan.from_json(output.plan_file.read_text()).groups[0].templates == 2

@@ -1,4 +1,4 @@
-"""Files of PyTorch, made by checkpoints/make_checkpoint.py, are read where PyTorch is not installed."""
+"""PyTorch files, made by checkpoints/make_checkpoint.py, are read without PyTorch."""
 
 import io
 import pathlib
@@ -37,7 +37,7 @@ def test_formats(name):
 
 
 def archive(file, content):
-    """A file as PyTorch since 1.6 writes it, whose pickle is some bytes."""
+    """Writes a file in the format of PyTorch 1.6 and later, with the given bytes as its pickle."""
     with zipfile.ZipFile(file, "w") as out:
         out.writestr("archive/data.pkl", content)
     return file
@@ -49,7 +49,7 @@ def test_a_pickle_calls_nothing(tmp_path, monkeypatch):
     touch = f"touch {tmp_path / 'ran'}".encode()
     code = f"open({str(tmp_path / 'ran')!r}, 'w')".encode()
     for calls in (
-        # Of protocol 2 and 4, by name and by instance, as a call of a call, and with a state.
+        # Protocols 2 and 4, by name and by instance, nested calls, and with a state.
         b"cos\nsystem\nX" + len(touch).to_bytes(4, "little") + touch + b"\x85R",
         b"\x8c\x05posix\x8c\x06system\x93\x8c" + bytes([len(touch)]) + touch + b"\x85R",
         b"(S'" + touch + b"'\nios\nsystem\n",
@@ -73,7 +73,7 @@ def test_a_pickle_calls_nothing(tmp_path, monkeypatch):
         b"cnumpy\ndtype\n}X\x07\x00\x00\x00numbersNsb",
     ],
 )
-def test_what_stands_for_a_name_cannot_be_changed(tmp_path, change):
+def test_placeholders_for_names_cannot_be_changed(tmp_path, change):
     file = archive(tmp_path / "it.pt", b"\x80\x02" + change + b".")
     with pytest.raises(UserError, match=r"it.pt is not a torch.save file"):
         torch_state.read(file)
@@ -104,7 +104,7 @@ def test_a_tensor_does_not_reach_beyond_its_storage(tmp_path):
     content = (FILES / "since-1.6.pt").read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as old:
         (name,) = (name for name in old.namelist() if name.endswith("data.pkl"))
-        # The part of four numbers begins at the sixth; then it would end with the 26th.
+        # The tensor has four numbers, from the sixth on. The changed offset or size ends beyond the storage.
         original = old.read(name)
     assert original.count(b"K\x05K\x04\x85") == 1
     for changed, message in (

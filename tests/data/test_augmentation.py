@@ -1,4 +1,4 @@
-"""Augmentation against numpy, written from the description: what comes out is one of what can."""
+"""Checks augmentation against NumPy: every result is one of the possible results."""
 
 import itertools
 
@@ -20,14 +20,14 @@ KEYS = st.integers(0, 2**31).map(jax.random.key)
 
 
 def pictures(number, height=5, width=7, channels=3, seed=0):
-    """Images of which no two pixels are alike, and none is zero."""
+    """Returns images whose pixels are all different and not zero."""
     size = number * height * width * channels
     values = np.random.default_rng(seed).permutation(size) + 1
     return (values / size).astype(np.float32).reshape(number, height, width, channels)
 
 
 def shifts(image, padding, fill):
-    """Every image that a crop can give, by how far down and right its corner is in the padded one."""
+    """Returns every possible crop, by the offset of its corner in the padded image."""
     height, width, _ = image.shape
     padded = np.empty((height + 2 * padding, width + 2 * padding, image.shape[-1]), image.dtype)
     padded[:] = fill
@@ -61,7 +61,7 @@ def test_half_of_the_images_are_flipped():
     flipped = np.asarray(flip(jax.random.key(0), images) != images).any((1, 2, 3))
     # Four standard deviations around the mean of 1000 fair coins.
     assert abs(flipped.sum() - 500) < 64
-    # Each image has a coin of its own, and each key throws anew.
+    # Every image and every key has its own coin.
     again = np.asarray(flip(jax.random.key(1), images) != images).any((1, 2, 3))
     assert abs((flipped ^ again).sum() - 500) < 64
 
@@ -74,22 +74,22 @@ def test_a_crop_is_one_of_all_shifts(key, padding):
         assert sum((after == shift).all() for shift in shifts(before, padding, fill).values()) == 1
 
 
-def test_all_shifts_are_as_likely():
+def test_all_shifts_are_equally_likely():
     image, fill, number = pictures(1), np.full(3, -1.0, np.float32), 2000
     images = jnp.asarray(np.repeat(image, number, axis=0))
     out = np.asarray(crop(jax.random.key(0), images, 2, jnp.asarray(fill)))
     counts = [(out == shift).all((1, 2, 3)).sum() for shift in shifts(image[0], 2, fill).values()]
     assert sum(counts) == number
-    # 80 each; chi-square of 24 degrees of freedom, which exceeds 60 less than once in 10^4.
+    # 80 expected each. Chi-square with 24 degrees of freedom exceeds 60 less than once in 10^4.
     assert sum((count - 80) ** 2 / 80 for count in counts) < 60
 
 
-def hole_at(centre_y, centre_x, side, height, width):
-    """The pixels of a hole: side // 2 of them before the centre, the others from it on, cut at the border."""
+def hole_at(center_y, center_x, side, height, width):
+    """Returns the mask of a hole that starts side // 2 pixels before its center, clipped at the border."""
     hole = np.zeros((height, width), bool)
     hole[
-        max(0, centre_y - side // 2) : max(0, centre_y - side // 2 + side),
-        max(0, centre_x - side // 2) : max(0, centre_x - side // 2 + side),
+        max(0, center_y - side // 2) : max(0, center_y - side // 2 + side),
+        max(0, center_x - side // 2) : max(0, center_x - side // 2 + side),
     ] = True
     return hole
 
@@ -106,7 +106,7 @@ def test_a_hole_is_zero_and_all_else_untouched(key, side):
 
 
 @pytest.mark.parametrize("side", [3, 4])
-def test_all_centres_are_as_likely(side):
+def test_all_centers_are_equally_likely(side):
     number, height, width = 3500, 5, 7
     images = jnp.ones((number, height, width, 1))
     zero = np.asarray(cutout(jax.random.key(1), images, side)[..., 0] == 0)
@@ -114,7 +114,7 @@ def test_all_centres_are_as_likely(side):
     assert len({hole.tobytes() for hole in holes}) == height * width
     counts = [(zero == hole).all((1, 2)).sum() for hole in holes]
     assert sum(counts) == number
-    # 100 each; 34 degrees of freedom.
+    # 100 expected each; 34 degrees of freedom.
     assert sum((count - 100) ** 2 / 100 for count in counts) < 75
 
 
@@ -123,7 +123,7 @@ def test_holes_of_the_paper_are_clipped_at_the_border():
     zero = np.asarray(cutout(jax.random.key(0), images, 16)[..., 0] == 0)
     heights, widths = zero.any(2).sum(1), zero.any(1).sum(1)
     np.testing.assert_array_equal(zero.sum((1, 2)), heights * widths)
-    # A centre in the first row leaves 8 rows of the hole, in the last one 9.
+    # A center in the first row leaves 8 rows of the hole, one in the last row 9.
     assert set(heights) == set(widths) == set(range(8, 17))
 
 
@@ -142,8 +142,8 @@ def test_augmentation_is_a_pure_function_of_its_key(side):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_padding_is_black_before_normalisation(name):
-    # Images white all over: after augmentation a pixel is white or black, in the normalised scale.
+def test_padding_is_black_before_normalization(name):
+    # Images are white, so an augmented pixel is either white or black, both normalized.
     facts = cifar.CIFARS[name]
     white = jnp.full((200, 32, 32, 3), 255, jnp.uint8)
     the_task = task(name)
@@ -153,7 +153,7 @@ def test_padding_is_black_before_normalisation(name):
     dark = [-m / s for m, s in zip(facts.mean, facts.std, strict=True)]
     is_bright, is_dark = (np.isclose(out, value, atol=1e-5).all(-1) for value in (bright, dark))
     assert (is_bright ^ is_dark).all()
-    # Up to 4 rows and columns of it, and none in the middle.
+    # Padding covers up to 4 rows and columns at the border, and none in the middle.
     assert not is_dark[:, 4:28, 4:28].any()
     lost = 32 - is_bright.any(2).sum(1)
     assert set(lost) == {0, 1, 2, 3, 4}
@@ -178,7 +178,7 @@ def test_the_task_mirrors_shifts_and_cuts():
         seen.add(which)
     assert {mirrored for mirrored, _, _ in seen} == {False, True}
     assert len(seen) > 25
-    # Mirror, shift and hole are drawn apart.
+    # Flips, shifts and holes are drawn independently.
     without = np.asarray(jax.jit(task(side=0).augment)(jax.random.key(0), batch))
     hole = (out == 0).all(-1, keepdims=True)
     np.testing.assert_array_equal(out, np.where(hole, 0, without))

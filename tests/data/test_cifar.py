@@ -1,61 +1,29 @@
-"""CIFAR from archive to arrays: what is written, what is read, and what is said when something is missing."""
+"""CIFAR from archives to arrays, and the messages about missing or damaged data."""
 
-import contextlib
-import functools
-import http.server
 import json
-import resource
 import shutil
-import signal
-import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from softshare_jax import config as config_lib
-from softshare_jax.data import cifar, cifar_archive
-from softshare_jax.errors import RunError, UserError
+from softshare_jax.data import cifar
+from softshare_jax.errors import UserError
 from softshare_jax.training.tasks import CifarTask
 from tests import cifar as fakes
-from tests import tiny
-
-NAMES = ["cifar10", "cifar100"]
+from tests.data.loading import NAMES, by_image, mistake, prepare_and_load
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Both data sets and the folder of TFDS directories they are in; tests that write there copy it."""
+    """Returns both data sets and their folder of TFDS directories. Tests that write into it copy it first."""
     root = tmp_path_factory.mktemp("tfds")
     data = {name: fakes.fake(name) for name in NAMES}
     for name in NAMES:
         assert fakes.write_directory(data[name], root) == root / name / "3.0.2"
     return data, root
-
-
-def by_image(images, labels):
-    """Label by the bytes of the image, which are unique: the pairing, whatever the order."""
-    pairs = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
-    assert len(pairs) == len(labels)
-    return pairs
-
-
-def prepare_and_load(name, root):
-    cifar.prepare(name, root)
-    return cifar.load(name, root)
-
-
-def mistake(name, root):
-    """The one line that loading ends in, which may wait for nothing."""
-    start = time.monotonic()
-    with pytest.raises(UserError) as error:
-        prepare_and_load(name, str(root))
-    assert time.monotonic() - start < 5
-    (line,) = str(error.value).splitlines()
-    return line
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +52,7 @@ def test_tfds_reads_the_same_in_the_same_order(written, name):
         for i, example in enumerate(source):
             np.testing.assert_array_equal(example["image"], arrays["images"][i])
             assert example["label"] == arrays["labels"][i]
-            # The id says which image of the archive it is.
+            # The id gives the index in the archive.
             prefix, number = example["id"].decode().split("_")
             assert prefix == split
             np.testing.assert_array_equal(example["image"], images[int(number)])
@@ -104,27 +72,27 @@ def test_a_directory_of_tfrecords_is_read_as_well(tmp_path, written, name):
 
 
 def test_the_crc_of_the_fake_tfrecords():
-    # The check value of CRC-32C, masked as the TFRecord format says.
+    # The check value of CRC-32C, masked as in the TFRecord format.
     crc = 0xE3069283
     assert fakes.masked_crc(b"123456789") == ((crc >> 15) + (crc << 17) + 0xA282EAD8) % 2**32
 
 
-def test_a_directory_that_is_there_is_taken_as_it_is(written, tmp_path):
+def test_an_existing_directory_is_used(written, tmp_path):
     _, root = written
     shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.2")
     assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.2"
-    # Of several versions the newest, as a person counts.
+    # The newest version wins, in natural sort order.
     shutil.copytree(root / "cifar10" / "3.0.2", tmp_path / "cifar10" / "3.0.10")
     assert cifar.find("cifar10", str(tmp_path)) == tmp_path / "cifar10" / "3.0.10"
     assert not (tmp_path / "downloads").exists()
 
 
 def copied(root, name, folder):
-    """A copy of a data set's directory; its folder."""
+    """Copies the directory of a data set and returns the copy."""
     return shutil.copytree(root / name / "3.0.2", folder / name / "3.0.2")
 
 
-def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
+def test_copies_and_damaged_versions_are_skipped(written, tmp_path, capsys):
     _, root = written
     whole = copied(root, "cifar10", tmp_path)
     for copy in ("3.0.2.bak", "3.0", "v9.9.9", "3.0.2-old", "9.9.9.incomplete", ".9.9.9"):
@@ -133,7 +101,7 @@ def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
     (whole.parent / "9.9.9").write_text("a file")
     assert cifar.find("cifar10", str(tmp_path)) == whole
     assert capsys.readouterr().out == ""
-    # Newer versions that are not whole, each in a way of its own.
+    # Newer versions, each incomplete in its own way.
     for version, file in (("3.1.0", "dataset_info.json"), ("3.2.0", "features.json"), ("3.10.0", None)):
         newer = shutil.copytree(whole, whole.parent / version)
         (newer / file if file else next(newer.glob("*-test.array_record-*"))).unlink()
@@ -146,7 +114,7 @@ def test_copies_and_damaged_versions_are_passed_over(written, tmp_path, capsys):
     ]
     assert said[0].endswith(": cifar10-test.array_record-00000-of-00001 is missing")
     assert said[1].endswith(": features.json is missing")
-    # Where none is whole, the newest one says what it lacks.
+    # If all are incomplete, the error names what the newest one lacks.
     (whole / "features.json").unlink()
     line = mistake("cifar10", tmp_path)
     assert line.startswith(f"{whole.parent / '3.10.0'} cannot be read (cifar10-test")
@@ -159,7 +127,7 @@ def test_a_class_that_a_directory_names_is_not_imported(written, tmp_path, monke
     monkeypatch.syspath_prepend(str(tmp_path))
     described = json.loads((folder / "features.json").read_text())
     feature = described["featuresDict"]["features"]["id"]
-    if legacy:  # as TFDS wrote it before it had protos, deep within a quotation
+    if legacy:  # the format of TFDS before protos, nested in a quotation
         planted = {"type": "planted.Feature", "content": {}}
         feature = {
             "pythonClassName": feature["pythonClassName"],
@@ -217,7 +185,7 @@ def test_no_flipped_bit_is_read(tmp_path, written, file_format):
     expected = cifar.load("cifar10", str(tmp_path))["test"]
     (shard,) = folder.glob(f"*-test.{file_format}-*")
     content, found = shard.read_bytes(), []
-    # Of the label of the first record; of a length and a checksum; and here and there.
+    # In the label of the first record, in a length, in a checksum, and at regular places.
     label, end = content.index(b"label") + 11, content.rindex(b"IEND")
     places = [label, 0, 8, *range(12, end, end // 25)]
     for place in places:
@@ -229,7 +197,7 @@ def test_no_flipped_bit_is_read(tmp_path, written, file_format):
         except UserError as error:
             found.append(place)
             said = str(error)
-        else:  # array_record has bytes that mean nothing
+        else:  # array_record has unused bytes
             assert file_format == "array_record"
             np.testing.assert_array_equal(test["labels"], expected["labels"])
             np.testing.assert_array_equal(test["images"], expected["images"])
@@ -255,165 +223,6 @@ def test_directories_that_contradict_themselves(tmp_path, written, damage, said)
     line = mistake("cifar10", tmp_path)
     assert said in line
     assert "delete it to create it again" in line
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_missing_and_out_of_reach(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(cifar_archive, "URL", "http://127.0.0.1:9/")
-    line = mistake(name, tmp_path)
-    file = cifar_archive.ARCHIVES[name].file
-    assert f"{name} is not in {tmp_path} and http://127.0.0.1:9/{file} cannot be reached" in line
-    assert f"put {file} into {tmp_path / 'downloads'}" in line
-    assert "--config.data_dir=DIR" in line
-    assert {p.name for p in tmp_path.rglob("*")} == {f".{name}.lock", "downloads"}
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    assert mistake("cifar10", tmp_path / "file").startswith(str(tmp_path / "file"))
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; the archive of CIFAR-100 breaks off half-way, that of no data set is anything else."""
-
-    def copyfile(self, source, outputfile):
-        content = source.read()
-        outputfile.write(content[: len(content) // 2] if "100" in self.path else content)
-
-    def log_message(self, *_):
-        """Says nothing."""
-
-
-@contextlib.contextmanager
-def served(folder):
-    """Serves a folder on a free port of this machine, and yields its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_the_archive_is_fetched_checked_and_kept(tmp_path, monkeypatch, capfd):
-    data = fakes.fake("cifar10", seed=1)
-    file, sha256 = fakes.write_archive(data, tmp_path / "toronto")
-    with served(tmp_path / "toronto") as url, fakes.trusted("cifar10", sha256):
-        monkeypatch.setattr(cifar_archive, "URL", url)
-        loaded = prepare_and_load("cifar10", str(tmp_path / "data"))
-    assert by_image(**loaded["train"]) == by_image(*data.splits["train"])
-    assert f"fetched {url}{file.name}" in capfd.readouterr().out
-    assert [p.name for p in (tmp_path / "data" / "downloads").glob("*.gz")] == [file.name]
-    # From here on neither the server nor the archive is needed.
-    (tmp_path / "data" / "downloads" / file.name).unlink()
-    np.testing.assert_array_equal(
-        cifar.load("cifar10", str(tmp_path / "data"))["test"]["images"], loaded["test"]["images"]
-    )
-
-
-PREPARE = """
-import sys
-from softshare_jax.data import cifar
-from softshare_jax.shell import logs
-from tests import cifar as fakes
-logs.configure()
-root, sha256 = sys.argv[1:]
-with fakes.trusted("cifar10", sha256):
-    cifar.prepare("cifar10", root)
-print(len(cifar.load("cifar10", root)["train"]["labels"]))
-"""
-
-
-def test_of_processes_at_once_one_prepares_and_one_that_is_killed_leaves_nothing(tmp_path):
-    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=1000), tmp_path / "downloads")
-    command, waiting = [sys.executable, "-c", PREPARE, str(tmp_path), sha256], "waiting for another process"
-    with contextlib.ExitStack() as started:
-
-        def start():
-            process = subprocess.Popen(command, cwd=tiny.REPO, stdout=subprocess.PIPE, text=True)
-            started.enter_context(process)
-            started.callback(process.kill)
-            return process
-
-        first = start()
-        while not list((tmp_path / ".cifar10.partial").glob("*/*/*")):
-            assert first.poll() is None
-            time.sleep(0.001)
-        first.send_signal(signal.SIGSTOP)
-        others = [start() for _ in range(3)]
-        assert [other.stdout.readline() for other in others] == [
-            f"{waiting} to prepare cifar10 in {tmp_path}\n"
-        ] * 3
-        assert not (tmp_path / "cifar10").exists()
-        first.kill()
-        ends = [other.communicate(timeout=60)[0] for other in others]
-        assert [other.returncode for other in others] == [0, 0, 0]
-    # One of them wrote it, and all have it.
-    assert sorted(ends) == ["1000\n", "1000\n", f"writing {tmp_path / 'cifar10'}\n1000\n"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "cifar10", "downloads"]
-    assert [p.name for p in (tmp_path / "cifar10").iterdir()] == ["3.0.2"]
-
-
-def test_a_full_disk_is_a_line_and_leaves_nothing(tmp_path):
-    _, sha256 = fakes.write_archive(fakes.fake("cifar10", train=100), tmp_path / "downloads")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-        with (
-            fakes.trusted("cifar10", sha256),
-            pytest.raises(RunError, match=r"3.0.2 cannot be written \(.*too large"),
-        ):
-            cifar.prepare("cifar10", str(tmp_path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
-
-
-def test_reading_fetches_nothing(tmp_path):
-    # A report on a machine without the data must not wait for them.
-    with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):
-        cifar.load("cifar10", str(tmp_path))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_download_that_breaks_off(tmp_path, monkeypatch):
-    _, sha256 = fakes.write_archive(fakes.fake("cifar100"), tmp_path / "toronto")
-    with served(tmp_path / "toronto") as url, fakes.trusted("cifar100", sha256):
-        monkeypatch.setattr(cifar_archive, "URL", url)
-        line = mistake("cifar100", tmp_path / "data")
-    assert f"the download of {url}cifar-100-binary.tar.gz failed" in line
-    assert line.endswith("try again")
-    assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
-
-
-def test_an_archive_that_the_server_has_not(tmp_path, monkeypatch):
-    (tmp_path / "toronto").mkdir()
-    with served(tmp_path / "toronto") as url:
-        monkeypatch.setattr(cifar_archive, "URL", url)
-        line = mistake("cifar10", tmp_path / "data")
-        assert f"{url}cifar-10-binary.tar.gz cannot be reached (File not found)" in line
-
-
-def test_the_command_without_data_and_network(tmp_path):
-    nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
-    workdir, data = tmp_path / "run", tmp_path / "data"
-    result = tiny.run(
-        "main",
-        "--config=configs/cifar10.py",
-        f"--config.data_dir={data}",
-        f"--workdir={workdir}",
-        env={**nowhere, "no_proxy": ""},
-    )
-    assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: cifar10 is not in {data} and https://www.cs.toronto.edu/")
-    assert line.endswith("or set --config.data_dir=DIR to a folder with the data set")
-    assert result.stdout == ""
-    assert not workdir.exists()
-    assert not (data / "cifar10").exists()
 
 
 def task(root, train=12, validation=0, name="cifar10"):

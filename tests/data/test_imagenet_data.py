@@ -27,7 +27,7 @@ ALL = np.arange(8)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Folders of 8 images for training and 3 for testing, of each of three classes."""
+    """Returns a folder with 8 training and 3 test images of each of three classes."""
     return fakes.write_folder(tmp_path_factory.mktemp("imagenet"))
 
 
@@ -57,7 +57,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
         sources = [imagenet.open_split(split, str(where)) for where in (folder, root)]
         assert [len(source) for source in sources] == [number, number]
         assert [source.class_names for source in sources] == [list(fakes.CLASSES)] * 2
-        # TFDS shuffles as it writes.
+        # TFDS shuffles when it writes.
         found = [
             {(image.data, image.label) for image in map(source.__getitem__, range(number))}
             for source in sources
@@ -66,7 +66,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
         assert len(found[0]) == number
     (batch, *_) = task(root).batches("test", 9, np.arange(9))
     assert sorted(batch["labels"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    # A record that is no image names its file.
+    # An error about an invalid image names its file.
     with pytest.raises(UserError, match=r"record 100 of train in .*imagenet2012/5.1.0 cannot be read"):
         imagenet.open_split("train", str(root))[100]
     # A flipped bit in a label.
@@ -78,7 +78,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
     test = imagenet.open_split("test", str(root))
     with pytest.raises(UserError, match=r"record \d of validation in .* cannot be read"):
         list(map(test.__getitem__, range(9)))
-    # A whole version of before wins over one that is not, and over a copy.
+    # An older complete version wins over an incomplete one, and over a copy.
     shutil.copytree(directory, directory.with_name("5.1.0.bak"))
     shutil.copytree(directory, directory.with_name("5.10.0"))
     next((root / "imagenet2012" / "5.10.0").glob("*-validation*")).unlink()
@@ -86,7 +86,7 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(
         "imagenet2012/5.10.0 is skipped: imagenet2012-validation.array_record-00000-of-00001 is missing\n"
     )
-    # Nothing that the directory names is imported.
+    # No class that the directory names is imported.
     features = directory / "features.json"
     features.write_text(
         features.read_text().replace("tensorflow_datasets.core.features.text_feature", "planted")
@@ -97,13 +97,13 @@ def test_both_layouts_hold_the_same_images(folder, tmp_path, capsys):
 
 
 def test_batches_are_functions_of_seed_and_step(folder):
-    # Three steps of 7 in an epoch of 24; two and a half epochs.
+    # An epoch of 24 images has three batches of 7; the range is about two and a half epochs.
     seven = np.arange(7)
     whole = list(task(folder).train_batches(range(8), 7, seven))
     again = list(task(folder, threads=5).train_batches(range(8), 7, seven))
     for a, b in zip(whole, again, strict=True):
         same(a, b)
-    # A run that goes on from step 5.
+    # A run that resumes from step 5.
     for a, b in zip(whole[5:], task(folder).train_batches(range(5, 8), 7, seven), strict=True):
         same(a, b)
     other = next(task(folder, seed=1).train_batches(range(1), 7, seven))
@@ -120,7 +120,7 @@ def test_shares_of_processes_make_up_the_batch(folder):
 
 
 def test_an_epoch_takes_every_image_once_and_orders_differ(folder):
-    # Without cutting: a crop of the whole image tells which one it is, up to its resizing.
+    # With a crop of the whole image, the resized result identifies the image.
     uncut = task(folder, min_crop_area=1.0)
     seen = [
         np.concatenate([batch["labels"] for batch in uncut.train_batches(steps, 8, ALL)])
@@ -139,7 +139,7 @@ def test_evaluation_sees_every_image_once_in_order_and_pads(folder):
     first = task(folder).first("test", 0, 100)
     images = np.concatenate([b["images"] for b in batches])
     np.testing.assert_array_equal(first["images"], images[masks])
-    # By hand: the shorter side is resized to 36 and the middle 32 cut out; that samples a little elsewhere.
+    # By hand: resize the shorter side to 36 and crop the central 32. Sampling positions differ slightly.
     file = sorted((folder / "val" / "n01440764").iterdir())[2]
     with Image.open(file) as image:
         width, height = (round(side * 36 / min(image.size)) for side in image.size)
@@ -161,7 +161,7 @@ def test_parts_of_images():
     assert 1.30 < ratios.max() < 1.36
     areas = widths * heights
     assert 0.079 < areas.min() < 0.1
-    # Of an image that no ratio fits the middle is taken.
+    # If no aspect ratio fits the image, the crop is central.
     left, upper, right, lower = jpeg.random_box(random, 1000, 10, 1.0)
     assert (upper, lower, left + right) == (0, 1, 1)
     assert (right - left) * 1000 == pytest.approx(13)
@@ -199,7 +199,7 @@ def test_a_damaged_file_is_named_and_threads_end(folder, tmp_path):
 
 
 def png(array):
-    """A PNG of 16 bits, which Pillow cannot write, of ``[H, W, C]``: gray, gray and alpha, RGB, RGBA."""
+    """Returns a 16-bit PNG of ``[H, W, C]`` (gray, gray and alpha, RGB or RGBA). Pillow writes none."""
     height, width, channels = array.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
 
@@ -224,18 +224,18 @@ def decoded(data, size=4):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_of_16_bits_the_upper_8_remain(channels):
+def test_16_bit_images_keep_their_upper_8_bits(channels):
     wide = np.random.default_rng(channels).integers(0, 2**16, (4, 4, channels), np.uint16)
     colors = wide[..., :1].repeat(3, -1) if channels < 3 else wide[..., :3]
     np.testing.assert_array_equal(decoded(png(wide)), colors >> 8)
 
 
-def test_images_of_any_kind_are_what_torchvision_makes_of_them():
+def test_images_of_any_kind_are_decoded_as_by_torchvision():
     numbers = np.arange(16, dtype=np.uint8).reshape(4, 4)
     gray, rgb = np.stack([numbers] * 3, -1), np.stack([numbers, 255 - numbers, 3 * numbers], -1)
     palette = Image.fromarray(numbers, "P")
     palette.putpalette(rgb.tobytes())
-    # Transparency goes, and what it hid is seen.
+    # Transparency is dropped, which shows hidden pixels.
     alpha = np.full((4, 4, 1), 9, np.uint8)
     for image, options, expected in (
         (Image.fromarray(numbers), {}, gray),
@@ -249,22 +249,22 @@ def test_images_of_any_kind_are_what_torchvision_makes_of_them():
         (Image.fromarray(numbers > 7), {}, np.where(gray > 7, 255, 0)),
     ):
         np.testing.assert_array_equal(decoded(encoded(image, **options)), expected)
-    # For print: no ink at 0, and black as strong as the colors.
+    # CMYK: 0 is no ink, and black counts as much as the colors.
     ink = Image.new("CMYK", (16, 16), (0, 51, 102, 51))
     np.testing.assert_allclose(
         decoded(encoded(ink, "JPEG", quality=100)), [[[204, 163, 122]] * 4] * 4, atol=2
     )
-    # A camera's note on which side is up is not followed.
+    # The EXIF orientation is ignored.
     turned = Image.Exif()
     turned[0x0112] = 6
     wide = Image.fromarray(np.repeat(numbers[:1].repeat(8, 1), 8, 0) * 60)
     np.testing.assert_array_equal(decoded(encoded(wide, "JPEG", exif=turned)), decoded(encoded(wide, "JPEG")))
-    # No range is known of floating-point numbers.
+    # Floating-point images have no known range.
     with pytest.raises(UserError, match=r"it is not a valid image \(.*mode F"):
         decoded(encoded(Image.fromarray(numbers.astype(np.float32)), "TIFF"))
 
 
-def test_what_lies_beside_images_is_no_data(folder, tmp_path, capsys):
+def test_unrelated_files_beside_images_are_ignored(folder, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(folder, root)
     expected = [imagenet.open_split(split, str(folder)) for split in ("train", "test")]
@@ -284,7 +284,7 @@ def test_what_lies_beside_images_is_no_data(folder, tmp_path, capsys):
         assert [(x.data, x.label) for x in map(found.__getitem__, range(len(found)))] == [
             (x.data, x.label) for x in map(source.__getitem__, range(len(source)))
         ]
-    # A class as a link is one; a link that leads nowhere would shift the labels of those after it.
+    # A class may be a link. A broken link is an error, because it would shift all later labels.
     shutil.move(one, tmp_path / "elsewhere")
     one.symlink_to(tmp_path / "elsewhere")
     assert len(imagenet.open_split("train", str(root))) == 24
@@ -306,19 +306,19 @@ def test_the_advice_on_classes_names_them(folder, tmp_path):
         "config.data.classes is 4; the data set has 3 classes: n01440764, n01443537, n01484850; add the "
         "missing classes, remove folders that are not classes, or set --config.data.classes=3"
     )
-    # A folder that is no class: by the names of both splits, by its emptiness, and then by its name.
+    # A folder that is no class: empty, then in one split only, then in both.
     (root / "train" / "backup").mkdir()
     assert said().startswith(f"{root}/train/backup has no images, but every folder is a class: add files")
     shutil.copy(next((root / "train" / "n01440764").iterdir()), root / "train" / "backup")
     assert "only training has backup, only testing has none" in said()
     shutil.copytree(root / "train" / "backup", root / "val" / "backup")
     assert "has 4 classes: backup, n01440764, n01443537, n01484850; add the missing" in said()
-    # Of many the first and the last.
+    # Of many classes the message lists the first and the last.
     for split in ("train", "val"):
         for i in range(20):
             shutil.copytree(root / "train" / "backup", root / split / f"o{i:02}")
     assert "24 classes: backup, n01440764, n01443537, n01484850, ..., o16, o17, o18, o19;" in said()
-    # Also for those who do not prepare, such as a report.
+    # The check also runs for readers that do not call prepare, such as a report.
     with pytest.raises(UserError, match=r"config.data.classes is 3; the data set has 24"):
         task(root).class_names()
 
@@ -335,7 +335,7 @@ def test_names_that_are_not_utf8(folder, tmp_path):
     task(root).prepare()
 
 
-def test_data_that_are_not_there(tmp_path, folder):
+def test_missing_data(tmp_path, folder):
     def fails(message, **changes):
         with pytest.raises(UserError, match=message):
             task(tmp_path, **changes).prepare()

@@ -1,4 +1,4 @@
-"""The generated grids, against networkx."""
+"""Checks generated grids against networkx."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def graph(free):
 
 
 def path_pixels(free, a, b):
-    """All pixels on all shortest paths, listed one path at a time."""
+    """Returns all pixels on all shortest paths, from a list of every path."""
     pixels = np.zeros(free.shape, bool)
     grid = graph(free)
     if nx.has_path(grid, a, b):
@@ -77,7 +77,7 @@ def test_the_second_point_lies_in_the_window_and_obstacles_never_on_points(gener
     assert not (points & obstacles).any()
     spans = [np.ptp(np.argwhere(p), axis=0).max() for p in points]
     assert max(spans) == window // 2
-    if density < 0.2:  # a denser grid keeps its reachable pairs, which have fewer obstacles
+    if density < 0.2:  # denser grids are biased: only reachable pairs are kept
         assert abs(obstacles.mean() - density) < 0.02
 
 
@@ -90,7 +90,7 @@ def test_an_example_does_not_depend_on_its_batch():
 
 
 def test_no_python_loop_over_examples():
-    # The traced program is as long for ten examples as for a thousand.
+    # The traced program has the same length for ten and for a thousand examples.
     def length(number):
         traced = jax.make_jaxpr(shortest_paths._generate_grids, static_argnums=(1, 2))
         return len(str(traced(jax.random.key(0), number, 8, 0.1, 5)).splitlines())
@@ -98,13 +98,13 @@ def test_no_python_loop_over_examples():
     assert length(500) == length(400)
 
 
-def test_keys_that_do_not_change_end_with_a_message():
-    # Under vmap, all examples of such keys draw alike, again and again.
+def test_constant_keys_end_with_a_message():
+    # Under vmap, such keys draw the same example every time.
     with pytest.raises(RunError, match="of 60 grids have no path after 100 draws per window pixel"):
         shortest_paths.generate(jax.random.key(3, impl="rbg"), 60, 8, 0.1, 3)
 
 
-def test_the_random_numbers_of_a_run_do_not_depend_on_the_default_kind_of_keys():
+def test_random_numbers_do_not_depend_on_the_default_key_type():
     expected = jax.random.key_data(randomness.stream(5, "order", 3))
     with jax.default_prng_impl("rbg"):
         np.testing.assert_array_equal(jax.random.key_data(randomness.stream(5, "order", 3)), expected)

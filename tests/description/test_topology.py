@@ -1,4 +1,4 @@
-"""What a compiled step sends, read from its module; and what a compile for absent TPUs refuses."""
+"""The traffic of a compiled step, and the errors of compiling for absent TPUs."""
 
 import dataclasses
 import runpy
@@ -23,20 +23,20 @@ from tests import tiny
 
 
 def traffic(compiled, experiment):
-    """Numbers that a module compiled for four devices sends, by kind and role."""
+    """Returns how many values a module for four devices sends, by kind and role."""
     weights = trainable(experiment.programs.state_shapes().variables)
     rows = summarize(sent(compiled.as_text(), 4), [leaf.shape for leaf in jax.tree.leaves(weights)])
     return {(row["kind"], row["role"]): row["numbers"] for row in rows}
 
 
 def on_imagenet():
-    """The recipe of ImageNet for small images of three classes, and a network that compiles soon."""
+    """Returns the ImageNet recipe with small images, three classes and a network that compiles fast."""
     config = small("swrn-50-2", 3, 8)
     data = dataclasses.replace(config.data, train_examples=24, image_size=32, resize=36, threads=2)
     return dataclasses.replace(config, model="wrn-10-1", data=data, duration="1 epoch")
 
 
-# Of six layers; without regulariser, which an unshared network cannot have.
+# Six layers. No regularizer: an unshared network cannot have one.
 @pytest.mark.parametrize("model", ["scnn-6-12-2", "cnn-6-12"])
 def test_gradient_traffic_follows_the_templates(model):
     experiment = make_experiment(tiny.config(model=model, sharing__recurrence=0.0))
@@ -44,26 +44,26 @@ def test_gradient_traffic_follows_the_templates(model):
     parameters = count(experiment.programs.state_shapes().variables)
     found = traffic(compiled, experiment)
     assert found.pop(("all-reduce", "gradients")) == parameters.total
-    # A mean and a mean square forward and as many backward for each of 6 x 12 channels; loss and F1.
+    # 6 x 12 channels each send a mean and a mean square, forward and backward. Then loss and F1.
     assert found.pop(("all-reduce", "batch-norm and metrics")) == pytest.approx(4 * 6 * 12, abs=8)
     assert found == {}
     if model.startswith("scnn"):
         assert parameters.shared == 2 * 9 * 12**2 + 6 * 2
 
 
-def test_batches_that_come_split_are_not_sent():
+def test_batches_that_arrive_split_are_not_sent():
     experiment = make_experiment(on_imagenet())
     compiled = experiment.programs.train_steps.lower(*abstract_arguments(experiment)).compile()
     found = traffic(compiled, experiment)
     assert found.pop(("all-reduce", "gradients")) == count(experiment.programs.state_shapes().variables).total
-    # Two norms a block and the last one; the loss and two scores.
+    # Two norms per block and the last one; the loss and two scores.
     channels = (16 + 16) + (16 + 32) + (32 + 64) + 64
     assert found.pop(("all-reduce", "batch-norm and metrics")) == 4 * channels + 3
     assert found == {}
 
 
 @pytest.mark.parametrize("data", ["resident", "streamed"])
-def test_what_is_compiled_for_is_what_a_feed_has(data, tmp_path):
+def test_the_compiled_shapes_are_those_of_a_feed(data, tmp_path):
     config = tiny.config()
     if data == "streamed":
         config = dataclasses.replace(on_imagenet(), data_dir=str(fakes.write_folder(tmp_path)))
@@ -80,7 +80,7 @@ def test_what_is_compiled_for_is_what_a_feed_has(data, tmp_path):
 
 
 def test_left_to_the_partitioner_every_layer_s_gradient_travels():
-    # What the step is built to avoid; and the proof that the reading above can tell.
+    # The step is built to avoid this traffic. This test also shows that traffic() detects it.
     experiment = make_experiment(tiny.config(model="scnn-6-12-2", sharing__recurrence=0.0))
     sgd = optax.sgd(0.1)
     step = dataclasses.replace(experiment.train_step, model=experiment.model, optimizer=sgd, mesh=None)
@@ -127,7 +127,7 @@ def test_reading_a_module():
     assert rows["reduce-scatter", "other"]["arrays"] == rows["all-gather", "weights"]["arrays"] == 1
 
 
-def test_the_means_of_a_norm_are_not_the_gradients_of_as_many_numbers():
+def test_norm_means_are_told_from_gradients_of_the_same_size():
     means = [Sent("all-reduce", (2, 18), 144, "%a"), Sent("all-reduce", (5,), 20, "%b")]
     gradients = [Sent("all-reduce", (9, 4), 144, "%c"), Sent("all-reduce", (5,), 20, "%c")]
     rows = {row["role"]: row for row in summarize(means + gradients, [(3, 3, 2, 2), (5,)])}
@@ -138,7 +138,7 @@ def test_the_means_of_a_norm_are_not_the_gradients_of_as_many_numbers():
 def test_roofline_by_hand():
     sums = [{"kind": "all-reduce", "bytes": 800}, {"kind": "all-gather", "bytes": 400}]
     chip = Chip(flops=100.0, memory=1.0, memory_rate=10.0, link_rate=5.0)
-    # Of four chips each sends 3/4 of what is gathered and twice that of what is reduced.
+    # Each of four chips sends 3/4 of a gathered array and twice that of a reduced one.
     assert roofline(chip, 1000.0, 200.0, sums, 4) == {
         "compute": 10.0,
         "memory": 20.0,
@@ -147,7 +147,7 @@ def test_roofline_by_hand():
     }
 
 
-def test_what_is_compiled_is_what_the_table_says():
+def test_the_table_shows_the_compiled_module():
     compiled = {
         **dict.fromkeys(("memory_bytes", "argument_bytes", "temporary_bytes", "code_bytes"), 10**9),
         **dict.fromkeys(("available_bytes", "flops", "hbm_bytes"), 10**10),
@@ -185,7 +185,7 @@ def test_the_recipe_is_that_of_the_shipped_config(file, name, classes):
     assert recipe(values.model, classes, 4096) == config_lib.from_dict(values.to_dict())
 
 
-def test_topologies_that_are_none():
+def test_invalid_topologies():
     with pytest.raises(UserError, match="unknown chip in --topology=h100:8; name one of v5e, v5p, v6e"):
         compile_for("h100:8", small())
     with pytest.raises(UserError, match=r"libtpu|unknown topology 'v5e:3x5'"):

@@ -1,4 +1,4 @@
-"""Runs the suite of faults but for strikes.py, and writes its table.
+"""Runs the fault suite, except strikes.py, and writes its table.
 
 python -m tests.faults --table=docs/reliability.md
 """
@@ -21,7 +21,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Tried]]] = {
 
 
 def main() -> None:
-    """Runs the suites, prints a line for each bad end, and writes the table."""
+    """Runs the suites, prints a line for each bad outcome, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
     parser.add_argument("--cases", type=int, default=1000, help="damaged files (1000)")

@@ -1,4 +1,4 @@
-"""Commands beside each other: two starts of one run, two outputs of one name, readers of a run that goes on.
+"""Concurrent commands: two starts of one run, two outputs of one name, and readers of a live run.
 
 python -m tests.faults.beside --rounds=5
 """
@@ -31,23 +31,23 @@ def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def module(name: str, *arguments: str) -> list[str]:
-    """Returns a command of the package."""
+    """Returns the command line of a module of the package."""
     return [sys.executable, "-m", f"softshare_jax.{name}", *arguments]
 
 
 def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """Waits for a command."""
+    """Waits for a command to end."""
     out, err = process.communicate(timeout=BOUND)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def one_of_two(what: str, ends: Sequence[subprocess.CompletedProcess[str]], whole: bool) -> Tried:
-    """Judges two commands of which one may have what both want.
+    """Judges two commands that want the same output; one of them may have it.
 
     Args:
         what: kind of fault.
-        ends: of the commands.
-        whole: whether what there is now is complete.
+        ends: results of both commands.
+        whole: whether the output is complete.
     """
     codes = sorted(e.returncode for e in ends)
     said = " | ".join(e.stderr.strip() for e in ends)
@@ -57,13 +57,13 @@ def one_of_two(what: str, ends: Sequence[subprocess.CompletedProcess[str]], whol
         return Tried(what, Verdict.LOST, f"exit codes {codes}: {said}")
     one_line = all(len(e.stderr.splitlines()) == 1 for e in ends if e.returncode)
     if codes == [0, 0]:
-        # One after the other: the second found a finished run, or there would be two winners.
+        # Two starts may run one after the other: the second finds a finished run. Outputs have one winner.
         return Tried(what, Verdict.RIGHT if what == "two starts" else Verdict.WRONG, said)
     return Tried(what, Verdict.SAID if one_line else Verdict.TRACEBACK, said)
 
 
 def run(rounds: int) -> Iterator[Tried]:
-    """Tries each pair so many times, and yields what became of it."""
+    """Tries each pair ``rounds`` times and yields the outcomes."""
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
         expected = checksum(train(root / "undisturbed", **SETTING).stdout)
@@ -89,7 +89,7 @@ def run(rounds: int) -> Iterator[Tried]:
 
 
 def _reader(workdir: pathlib.Path) -> Tried:
-    """Evaluates a run that goes on, which deletes each checkpoint a moment after it is made."""
+    """Evaluates a live run that deletes each checkpoint soon after it is made."""
     training = start(command(workdir, **{**SETTING, "duration": "4000 steps"}))
     try:
         begin = time.monotonic()
@@ -109,7 +109,7 @@ def _reader(workdir: pathlib.Path) -> Tried:
 
 
 def main() -> None:
-    """Runs it, prints a line for each pair, and the table."""
+    """Runs this suite and prints a line for each pair, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Failing calls: a run whose n-th call to the file system fails says so in one line and loses nothing.
+"""Failing calls: a run whose n-th call to the file system fails prints one line and loses nothing.
 
     python -m tests.faults.calls --every=5
 
@@ -19,14 +19,14 @@ from tests.faults.one_run import checksum, judge, newest_step, train
 from tests.faults.verdict import Tried, report
 
 SETTING = {"duration": "8 steps", "data__phase": "4 steps"}
-# Fails once, and for good from then on.
+# Fails once, or permanently.
 ERRORS = {"I/O error": (errno.EIO, 0), "disk full": (errno.ENOSPC, 1)}
 FILES = (16, 32, 48, 64, 96, 128)
 MEMORY = (1, 2, 3, 4, 6, 8)
 
 
 def interposer(folder: pathlib.Path) -> pathlib.Path | None:
-    """Returns the library that fails calls, compiled into a folder; ``None`` without a C compiler."""
+    """Compiles the library that fails calls into a folder; returns ``None`` without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
@@ -36,12 +36,12 @@ def interposer(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def run(every: int, first: int = 1, limits: bool = True) -> Iterator[Tried]:
-    """Strikes every n-th call of a run with each error, and yields what became of it.
+    """Fails every n-th call of a run with each error, and yields the outcomes.
 
     Args:
         every: n.
-        first: call to begin with.
-        limits: whether runs are started under limits of files and memory, too.
+        first: the first call that fails.
+        limits: whether to also start runs under limits on files and memory.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -92,7 +92,7 @@ def _limit(what: int, most: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Runs it, prints a line for each fault, and the table."""
+    """Runs this suite and prints a line for each fault, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--every", type=int, default=40, help="n: of the calls every n-th is struck (40)")
     parser.add_argument("--first", type=int, default=1, help="the call to begin with")

@@ -1,4 +1,4 @@
-"""A hostile workdir: commands that read what somebody sent execute nothing of it and fill no memory.
+"""Hostile workdirs: commands that read one execute nothing from it and do not exhaust memory.
 
 python -m tests.faults.hostile
 """
@@ -21,7 +21,7 @@ from tests.faults.one_run import BOUND, train
 from tests.faults.verdict import Tried, Verdict, report
 
 SETTING = {"duration": "4 steps", "data__phase": "2 steps"}
-# Modules of the standard library, of what is installed, and of what libraries try to import.
+# Modules of the standard library, of installed packages, and optional imports of libraries.
 MODULES = ("json", "logging", "tempfile", "jax", "numpy", "flax", "orbax", "torch", "tensorflow", "planted")
 MEMORY_KIB = 8 << 20
 
@@ -30,9 +30,9 @@ class Case(NamedTuple):
     """Something hostile in a workdir.
 
     Attributes:
-        what: it is.
-        plant: puts it into a folder; ``EXECUTED`` in that folder must not exist afterwards.
-        commands: that then read the folder, with their arguments.
+        what: kind of attack.
+        plant: writes it into a folder; ``EXECUTED`` in that folder must not exist afterwards.
+        commands: commands that read the folder, with their arguments.
     """
 
     what: str
@@ -58,7 +58,7 @@ def plant_modules(folder: pathlib.Path) -> None:
 
 
 def plant_data_set(folder: pathlib.Path) -> None:
-    """Lets the config name a data set whose features are of a planted class."""
+    """Makes the config name a data set whose features have a planted class."""
     plant_modules(folder)
     version = folder / "data" / "cifar10" / "3.0.2"
     version.mkdir(parents=True)
@@ -68,13 +68,13 @@ def plant_data_set(folder: pathlib.Path) -> None:
     config |= {"model": "wrn-10-1", "data_dir": str(folder / "data"), "data": {"name": "cifar10"}}
     config["sharing"]["recurrence"] = 0.0
     (folder / "config.json").write_text(json.dumps(config))
-    # A run that has not begun, so that training reads the data set.
+    # The run has no checkpoint, so that training reads the data set.
     (folder / "plan.json").write_text(json.dumps({"version": 1, "groups": []}))
     shutil.rmtree(folder / "checkpoints")
 
 
 def plant_pickled_similarity(folder: pathlib.Path) -> None:
-    """Makes an array of the similarity history a pickle."""
+    """Replaces an array of the similarity history with a pickle."""
     for file in (folder / "similarity").glob("*.npz"):
         np.savez(file, **{"weights/blocks": np.array([Payload(folder)], object)})
 
@@ -122,7 +122,7 @@ CASES = (
 
 
 def run() -> Iterator[Tried]:
-    """Lets commands read hostile copies of a run, and yields what became of each."""
+    """Lets commands read hostile copies of a run, and yields the outcomes."""
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
         assert train(root / "run", **SETTING).returncode == 0
@@ -160,7 +160,7 @@ def attempt(case: Case, folder: pathlib.Path, command: tuple[str, ...]) -> Tried
 
 
 def main() -> None:
-    """Runs it, prints a line for each case, and the table."""
+    """Runs this suite and prints a line for each case, then the table."""
     report(run())
 
 

@@ -1,9 +1,9 @@
-"""Damaged files: every command that reads one is right all the same, or says in one line what is wrong.
+"""Damaged files: every command that reads one gives the right result or one error line.
 
     python -m tests.faults.malformed --cases=1000
 
-Takes a file of a workdir or of an export at random, damages it, and lets a command read it. The commands run
-in this process, and what they raise is judged as they judge it themselves.
+Damages a random file of a workdir or an export, and lets a command read it. The commands run in this process,
+and this suite judges what they raise as the commands do.
 """
 
 import argparse
@@ -37,9 +37,9 @@ from softshare_jax.shell import faults
 from tests import tiny
 from tests.faults.verdict import Tried, Verdict, as_table
 
-# Cases that a worker takes before a fresh one follows it.
+# Cases per worker; then a fresh worker replaces it.
 SHARE = 50
-# Of a hundred cases; a report takes seconds, the others less.
+# Cases per hundred; a report takes seconds, the others less.
 WEIGHTS = {"resume": 35, "evaluate": 25, "loader": 30, "fold": 7, "report": 3}
 IMAGES = np.random.default_rng(0).integers(0, 2, (3, 8, 8, 2), np.uint8)
 
@@ -51,18 +51,18 @@ def flip(content: bytes, moments: random.Random) -> bytes:
 
 
 def cut(content: bytes, moments: random.Random) -> bytes:
-    """Cuts the end off, or everything."""
+    """Truncates the content, possibly to nothing."""
     return content[: moments.randrange(len(content))]
 
 
 def zero(content: bytes, moments: random.Random) -> bytes:
-    """Fills a part with zeros, as a disk does that lost a block."""
+    """Fills a part with zeros, like a disk that lost a block."""
     at, size = moments.randrange(len(content)), moments.choice([1, 16, 4096])
     return content[:at] + bytes(len(content[at : at + size])) + content[at + size :]
 
 
 def digit(content: bytes, moments: random.Random) -> bytes:
-    """Changes a digit, which leaves JSON that can be read; flips a bit where there is none."""
+    """Changes a digit, which keeps JSON valid; flips a bit if there is no digit."""
     places = [match.start() for match in re.finditer(rb"[0-9]", content)]
     if not places:
         return flip(content, moments)
@@ -75,7 +75,7 @@ DAMAGES = {"bit flipped": flip, "cut": cut, "zeros": zero, "digit changed": digi
 
 
 def resume(workdir: Workdir) -> Any:
-    """Trains the finished run on to where it ended; returns nothing but what it prints."""
+    """Resumes the finished run up to its end. All results are in the output."""
     train(None, workdir)
 
 
@@ -85,7 +85,7 @@ def evaluated(workdir: Workdir) -> Any:
 
 
 def folded(workdir: Workdir) -> Any:
-    """Returns what the certificate says of the network."""
+    """Returns the certificate's description of the network."""
     certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05).to_json()
     return {name: certificate[name] for name in ("step", "metric", "parameters", "loops")}
 
@@ -110,12 +110,12 @@ READERS: dict[str, Callable[[Workdir], Any]] = {
 }
 
 
-# Of what a command prints: where a run ended, and scores.
+# Parts of the output to compare: the end of a run, and scores.
 RESULT = re.compile(r"parameter checksum \w{16}|^step \d+  .*eval/.*", re.MULTILINE)
 
 
 def read(reader: str, workdir: Workdir) -> tuple[Any, str]:
-    """Lets a command read a workdir; returns its results, and all that it printed."""
+    """Lets a command read a workdir; returns its results and its output."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         found = READERS[reader](workdir)
@@ -136,12 +136,12 @@ def attempt(reader: str, workdir: Workdir, expected: Any) -> tuple[Verdict, str]
     if found == expected:
         return Verdict.RIGHT, ""
     if reader != "resume" and re.search(r"checkpoint \d+ is damaged \(.*\); skipped", said):
-        return Verdict.SAID, said  # it took the one before
+        return Verdict.SAID, said  # it used the previous checkpoint
     return Verdict.WRONG, f"{found} in place of {expected}"
 
 
 def make(root: pathlib.Path) -> None:
-    """Makes the run and the export that are damaged, and notes what the commands make of them whole."""
+    """Makes the run and the export to damage."""
     with contextlib.redirect_stdout(io.StringIO()):
         train(tiny.config(optimizer__ema_decay=0.9), Workdir(root / "run"))
         export_run(Workdir(root / "run"), root / "export")
@@ -175,7 +175,7 @@ def _config(root: pathlib.Path) -> config_lib.Config | None:
 
 
 def _may_change(before: config_lib.Config | None, after: config_lib.Config | None) -> bool:
-    """Whether the config became another one in nothing but what a person may change, such as its duration."""
+    """Returns whether the config changed only in fields that a user may change, such as the duration."""
     return (
         before != after and None not in (before, after) and config_lib.first_difference(before, after) is None
     )
@@ -195,7 +195,7 @@ def _expected(root: pathlib.Path, reader: str) -> Any:
 
 
 def run(cases: int, seed: int = 0, workers: int = 1) -> Iterator[Tried]:
-    """Strikes so many times, in fresh processes, and yields what became of each case."""
+    """Runs the cases in fresh processes, and yields the outcomes."""
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
@@ -206,7 +206,7 @@ def run(cases: int, seed: int = 0, workers: int = 1) -> Iterator[Tried]:
 
 
 def main() -> None:
-    """Runs it, prints a line for each bad end, and the table."""
+    """Runs this suite and prints a line for each bad outcome, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""One small run, started as a person starts it, and what is right for it."""
+"""One small run, started through the real command, and how to judge it."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from typing import Any
 from tests import tiny
 from tests.faults.verdict import Verdict
 
-# Seconds in which a start ends, whatever happens to it.
+# Every start must end within this many seconds.
 BOUND = 300
 
 
@@ -35,7 +35,7 @@ def train(
     limit: Callable[[], None] | None = None,
     **setting: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Trains the run to its end, with other variables of the environment or under a limit."""
+    """Trains the run to its end, with more environment variables or under a limit."""
     process = subprocess.Popen(
         command(workdir, **setting),
         cwd=tiny.REPO,
@@ -48,20 +48,20 @@ def train(
     try:
         out, err = process.communicate(timeout=BOUND)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # it says where each thread is
+        process.send_signal(signal.SIGABRT)  # it prints the stack of each thread
         out, err = process.communicate()
         err = f"Traceback of what did not end in {BOUND} s:\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def checksum(output: str) -> str | None:
-    """Returns the checksum of the parameters that a run says at its end."""
+    """Returns the parameter checksum that a run prints at its end."""
     found = re.search(r"parameter checksum (\w{16})", output)
     return found[1] if found else None
 
 
 def start_step(output: str) -> int:
-    """Returns the step that a run went on from."""
+    """Returns the step that a run resumed from."""
     found = re.search(r"(?:resuming from|is trained to) step (\d+)", output)
     return int(found[1]) if found else 0
 
@@ -72,13 +72,13 @@ def judge(
     expected: str,
     committed: int,
 ) -> tuple[Verdict, str]:
-    """Judges a run that was struck, by what it said and by where the same command then leads.
+    """Judges a run after a fault by its output and by the result of the same command started again.
 
     Args:
         struck: the run with the fault.
-        again: the same command after it, without one.
-        expected: checksum of the parameters where an undisturbed run ends.
-        committed: the newest step that was on disk.
+        again: the same command afterwards, without a fault.
+        expected: parameter checksum at the end of an undisturbed run.
+        committed: the newest step on disk at the fault.
     """
     said = struck.stderr.strip()
     if "Traceback" in again.stderr:
@@ -95,7 +95,7 @@ def judge(
 
 
 def newest_step(workdir: pathlib.Path) -> int:
-    """Returns the newest step that is committed, 0 where there is none."""
+    """Returns the newest committed step, 0 without one."""
     folder = workdir / "checkpoints"
     return (
         max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0) if folder.exists() else 0

@@ -1,10 +1,10 @@
-"""Power loss: what a run goes on with when the disk has only what was flushed to it.
+"""Power loss: a run resumes from what was flushed to disk.
 
     python -m tests.faults.power --cuts=20
 
-A run trains on an ext4 file system in a file. At a random moment the run is stopped and the file is copied as
-it stands, without what the system has not written yet; the copy is what a power loss leaves. Needs root on
-Linux, for mounting.
+A run trains on an ext4 file system in a file. At a random moment the run is stopped and the file is copied,
+without data that the system has not written yet. The copy is what a power loss leaves. Mounting needs root on
+Linux.
 """
 
 import argparse
@@ -35,13 +35,13 @@ SIZE = "96M"
 
 
 def possible() -> bool:
-    """Whether file systems can be made and mounted here."""
+    """Returns whether this process can make and mount file systems."""
     return os.geteuid() == 0 and all(map(shutil.which, ("mkfs.ext4", "mount", "umount")))
 
 
 @contextlib.contextmanager
 def mounted(image: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Mounts an image of a file system."""
+    """Mounts an image of a file system and yields its folder."""
     folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-o", "loop", image, folder], check=True)
     try:
@@ -51,7 +51,7 @@ def mounted(image: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]
 
 
 def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
-    """Takes the power from a run that has trained for so many seconds, and goes on with what is left."""
+    """Cuts the power of a run some seconds after its first step, and resumes from what is left."""
     image, copy = root / "disk", root / "after"
     for path in (image, copy):
         path.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
         shutil.copyfile(image, copy)
         process.kill()
         process.wait()
-    # A step gets its name before that name is on disk; only then are older ones deleted.
+    # A step is renamed before the new name is on disk. Older steps are deleted only after that.
     certain = there[-2] if len(there) > 1 else 0
     with mounted(copy, root / "mounted") as disk:
         again = train(disk / "run", **SETTING)
@@ -90,7 +90,7 @@ def _steps(checkpoints: pathlib.Path) -> list[int]:
 
 
 def run(cuts: int, seed: int = 0) -> Iterator[Tried]:
-    """Takes the power so many times, and yields what became of it; nothing where it cannot be tried."""
+    """Cuts the power several times and yields the outcomes; yields nothing if it cannot mount."""
     if not possible():
         print("power loss is left out: it needs root, and mkfs.ext4", file=sys.stderr)
         return
@@ -105,7 +105,7 @@ def run(cuts: int, seed: int = 0) -> Iterator[Tried]:
 
 
 def main() -> None:
-    """Runs it, prints a line for each cut, and the table."""
+    """Runs this suite and prints a line for each cut, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,11 @@
-"""Strikes training runs with faults and resumes them: do they end where an undisturbed run ends, bit for bit?
+"""Injects faults into training runs and resumes them: they must end bit for bit like an undisturbed run.
 
     python -m tests.faults.strikes --faults=100 --table=docs/reliability.md
 
-A run is struck several times on its way, in one process or in two: killed, asked to stop, its disk filled,
-its folder made read-only, its newest checkpoint damaged. After each fault the job must end within a bound,
-and the next start must go on from the newest whole checkpoint. A disk that can be filled, and a folder that
-even root cannot write, need root on Linux; without, these faults are left out.
+A run, in one process or in two, is killed or asked to stop, or its disk is filled, its folder made read-only
+or its newest checkpoint damaged. After each fault the job must end within a bound,
+and the next start must resume from the newest intact checkpoint. A disk that can be filled, and a folder that
+even root cannot write, need root on Linux; otherwise these faults are skipped.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SETTING = {
     "keep_checkpoints": 4,
 }
 FAULTS_OF_A_RUN = 5
-# Seconds from a fault to the end of the job; a heartbeat that is missed and the launcher's grace are less.
+# Seconds from a fault to the end of the job: more than a missed heartbeat plus the launcher's grace.
 BOUND = 60
 GRACE = 5
 DISK = "64m"
@@ -51,13 +51,13 @@ MARKS = ("<!-- faults -->\n", "<!-- end of faults -->\n")
 
 
 class Struck(NamedTuple):
-    """What became of one fault.
+    """The outcome of one fault.
 
     Attributes:
         fault: its name.
-        processes: of the job.
+        processes: number of processes of the job.
         seconds: from the fault to the end of the job.
-        lost: steps of the newest whole checkpoint that the next start did not go on from.
+        lost: steps lost between the newest intact checkpoint and the next start.
     """
 
     fault: str
@@ -67,7 +67,7 @@ class Struck(NamedTuple):
 
 
 class Job:
-    """A start of a run, in one process or under the launcher in several."""
+    """One start of a run, in one process or in several under the launcher."""
 
     def __init__(self, workdir: pathlib.Path, processes: int):
         flags = ("--config=configs/quickstart.py", *tiny.flags(**SETTING), f"--workdir={workdir}")
@@ -98,18 +98,18 @@ class Job:
         self._announced.set()
 
     def start_step(self) -> int:
-        """The step that it went on from, once its state is restored; 0 for a new run."""
+        """Waits until the state is restored; returns the step that the run resumes from, 0 for a new run."""
         self._announced.wait()
         found = re.search(r"(?:resuming from|is trained to) step (\d+)", self.output())
         return int(found[1]) if found else 0
 
     def workers(self) -> list[int]:
-        """The processes that train."""
+        """Returns the ids of the training processes."""
         found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
         return [int(pid) for pid in found.stdout.split()] or [self.process.pid]
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether it ends by itself in so many seconds."""
+        """Returns whether the job ends by itself within some seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
             self._reader.join()
@@ -117,12 +117,12 @@ class Job:
         return False
 
     def output(self) -> str:
-        """All it said."""
+        """Returns all output so far."""
         return "\n".join(self.said)
 
 
 class Victim:
-    """A run in a folder, and the ways to strike it."""
+    """A run in a folder, and the faults that can be injected."""
 
     def __init__(self, workdir: pathlib.Path, processes: int, moments: random.Random):
         self.workdir, self.processes, self.moments = workdir, processes, moments
@@ -130,33 +130,33 @@ class Victim:
         self.filler = workdir.parent / "filler"
 
     def committed(self) -> list[int]:
-        """The steps on disk, in order."""
+        """Returns the steps on disk, in order."""
         return sorted(int(path.name) for path in self.checkpoints.glob("*") if path.name.isdigit())
 
     def kill(self, job: Job) -> None:
-        """Kills a process; in a job of two the other one loses its peer."""
+        """Kills a process; in a job of two processes the other one loses its peer."""
         os.kill(self.moments.choice(job.workers()), signal.SIGKILL)
 
     def terminate(self, job: Job) -> None:
-        """Asks the job to stop, as at the end of its time."""
+        """Asks the job to stop, as a scheduler does at the time limit."""
         job.process.send_signal(signal.SIGTERM)
 
     def fill(self, job: Job) -> None:
-        """Leaves no room on the disk."""
+        """Fills the disk."""
         with contextlib.suppress(OSError), open(self.filler, "wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(1 << 14))
 
     def lock(self, job: Job) -> None:
-        """Lets nobody make a file among the checkpoints, not even root."""
+        """Makes the folder of checkpoints read-only, even for root."""
         self.checkpoints.mkdir(exist_ok=True)
         subprocess.run(["chattr", "+i", self.checkpoints], check=True)
 
     def damage(self, job: Job) -> bool:
         """Kills the job, then flips a bit of its newest checkpoint, or cuts or deletes a file of it.
 
-        With nothing to fall back on a run gives up and says so, which is tested elsewhere: an only checkpoint
-        is left alone. Returns whether anything was damaged.
+        A single checkpoint is not damaged: other tests check that a run without a fallback ends with an
+        error. Returns whether anything was damaged.
         """
         self.kill(job)
         job.ends_within(BOUND)
@@ -175,14 +175,14 @@ class Victim:
         return damages
 
     def mend(self) -> None:
-        """Takes back what outlives a job."""
+        """Undoes faults that outlast a job."""
         self.filler.unlink(missing_ok=True)
         if self.checkpoints.exists() and os.geteuid() == 0:
             subprocess.run(["chattr", "-i", self.checkpoints], check=True)
 
 
 def strike(victim: Victim, faults: list[str], expected: str, seconds: float) -> Iterator[Struck]:
-    """Trains a run through faults to its end, and yields what became of each.
+    """Trains a run through faults to its end, and yields the outcomes.
 
     Raises:
         RuntimeError: a job did not end within the bound, or the run ended elsewhere than the
@@ -214,7 +214,7 @@ def strike(victim: Victim, faults: list[str], expected: str, seconds: float) -> 
 
 
 def undisturbed(workdir: pathlib.Path, processes: int) -> tuple[str, float]:
-    """Returns the checksum of a run that nobody strikes, and the seconds it trains."""
+    """Returns the checksum of an undisturbed run, and its training time in seconds."""
     job = Job(workdir, processes)
     job.start_step()
     begin = time.monotonic()
@@ -224,7 +224,7 @@ def undisturbed(workdir: pathlib.Path, processes: int) -> tuple[str, float]:
 
 
 def checksum(job: Job) -> str:
-    """Returns the parameter checksum that a finished run says."""
+    """Returns the parameter checksum that a finished run prints."""
     found = re.search(r"parameter checksum (\w{16})", job.output())
     if found is None:
         raise RuntimeError(f"the run did not end well:\n{job.output()}")
@@ -233,7 +233,7 @@ def checksum(job: Job) -> str:
 
 @contextlib.contextmanager
 def small_disk() -> Iterator[tuple[pathlib.Path, list[str]]]:
-    """Yields a folder on a small file system of its own, and the faults that can be had there."""
+    """Yields a folder on its own small file system, and the faults that are possible there."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         mounted = (
@@ -258,13 +258,13 @@ def small_disk() -> Iterator[tuple[pathlib.Path, list[str]]]:
 def run(
     number: int, seed: int, processes: Sequence[int] = (1, 2), kinds: Sequence[str] = tuple(NAMES)
 ) -> Iterator[Struck]:
-    """Strikes runs until there were so many faults; yields what became of each.
+    """Injects faults into runs and yields the outcomes.
 
     Args:
-        number: of faults.
-        seed: of the moments and of the order of faults.
-        processes: of the jobs, in turn.
-        kinds: of faults, as ``NAMES`` has them; those that cannot be had here are left out.
+        number: number of faults.
+        seed: seed for the times and the order of faults.
+        processes: process counts of the jobs, in turn.
+        kinds: keys of ``NAMES``; faults that are impossible here are skipped.
 
     Raises:
         RuntimeError: as for ``strike``.
@@ -291,7 +291,7 @@ def run(
 
 
 def as_table(struck: list[Struck]) -> str:
-    """Returns what became of all faults as a table in Markdown."""
+    """Returns the outcomes of all faults as a Markdown table."""
     lines = [
         "| fault | processes | faults | lost a whole checkpoint | job ended in, median (most) |",
         "|---|---|---|---|---|",
@@ -308,7 +308,7 @@ def as_table(struck: list[Struck]) -> str:
 
 
 def main() -> None:
-    """Runs it, prints a line for each fault, and writes the table."""
+    """Runs this suite, prints a line for each fault, and writes the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

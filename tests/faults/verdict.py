@@ -1,4 +1,4 @@
-"""What became of a fault, and the table of what became of many."""
+"""The outcome of a fault, and the table of many outcomes."""
 
 import enum
 import pathlib
@@ -10,7 +10,7 @@ MARKS = "<!-- {} -->\n", "<!-- end of {} -->\n"
 
 
 class Verdict(enum.Enum):
-    """How a command took a fault; the first two are good ends."""
+    """How a command handled a fault; the first two are good outcomes."""
 
     RIGHT = "right"
     SAID = "said in one line"
@@ -20,7 +20,7 @@ class Verdict(enum.Enum):
 
     @property
     def good(self) -> bool:
-        """Whether it may be so."""
+        """Whether the outcome is acceptable."""
         return self in (Verdict.RIGHT, Verdict.SAID)
 
 
@@ -29,8 +29,8 @@ class Tried(NamedTuple):
 
     Attributes:
         what: kind of fault, a row of the table.
-        verdict: how it was taken.
-        detail: what was done where, and what was said.
+        verdict: how the command handled it.
+        detail: the fault, its place, and the output.
     """
 
     what: str
@@ -38,12 +38,12 @@ class Tried(NamedTuple):
     detail: str
 
     def line(self) -> str:
-        """Returns it as a line for people."""
+        """Returns the outcome as a line of text."""
         return f"{self.what}: {self.verdict.value}: {self.detail}"
 
 
 def as_table(tried: Iterable[Tried]) -> str:
-    """Returns a table in Markdown with a row for each kind of fault."""
+    """Returns a Markdown table with a row for each kind of fault."""
     rows: dict[str, list[Verdict]] = {}
     for one in tried:
         rows.setdefault(one.what, []).append(one.verdict)
@@ -56,7 +56,7 @@ def as_table(tried: Iterable[Tried]) -> str:
 
 
 def report(tried: Iterable[Tried]) -> NoReturn:
-    """Prints a line for each fault, then the table, and exits with 1 where one ended badly."""
+    """Prints a line for each fault, then the table; exits with 1 if an outcome is bad."""
     done = []
     for one in tried:
         done.append(one)
@@ -66,7 +66,7 @@ def report(tried: Iterable[Tried]) -> NoReturn:
 
 
 def replace_table(page: pathlib.Path, name: str, table: str) -> None:
-    """Replaces what stands between the marks of a name on a page."""
+    """Replaces the text between the marks of a name on a page."""
     begin, end = (mark.format(name) for mark in MARKS)
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + begin + table + end + rest.partition(end)[2])

@@ -1,4 +1,4 @@
-"""A process that waits for others of its job, which nobody starts."""
+"""A process waits for other processes of its job that never start."""
 
 import time
 
@@ -30,7 +30,7 @@ def test_a_shell_of_another_job_waits_for_a_bounded_time(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_that_were_named_and_do_not_come_are_a_fault(tmp_path):
+def test_named_processes_that_never_join_are_a_fault(tmp_path):
     job = ("--coordinator_address=localhost:1", "--num_processes=2", "--process_id=1")
     code, line = fails(*job, "--join_timeout_seconds=3", f"--workdir={tmp_path / 'run'}")
     assert (code, "not all processes of the job started within 3 s" in line) == (1, True)

@@ -1,4 +1,4 @@
-"""Networks of searched cells against their description, computed by hand in numpy."""
+"""Networks of searched cells against a NumPy reference."""
 
 import functools
 
@@ -10,11 +10,11 @@ import pytest
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
 from softshare_jax.models.dropout import DropPath
-from tests.models.test_models import ByHand, drawn, images, randomized
+from tests.models.networks import ByHand, drawn, images, randomized
 
 
 class CellsByHand:
-    """A network of cells as its genotype describes it: loops over nodes, taps and pixels."""
+    """A network of cells from its genotype: loops over nodes, taps and pixels."""
 
     def __init__(self, name, cells, variables):
         self.genotype, self.cells = GENOTYPES[name], cells
@@ -97,7 +97,7 @@ def depthwise(x, kernel, stride, dilation):
 
 
 def pool(x, operation, stride):
-    """Pixels beyond the border count for nothing."""
+    """Pools; pixels beyond the border do not count."""
     size = int(operation[-1])
     around = range(-1, 2) if size == 3 else range(2)
     out = np.zeros((len(x), x.shape[1] // stride, x.shape[2] // stride, x.shape[3]), np.float32)
@@ -121,7 +121,7 @@ def test_by_hand(name):
 
 
 def test_genotypes_use_all_they_compute():
-    # What is neither read nor put out would be dead weight, but for the inputs.
+    # A node that no edge reads and the output omits would be dead weight. Inputs may be unused.
     for name, genotype in GENOTYPES.items():
         for cell in (genotype.normal, genotype.reduction):
             read = {source for edges in cell.nodes for _, source in edges}
@@ -135,11 +135,11 @@ def test_auxiliary_head():
     shapes = jax.eval_shape(network.init, jax.random.key(0), x)
     assert set(shapes) == {"params", "batch_stats"}
     head = jax.tree.map(np.shape, shapes["params"]["auxiliary"])
-    # The cells after two thirds put out four times 16 channels.
+    # The last third of the cells outputs four times 16 channels.
     assert head["conv_1"]["kernel"] == (1, 1, 64, 128)
     assert head["conv_2"]["kernel"] == (2, 2, 128, 768)
     assert head["classifier"]["kernel"] == (768, 5)
-    # It is there in training alone.
+    # The head only runs in training.
     for train in (False, True):
         collections = ["batch_stats", "intermediates"]
         apply = functools.partial(network.apply, train=train, mutable=collections)
@@ -153,7 +153,7 @@ def test_drop_path_drops_examples_as_a_whole():
     kept = out[:, 0, 0] > 0
     assert 0.75 < kept.mean() < 0.85
     np.testing.assert_allclose(out, np.where(kept[:, None, None], 1 / 0.8, 0) * np.ones_like(out), rtol=1e-6)
-    # Half of a batch, elsewhere, sees the masks of its own places.
+    # The first half of the batch alone has the same masks.
     part = DropPath().apply({}, x[:500], True, jnp.float32(0.2), rngs={"dropout": key})
     np.testing.assert_array_equal(part, out[:500])
     for train, rate in ((True, 0.0), (False, 0.5)):

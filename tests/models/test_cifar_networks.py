@@ -1,4 +1,4 @@
-"""The networks for CIFAR that the poster compares with: sizes, what they share, and that they learn."""
+"""CIFAR networks that the poster compares: sizes, groups, and training."""
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from softshare_jax import sharing
 from softshare_jax.description.description import describe, parameters
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from tests.models.test_models import drawn
+from tests.models.networks import drawn
 
-# Millions of parameters with 10 classes, and how far ours may be off: searched cells are published without
-# every detail of how they are put together.
+# Millions of parameters with 10 classes, and the relative tolerance: publications of searched cells omit
+# some details.
 PUBLISHED = {
     "resnext-29-8x64d": (34.4, 0.005),
     "resnext-29-16x64d": (68.1, 0.005),
@@ -40,17 +40,17 @@ def shapes_of(name):
 
 
 @pytest.mark.parametrize(("name", "millions", "tolerance"), [(n, *row) for n, row in PUBLISHED.items()])
-def test_parameters_are_as_many_as_published(name, millions, tolerance):
+def test_parameter_counts_are_those_published(name, millions, tolerance):
     assert parameters(name).total == pytest.approx(1e6 * millions, rel=tolerance)
 
 
-def test_darts_has_exactly_the_parameters_that_its_own_code_counts():
+def test_darts_has_the_parameter_count_of_its_authors_code():
     assert parameters("darts").total == 3_349_342
 
 
 def test_sdarts_by_hand():
-    # Of a normal cell: five separable 3x3 (edges 0 to 4), each twice depthwise and pointwise, and a dilated
-    # one (edge 7), once. Six such cells in each of three stages of 36, 72 and 144 channels.
+    # A normal cell has five separable 3x3 (edges 0 to 4), each depthwise and pointwise twice, and a dilated
+    # one (edge 7), each once. Six such cells in each of three stages of 36, 72 and 144 channels.
     described = describe("sdarts-2")
     expected, saved = [], 0
     for stage, channels in enumerate((36, 72, 144), start=1):
@@ -175,7 +175,7 @@ def test_every_network_learns_unshared_and_shared_and_folds(name):
         return jax.value_and_grad(loss)(dense["params"])
 
     def losses(variables, to_params, steps=8):
-        """Descends, in numpy and by the signs of gradients, on the variables of the weights."""
+        """Returns the losses of sign gradient descent in NumPy."""
         found = []
         for _ in range(steps):
             params, back = jax.vjp(jax.jit(to_params), variables)
@@ -190,7 +190,7 @@ def test_every_network_learns_unshared_and_shared_and_folds(name):
     shared = sharing.initialize(plan, dense["params"], jax.random.key(1), sharing.orthogonal)
     found, shared = losses(shared, lambda shared: sharing.to_dense(plan, shared)["params"])
     assert found[-1] < 0.8 * found[0]
-    # One template a group: all its layers are parallel, and the fold loses nothing.
+    # With one template per group all its layers are parallel, so folding is lossless.
     folded = sharing.fold(plan, jax.device_get(shared), 0.9)
     distinct = sharing.distinct_layers(folded.plan, folded.variables)
     assert set(distinct) == {group.name for group in plan.groups}

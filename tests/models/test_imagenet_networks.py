@@ -13,7 +13,7 @@ from softshare_jax.models.densenet import DenseNet
 from softshare_jax.models.initializers import he_normal, he_normal_fan_out, uniform_fan_in
 from softshare_jax.models.layers import Layers
 from softshare_jax.sharing import Member
-from tests.models.test_models import ByHand, images, randomized
+from tests.models.networks import ByHand, images, randomized
 
 # With 1000 classes.
 PUBLISHED = {
@@ -32,11 +32,11 @@ PUBLISHED = {
     # TensorFlow models, resnet_v1_200. The pre-activation network of that depth (He et al. 2016,
     # arXiv 1603.05027) has 64,666,280: its shortcuts have no batch-norm.
     "resnet-200": 64_673_832,
-    # Of imgclsmob (pytorchcv): resnetbc14b, resnetbc26b and resnetbc38b.
+    # imgclsmob (pytorchcv): resnetbc14b, resnetbc26b and resnetbc38b.
     "resnet-14": 10_064_936,
     "resnet-26": 15_995_176,
     "resnet-38": 21_925_416,
-    # The paper says 33 M, as does the poster; the figure is that of lucid's densenet_264.
+    # Paper and poster say 33 M; the exact count is that of lucid's densenet_264.
     "densenet-264": 33_337_704,
 }
 SWRN_50_2_LAYERS = {
@@ -57,7 +57,7 @@ def size(tree):
 
 
 @pytest.mark.parametrize(("name", "expected"), PUBLISHED.items())
-def test_parameters_are_as_many_as_published(name, expected):
+def test_parameter_counts_are_those_published(name, expected):
     assert size(shapes_of(name)[1]) == expected
 
 
@@ -69,14 +69,14 @@ def test_no_depth_is_missing_in_the_table():
 
 
 def kernel(i, j):
-    """Shape of a shared convolution of WRN 50-2."""
+    """Returns the shape of a shared convolution of WRN 50-2."""
     inner, outer = 128 * 2 ** (i - 1), 256 * 2 ** (i - 1)
     return [(1, 1, outer, inner), (3, 3, inner, inner), (1, 1, inner, outer)][j - 1]
 
 
 @pytest.mark.parametrize("templates", [None, 3])
 def test_swrn_50_2_by_hand(templates):
-    # One group for each of the three convolutions of a block, in each stage, but for its first block.
+    # Each stage has a group for each of a block's three convolutions. Block 0 is in none.
     description = describe("swrn-50-2" + (f"-{templates}" if templates else ""), num_classes=1000)
     expected, parameters = [], PUBLISHED["wrn-50-2"]
     for (name, layers), (i, j) in zip(
@@ -135,7 +135,7 @@ def test_unsupported_options():
 
 
 class BottleneckByHand(ByHand):
-    """A bottleneck network as it is described, in numpy."""
+    """A bottleneck network in NumPy."""
 
     def __call__(self, x, groups):
         x = self.stem(x)
@@ -150,7 +150,7 @@ class BottleneckByHand(ByHand):
     def stem(self, x):
         x = self.conv(x, self.params["stem"]["kernel"], 2)
         x = self.norm_relu(x, self.params["stem_norm"], self.stats["stem_norm"])
-        # Three by three, stride two; zeros at the border are as good as nothing, after ReLU.
+        # 3x3, stride 2. After ReLU, zero padding does not change the maximum.
         padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         height, width = x.shape[1] // 2, x.shape[2] // 2
         windows = [
@@ -160,7 +160,7 @@ class BottleneckByHand(ByHand):
 
     def bottleneck(self, x, params, stats, stride, groups):
         def norm(y, name):
-            # ReLU of a negated half gives back the sign that it takes.
+            # relu(z) - relu(-z) is z: the norm without its ReLU.
             p, s = params[name], stats[name]
             negated = jax.tree.map(np.negative, p)
             return self.norm_relu(y, p, s) - self.norm_relu(y, negated, s)
@@ -181,7 +181,7 @@ class BottleneckByHand(ByHand):
 
 
 class DenseByHand(BottleneckByHand):
-    """A DenseNet as it is described, in numpy."""
+    """A DenseNet in NumPy."""
 
     CONVOLUTIONS = ("1", "2")
 
@@ -217,7 +217,7 @@ class SmallDenseByHand(DenseByHand):
 @pytest.mark.parametrize(
     ("network", "by_hand", "arguments", "train"),
     [
-        # Two further blocks in a stage, and two groups of channels.
+        # Two more blocks in a stage, and two groups of channels.
         (BottleneckResNet((3, 1, 1, 1), 4, 2, 5, Layers(he_normal_fan_out)), BottleneckByHand, 2, False),
         (BottleneckResNet((1, 2, 1, 1), 3, 1, 5, Layers(he_normal_fan_out)), BottleneckByHand, 1, True),
         (DenseNet((2, 1, 1, 1), 32, 5, Layers(he_normal)), DenseByHand, (2, 1, 1, 1), False),
@@ -226,11 +226,11 @@ class SmallDenseByHand(DenseByHand):
     ids=["grouped", "training", "dense", "dense without bottlenecks"],
 )
 def test_networks_by_hand(network, by_hand, arguments, train):
-    # Batch-norm of a last stage of one pixel would be about two numbers alone.
+    # With one pixel in the last stage, batch-norm would average only two numbers.
     x = images(2, side=64 if train else 32)
     shapes = jax.eval_shape(network.init, jax.random.key(0), x)
     random = np.random.default_rng(0)
-    # He normal, without compiling that for every shape.
+    # He normal, without a compilation for every shape.
     variables = randomized(
         jax.tree.map(
             lambda s: (random.normal(size=s.shape) * np.sqrt(2 / max(1, math.prod(s.shape[-4:-1])))).astype(

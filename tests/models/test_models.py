@@ -15,10 +15,11 @@ from softshare_jax.models.layers import Layers
 from softshare_jax.models.stage import Stage
 from softshare_jax.models.wide_resnet import LAYERS, Block, WideResNet
 from softshare_jax.sharing import Member, Plan
+from tests.models.networks import ByHand, images, randomized
 
 
 def count_by_hand(depth, channels, templates=None):
-    """Parameters of the shortest-paths network, from its description in words."""
+    """Returns the number of parameters of the shortest-paths network."""
     kernel = 9 * channels * channels
     private = (2 * channels + channels) + depth * 2 * channels + (channels + 1)
     if templates is None:
@@ -26,7 +27,7 @@ def count_by_hand(depth, channels, templates=None):
     return private + templates * kernel + depth * templates
 
 
-# Recomputed from the authors' code, with 10 classes.
+# From the authors' code, with 10 classes.
 WIDE_RESNETS = {
     "wrn-28-10": 36_479_194,
     "swrn-28-10": 36_479_302,
@@ -61,7 +62,7 @@ def test_parameter_counts(name, expected):
 
 
 def test_flops_are_those_of_the_convolutions():
-    # Within a tenth: norms, ReLUs and padding come on top or off.
+    # Within 10%: norms and ReLUs add to the count, padding reduces it.
     pixels, depth, channels = 32 * 32, 20, 32
     expected = 2 * pixels * (2 * channels + depth * 9 * channels**2 + channels)
     assert describe("cnn-20-32")["flops_per_example"] == pytest.approx(expected, rel=0.1)
@@ -87,7 +88,7 @@ def test_flops_are_those_of_the_convolutions():
         ("swrn-40-1-11", "10 layers share 1 to 10 templates, not 11"),
     ],
 )
-def test_names_that_are_none(name, message):
+def test_invalid_names(name, message):
     with pytest.raises(UserError, match=message):
         zoo.named(name)
 
@@ -108,12 +109,12 @@ def test_groups_of_wide_resnets_are_their_stages(depth, layers):
 
 
 @pytest.mark.parametrize(("name", "width"), [("wrn-10-1", 1), ("swrn-16-2-1", 2), ("wrn-28-10", 10)])
-def test_further_classes_add_to_the_classifier_alone(name, width):
+def test_more_classes_only_enlarge_the_classifier(name, width):
     ten, hundred = (describe(name, num_classes)["parameters"] for num_classes in (10, 100))
     assert hundred - ten == 90 * (64 * width + 1)
 
 
-def test_members_stand_in_the_order_of_the_forward_pass():
+def test_members_are_in_the_order_of_the_forward_pass():
     network = zoo.named("swrn-40-1-2")
     shapes = jax.eval_shape(lambda: network.build(zoo.Options()).init(jax.random.key(0), images(1)))
     for i, group in enumerate(network.rule(shapes["params"]).groups, start=1):
@@ -150,81 +151,6 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_and_logits_in_float3
     assert network.apply(variables, x).dtype == jnp.float32
 
 
-def images(number, side=8, seed=0):
-    return np.random.default_rng(seed).normal(size=(number, side, side, 3)).astype(np.float32)
-
-
-def randomized(variables, seed=0):
-    """Variables of which no norm is trivial: random scales, biases and running statistics."""
-    random = np.random.default_rng(seed)
-
-    def draw(path, leaf):
-        low, high = {"var": (0.5, 2), "scale": (0.5, 1.5)}.get(path[-1].key, (-0.5, 0.5))
-        norm = path[-1].key in ("mean", "var", "scale", "bias")
-        return jnp.asarray(random.uniform(low, high, leaf.shape), jnp.float32) if norm else leaf
-
-    return jax.tree_util.tree_map_with_path(draw, variables)
-
-
-def drawn(shapes, seed=0):
-    """Variables as networks start, drawn without a compilation."""
-    random = np.random.default_rng(seed)
-
-    def draw(path, leaf):
-        if path[-1].key in ("scale", "var"):
-            return np.ones(leaf.shape, np.float32)
-        if path[-1].key in ("bias", "mean"):
-            return np.zeros(leaf.shape, np.float32)
-        scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        return random.normal(scale=scale, size=leaf.shape).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-class ByHand:
-    """A wide ResNet as it is described, in numpy: loops over blocks and over the taps of a kernel."""
-
-    def __init__(self, variables, train=False):
-        self.params, self.stats = (jax.tree.map(np.asarray, variables[c]) for c in ("params", "batch_stats"))
-        self.train = train
-
-    def __call__(self, x):
-        x = self.conv(x, self.params["stem"]["kernel"])
-        for i in (1, 2, 3):
-            params, stats = (tree[f"stage_{i}"] for tree in (self.params, self.stats))
-            x = self.block(x, params["block_0"], stats["block_0"], stride=1 if i == 1 else 2)
-            for row in range(len(params["blocks"]["conv1"]["kernel"]) if "blocks" in params else 0):
-                of_row = (jax.tree.map(lambda a, r=row: a[r], tree["blocks"]) for tree in (params, stats))
-                x = self.block(x, *of_row, stride=1)
-        x = self.norm_relu(x, self.params["norm"], self.stats["norm"]).mean((1, 2))
-        return x @ self.params["classifier"]["kernel"] + self.params["classifier"]["bias"]
-
-    def block(self, x, params, stats, stride):
-        active = self.norm_relu(x, params["norm1"], stats["norm1"])
-        y = self.conv(active, params["conv1"]["kernel"], stride)
-        y = self.norm_relu(y, params["norm2"], stats["norm2"])
-        y = self.conv(y, params["conv2"]["kernel"])
-        return y + (self.conv(active, params["shortcut"]["kernel"], stride) if "shortcut" in params else x)
-
-    def norm_relu(self, x, params, stats):
-        mean, var = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if self.train else (stats["mean"], stats["var"])
-        return np.maximum((x - mean) / np.sqrt(var + 1e-5) * params["scale"] + params["bias"], 0)
-
-    @staticmethod
-    def conv(x, kernel, stride=1):
-        """As PyTorch pads: one pixel on all four sides for 3x3, none for 1x1, whatever the stride."""
-        size, pad = len(kernel), len(kernel) // 2
-        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        height, width = ((n + 2 * pad - size) // stride + 1 for n in x.shape[1:3])
-        out = 0
-        for i in range(size):
-            for j in range(size):
-                rows = slice(i, i + stride * (height - 1) + 1, stride)
-                columns = slice(j, j + stride * (width - 1) + 1, stride)
-                out = out + padded[:, rows, columns] @ kernel[i, j]
-        return out
-
-
 @pytest.mark.parametrize(("depth", "width", "train"), [(10, 2, True), (22, 1, False)])
 def test_wide_resnet_by_hand(depth, width, train):
     # With w = 1 the first block of stage 1 keeps its 16 channels and has no shortcut.
@@ -237,7 +163,7 @@ def test_wide_resnet_by_hand(depth, width, train):
     out, updated = jax.jit(lambda v: network.apply(v, x, train, mutable=["batch_stats"]))(variables)
     np.testing.assert_allclose(out, expected, atol=1e-4 * np.abs(expected).max())
     if train:
-        # Running statistics keep nine tenths of what they were.
+        # Running statistics keep 0.9 of their value.
         stem = ByHand.conv(x, np.asarray(variables["params"]["stem"]["kernel"]))
         before, after = (tree["batch_stats"]["stage_1"]["block_0"]["norm1"] for tree in (variables, updated))
         for name, now in (("mean", stem.mean((0, 1, 2))), ("var", stem.var((0, 1, 2)))):
@@ -268,7 +194,7 @@ def test_blocks_in_a_loop_are_the_blocks_one_by_one():
         loops.append(lowered.as_text().count("stablehlo.while"))
         gradients, (out, updated) = lowered.compile()(variables["params"])
         found.append({"fresh": fresh, "gradients": gradients, "out": out, **updated})
-    # Forward and back; the others draw random numbers.
+    # One loop forward and one backward; the other loops draw random numbers.
     assert loops[1] == loops[0] + 2
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *found)
 
@@ -280,7 +206,7 @@ def test_a_loop_changes_no_name_or_shape():
     assert shapes[0]["params"]["stage_2"]["blocks"]["conv1"]["kernel"].shape == (2, 3, 3, 64, 64)
 
 
-def test_dropout_is_for_training():
+def test_dropout_is_active_only_in_training():
     network, x = WideResNet(10, 1, num_classes=5, dropout=0.5), images(2)
     without = WideResNet(10, 1, num_classes=5)
     variables = jax.jit(network.init)(jax.random.key(0), x)
@@ -290,7 +216,7 @@ def test_dropout_is_for_training():
     first, again, other = (apply(variables, jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
-    # Evaluation needs no random key and is that of the network without dropout.
+    # Evaluation needs no random key and equals that of the network without dropout.
     evaluated = [jax.jit(n.apply)(variables, x) for n in (network, without)]
     np.testing.assert_array_equal(*evaluated)
 

@@ -1,4 +1,4 @@
-"""Vision transformers against one in NumPy, their groups, and a step of training without batch-norm."""
+"""Vision transformers against NumPy, their groups, and a training step without batch-norm."""
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from softshare_jax.training.experiment import make_experiment
 
 
 def count(depth, width, patch, classes=10, templates=None):
-    """Parameters, written out."""
+    """Returns the number of parameters."""
     matrices = 4 * width**2 + 2 * 4 * width**2
     biases = 4 * width + 4 * width + width
     norms = 2 * 2 * width
@@ -97,7 +97,7 @@ def test_mistakes(name, message):
         zoo.named(name)
 
 
-def test_a_step_of_training_without_statistics():
+def test_a_training_step_without_statistics():
     values = recipes.vit("svit-2-32-8-1").to_dict()
     values |= {"batch_size": 4, "duration": "2 steps", "data": {"name": "cifar10", "train_examples": 8}}
     values["optimizer"]["warmup"] = ""

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,9 @@ from torch import nn
 
 
 def theirs(twin: nn.Module, epoch: Any = 150) -> dict[str, Any]:
-    """What the paper's authors save after an epoch, but for the object that ``recorder`` makes.
+    """Returns what the paper's authors save after an epoch, without the ``recorder`` object.
 
-    The network is wrapped for several GPUs, and each bank stands again under everything that refers to it.
+    The network is wrapped for several GPUs, and each bank appears again under every layer that refers to it.
     """
     state = nn.DataParallel(twin).state_dict()
     optimizer = torch.optim.SGD(twin.parameters(), 0.1, momentum=0.9, nesterov=True)
@@ -28,7 +29,7 @@ def theirs(twin: nn.Module, epoch: Any = 150) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def recorder(module: str = "utils") -> Iterator[Any]:
-    """Yields an object of a class ``RecorderMeter`` that lies in a module of that name, and only here."""
+    """Yields an object of class ``RecorderMeter`` from a module that exists only in this context."""
 
     class RecorderMeter:
         def __init__(self, epochs: int):
@@ -47,3 +48,13 @@ def recorder(module: str = "utils") -> Iterator[Any]:
         sys.modules.pop(module)
         if there is not None:
             sys.modules[module] = there
+
+
+def rewritten(file, output, compression=zipfile.ZIP_STORED, **entries):
+    """Copies an archive, with entries replaced by the last part of their name, or added."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(output, "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, entries.pop(name.rpartition("/")[2], old.read(name)))
+        for name, content in entries.items():
+            new.writestr(f"archive/{name}", content)
+    return output

@@ -1,6 +1,6 @@
-"""PyTorch is an extra: where it is missing the tests against it are skipped."""
+"""Tests against PyTorch are skipped if it is not installed."""
 
 import importlib.util
 
-# Collected for their doctests as every module is, which would import torch.
+# pytest collects these modules for doctests, which would import torch.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["checkpoints.py", "twin.py"]

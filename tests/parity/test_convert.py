@@ -1,4 +1,4 @@
-"""Checkpoints as they exist, of the authors' and other scripts, and files that are none."""
+"""Checkpoints of the authors' and other scripts, and invalid files."""
 
 import io
 import json
@@ -20,6 +20,7 @@ from softshare_jax.errors import UserError  # noqa: E402
 from softshare_jax.runs.load import load  # noqa: E402
 from softshare_jax.runs.workdir import Workdir  # noqa: E402
 from tests import tiny  # noqa: E402
+from tests.commands.lines import check  # noqa: E402
 from tests.parity import checkpoints  # noqa: E402
 from tests.parity.twin import Twin  # noqa: E402
 
@@ -43,7 +44,7 @@ def twin():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory, twin):
-    """What the authors' script leaves behind, with an object of a class that exists nowhere else."""
+    """Returns a checkpoint of the authors' script, with an object of an unknown class."""
     file = tmp_path_factory.mktemp("theirs") / "model_best.pth.tar"
     with checkpoints.recorder() as recorder:
         torch.save({**checkpoints.theirs(twin), "recorder": recorder}, file)
@@ -52,7 +53,7 @@ def file(tmp_path_factory, twin):
 
 
 def check_same(found, twin):
-    """Compares what was read with the network's own state."""
+    """Checks that the arrays read equal the network's own state."""
     expected = {
         name: tensor.float().numpy()
         for name, tensor in twin.state_dict().items()
@@ -65,7 +66,7 @@ def check_same(found, twin):
 
 
 def test_a_converted_run_computes_what_theirs_did(tmp_path, twin, file):
-    # From any folder: what it takes is in the package.
+    # The command needs no file of the checkout, so it runs from any folder.
     result = convert(file, tmp_path / "run", "swrn-16-1-2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -85,7 +86,7 @@ def test_a_converted_run_computes_what_theirs_did(tmp_path, twin, file):
 
 def test_a_checkpoint_without_an_epoch_is_a_finished_run(tmp_path):
     torch.save({"state_dict": Twin(10, 1, num_classes=100).state_dict()}, tmp_path / "theirs.pth")
-    # The recipe is that for as many classes as the checkpoint has, and fields are set in it.
+    # The recipe matches the checkpoint's number of classes, and flags change its fields.
     fields = ("--config.duration=7 steps", "--config.data.validation_examples=5000")
     more = (*fields, "--config.data.train_examples=45000")
     result = convert(tmp_path / "theirs.pth", tmp_path / "run", "wrn-10-1", *more, cwd=tmp_path)
@@ -133,7 +134,7 @@ def annotated(tensor):
         lambda net: net.to(memory_format=torch.channels_last).state_dict(),
     ],
 )
-def test_weights_wherever_and_however_they_are_saved(tmp_path, made):
+def test_weights_in_any_position_and_container(tmp_path, made):
     net = Twin(10, 1).eval()
     for options in ({}, LEGACY):
         torch.save(made(net), tmp_path / "it.pth", **options)
@@ -180,7 +181,7 @@ def test_epochs(tmp_path, epoch, expected):
 
 def quantized(tensor):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch is about to give it up
+        warnings.simplefilter("ignore")  # PyTorch has deprecated it
         return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
 
 
@@ -202,7 +203,7 @@ def quantized(tensor):
         (lambda t: np.array(["a"]), "numpy arrays of type U1 are not supported"),
     ],
 )
-def test_entries_that_are_no_weights(tmp_path, change, message):
+def test_entries_that_are_not_weights(tmp_path, change, message):
     state = Twin(10, 1).state_dict()
     state["conv_3x3.weight"] = change(state["conv_3x3.weight"])
     for options in ({}, LEGACY):
@@ -210,7 +211,7 @@ def test_entries_that_are_no_weights(tmp_path, change, message):
         refused(tmp_path / "it.pth", message)
 
 
-def test_names_that_are_none_or_twice_or_contradict_each_other(tmp_path, twin):
+def test_invalid_duplicate_and_contradictory_names(tmp_path, twin):
     file, state = tmp_path / "it.pth", twin.state_dict()
     torch.save({"state_dict": {**state, 3: torch.ones(1)}}, file)
     refused(file, "it names a weight 3; names must be strings")
@@ -231,7 +232,7 @@ def test_names_that_are_none_or_twice_or_contradict_each_other(tmp_path, twin):
 
 
 class Code:
-    """Pickles as a call: what a checkpoint must never be able to do."""
+    """Pickles as a function call. Reading a checkpoint must never execute it."""
 
     def __init__(self, file):
         self.file = file
@@ -250,28 +251,18 @@ def test_nothing_is_executed(tmp_path, twin):
     assert [p.name for p in tmp_path.iterdir()] == ["it.pth"]
 
 
-def rewritten(file, output, compression=zipfile.ZIP_STORED, **entries):
-    """Copies an archive, with entries replaced by their last name or made up."""
-    with zipfile.ZipFile(file) as old, zipfile.ZipFile(output, "w", compression) as new:
-        for name in old.namelist():
-            new.writestr(name, entries.pop(name.rpartition("/")[2], old.read(name)))
-        for name, content in entries.items():
-            new.writestr(f"archive/{name}", content)
-    return output
-
-
 def test_bombs_and_damage(tmp_path, twin, file):
     it = tmp_path / "it.pth"
     zeros = bytes(10_000_000)
-    rewritten(file, it, zipfile.ZIP_DEFLATED, bomb=zeros)
+    checkpoints.rewritten(file, it, zipfile.ZIP_DEFLATED, bomb=zeros)
     assert it.stat().st_size < 5_000_000
     refused(it, "is not a torch.save file (its entries are compressed; torch.save does not compress)")
-    # A pickle of some bytes that would take all memory for its memo.
-    rewritten(file, it, **{"data.pkl": b"\x80\x02Nr\xff\xff\xff\x7f."})
+    # A short pickle whose memo would exhaust memory.
+    checkpoints.rewritten(file, it, **{"data.pkl": b"\x80\x02Nr\xff\xff\xff\x7f."})
     refused(it, "is not a torch.save file (its memo index is larger than its number of objects)")
-    rewritten(file, it, **{"constants.pkl": b""})
+    checkpoints.rewritten(file, it, **{"constants.pkl": b""})
     refused(it, "is not a torch.save file (a TorchScript program: save the state_dict of the model)")
-    rewritten(file, it, byteorder=b"big")
+    checkpoints.rewritten(file, it, byteorder=b"big")
     refused(it, "big-endian")
     content = bytearray(file.read_bytes())
     content[content.index(twin.conv_3x3.weight.detach().numpy().tobytes())] ^= 4
@@ -299,7 +290,7 @@ def test_flipped_bits(tmp_path, options):
     content, random, lines = stream.getvalue(), np.random.default_rng(0), 0
     for i in range(300):
         flipped = bytearray(content)
-        # Half of them where names, shapes and sizes are.
+        # Half of the flips hit the part with names, shapes and sizes.
         place = int(random.integers(0, 6000 if i % 2 else len(content)))
         flipped[place] ^= 1 << int(random.integers(8))
         (tmp_path / "it.pth").write_bytes(flipped)
@@ -307,9 +298,9 @@ def test_flipped_bits(tmp_path, options):
             found = torch_state.read(tmp_path / "it.pth")
         except UserError as error:
             lines += 1
-            assert len(str(error).splitlines()) == 1  # noqa: PT017 (others are read)
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 (other flips are read)
         else:
-            # The format up to 1.5 has no checksums: no reader can tell a number from another.
+            # The format up to 1.5 has no checksums, so a changed number is not detectable.
             if not options:
                 assert found.epoch == 3
                 check_same(found.arrays, net)
@@ -332,7 +323,7 @@ def test_a_checkpoint_of_another_network(tmp_path, file, model, data, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_networks_that_are_not_whole(tmp_path, twin):
+def test_incomplete_networks(tmp_path, twin):
     file, output = tmp_path / "theirs.pth", tmp_path / "run"
 
     def saved(**changes):
@@ -375,11 +366,7 @@ def test_networks_that_are_not_whole(tmp_path, twin):
 )
 def test_mistakes_through_the_command(tmp_path, file, arguments, message):
     result = tiny.run("convert", f"--torch={file}", f"--output={tmp_path / 'run'}", *arguments)
-    assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert result.stdout == ""
+    check(result, message)
     assert not list(tmp_path.iterdir())
 
 

@@ -21,8 +21,8 @@ NETWORKS = [("wrn-10-2", (10, 2, None)), ("swrn-16-1-2", (16, 1, 2))]
 STEPS, DECAY = 20, 5e-4
 
 
-class Plain(CifarTask):
-    """CIFAR whose images come as they are: the twins see the same batches."""
+class Unaugmented(CifarTask):
+    """CIFAR without augmentation, so that the twins see the same batches."""
 
     def __init__(self):
         super().__init__(config_lib.Cifar(), "")
@@ -56,7 +56,7 @@ def our_variables(twin):
 def batches(number, size):
     images = np.random.default_rng(0).normal(size=(number, size, 32, 32, 3)).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 10, (number, size))
-    # Something to learn: the label shifts the mean of a channel.
+    # To be learnable, the label shifts the mean of a channel.
     images[..., 0] += (labels / 5 - 1)[:, :, None, None]
     return images, labels
 
@@ -67,21 +67,21 @@ def theirs(images):
 
 def test_the_same_weights_give_the_same_logits(twins):
     network, twin, variables = twins
-    plain = network.build(zoo.Options())
-    shapes = jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    unshared = network.build(zoo.Options())
+    shapes = jax.eval_shape(unshared.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     plan = network.rule(shapes["params"])
     images = batches(1, 8)[0][0]
     with torch.no_grad():
         expected = twin.eval()(theirs(images)).numpy()
-    model = sharing.SoftShare(plain, plan)
+    model = sharing.SoftShare(unshared, plan)
     np.testing.assert_allclose(model.apply(variables, images), expected, atol=1e-4)
     np.testing.assert_allclose(
-        plain.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="plain"
+        unshared.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="unshared"
     )
 
 
-# Rounding grows from step to step, in float32 to a thousandth at the paper's rates: there the rate is
-# small. In float64 nothing hides a difference in what is computed.
+# Rounding errors grow with each step, in float32 to 0.001 at the paper's learning rate. So float32 uses a
+# small rate. In float64, rounding hides no difference between the implementations.
 @pytest.mark.parametrize(
     ("dtype", "size", "rate", "tolerance"), [("float64", 8, 0.1, 1e-7), ("float32", 16, 0.002, 1e-3)]
 )
@@ -93,12 +93,14 @@ def test_twenty_steps_give_the_same_losses_and_statistics(twins, dtype, size, ra
 def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
     twin = twin.to(getattr(torch, dtype)).train()
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
-    plain = network.build(zoo.Options(jnp.dtype(dtype)))
-    plan = network.rule(jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
+    unshared = network.build(zoo.Options(jnp.dtype(dtype)))
+    plan = network.rule(jax.eval_shape(unshared.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])
     settings = config_lib.Optimizer(learning_rate=rate, weight_decay=DECAY)
     rule = make_optimizer(settings, STEPS)
     step = jax.jit(
-        TrainStep(model=sharing.SoftShare(plain, plan), plan=plan, task=Plain(), optimizer=rule, seed=0)
+        TrainStep(
+            model=sharing.SoftShare(unshared, plan), plan=plan, task=Unaugmented(), optimizer=rule, seed=0
+        )
     )
     state = TrainState(jnp.int32(0), variables, rule.init(trainable(variables)))
     sgd = optimizer(twin, rate, DECAY)
@@ -122,15 +124,15 @@ def _compare_steps(network, twin, variables, dtype, size, rate, tolerance):
 
     for name in theirs_now.keys() - {"batch_stats"}:
         jax.tree.map(close, found[name], theirs_now[name])
-    # PyTorch's running variance is that of a sample, ours that of the batch: n / (n - 1) apart, but for
-    # what is left of the variance before the first step.
+    # PyTorch's running variance is unbiased, ours is not. They differ by n / (n - 1), except for the
+    # share of the initial variance that remains.
     pixels = {"stage_1": 32 * 32, "stage_2": 16 * 16, "stage_3": 8 * 8}
     before = jax.tree.map(lambda x: 0.9**STEPS * x, variables["batch_stats"])
     for stage, area in pixels.items():
         for part in found["batch_stats"][stage]:
             norms = theirs_now["batch_stats"][stage][part]
             for norm, statistics in norms.items():
-                # The first norm of a stage sees the resolution of the stage before.
+                # The first norm of a stage has the resolution of the previous stage.
                 first = part == "block_0" and norm == "norm1" and stage != "stage_1"
                 n = size * area * (4 if first else 1)
                 mine, old = found["batch_stats"][stage][part][norm], before[stage][part][norm]

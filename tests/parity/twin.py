@@ -1,4 +1,4 @@
-"""Wide ResNets, plain and soft-shared, in PyTorch: written from the paper, to compare with."""
+"""Unshared and soft-shared wide ResNets in PyTorch, written from the paper."""
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,7 @@ class Block(nn.Module):
 
 
 class Twin(nn.Module):
-    """WRN L-w, or SWRN L-w-k, with the parameter names of the authors' checkpoints."""
+    """WRN L-w or SWRN L-w-k, with the parameter names of the authors' checkpoints."""
 
     def __init__(self, depth: int, width: int, templates: int | None = None, num_classes: int = 10):
         super().__init__()
@@ -79,7 +79,7 @@ class Twin(nn.Module):
 
 
 def optimizer(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The paper's: Nesterov momentum, decay on everything but the coefficients."""
+    """Returns the paper's optimizer: Nesterov momentum, weight decay on all but the coefficients."""
     named = list(net.named_parameters())
     free = [p for name, p in named if name.endswith("coefficients")]
     decayed = [p for name, p in named if not name.endswith("coefficients")]

@@ -57,7 +57,7 @@ def without_runs(tmp_path_factory):
 
 
 def test_the_page_in_the_docs_is_what_the_command_writes(without_runs):
-    # But for what was measured, and by which command it is shown.
+    # Ignores measured values and the command that shows them.
     def unmeasured(page):
         found = []
         for title, header, lines in re.findall(r"## (.*)\n\n(.*)\n\|[-|]+\|\n((?:\|.*\n)+)", page):

@@ -1,4 +1,4 @@
-"""Certificates and conversions: written and read back, of earlier versions, damaged, and foreign."""
+"""Certificates and conversions: round trips, earlier versions, damage, and other readers."""
 
 import copy
 import dataclasses
@@ -45,7 +45,7 @@ BOTH = pytest.mark.parametrize("artifact", [CERTIFICATE, CONVERSION], ids=["cert
 
 
 @BOTH
-def test_a_workdir_gives_back_what_was_written(tmp_path, artifact):
+def test_a_workdir_returns_what_was_written(tmp_path, artifact):
     workdir = Workdir(tmp_path)
     workdir.write_sealed(workdir.certificate_file, artifact.to_json())
     values = workdir.read_sealed(workdir.certificate_file)
@@ -65,14 +65,14 @@ def test_other_readers_of_the_files_find_every_value():
 
 
 @pytest.mark.parametrize(("name", "kind"), [("folded", Certificate), ("converted", Conversion)])
-def test_those_of_earlier_versions(tmp_path, name, kind):
+def test_files_of_earlier_versions(tmp_path, name, kind):
     with tarfile.open(ARCHIVES / f"{name}.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     file = tmp_path / name / ("certificate.json" if kind is Certificate else "conversion.json")
     values = json.loads(file.read_text())
     assert "format" not in values
     artifact = kind.from_json(values, "file")
-    # All that the older version wrote is in what this one writes of it.
+    # The new file keeps everything that the older version wrote.
     written = json.loads(json.dumps(artifact.to_json()))
     assert {key: value for key, value in written.items() if key != "format"} == values
 
@@ -104,7 +104,7 @@ def test_a_wrong_value_anywhere_is_one_line(artifact, wrong):
             assert "\n" not in message
             assert len(message) < 200
         else:
-            # It has the type of the right one, or is derived from others and not read.
+            # The value has the right type, or is derived from others and not read.
             assert read == artifact or isinstance(wrong, str | int | dict | list)
 
 

@@ -1,4 +1,4 @@
-"""Two processes at one workdir: the second writer is told who the first is, and readers are not disturbed."""
+"""Two processes in one workdir: the second writer learns who the first is, and readers are not disturbed."""
 
 import json
 import os
@@ -27,14 +27,14 @@ def workdir(tmp_path, trained):
 
 
 def test_the_lock_comes_before_the_config(workdir):
-    # Whatever is read before the lock may be another job's a moment later.
+    # Another job may rewrite files that are read before the lock.
     workdir.config_file.write_text("{")
     with workdir.lock(), pytest.raises(UserError, match="another process is writing to"):
         train(tiny.config(seed=3), Workdir(workdir.root))
     assert workdir.config_file.read_text() == "{"
 
 
-def test_a_run_that_another_process_began_meanwhile_is_left_alone(tmp_path, tiny_config, monkeypatch):
+def test_a_run_that_another_process_just_started_is_left_alone(tmp_path, tiny_config, monkeypatch):
     workdir, lock = Workdir(tmp_path / "run"), Workdir.lock
 
     def late(self):
@@ -56,7 +56,7 @@ def test_the_second_writer_learns_who_the_first_one_is(workdir):
         message = f"{workdir.root}: process {os.getpid()} on {socket.gethostname()}, since {holder['since']}"
         with pytest.raises(UserError, match=message.replace("+", r"\+")):
             train(None, Workdir(workdir.root))
-        # The signature of one that is gone says nothing.
+        # The signature of an ended process names nobody.
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
         for text in (json.dumps({**holder, "pid": ended.pid}), "", "[]", "{"):
@@ -65,7 +65,7 @@ def test_the_second_writer_learns_who_the_first_one_is(workdir):
                 train(None, Workdir(workdir.root))
 
 
-def test_a_start_that_is_refused_does_not_sign(workdir):
+def test_a_refused_start_does_not_sign(workdir):
     workdir.lock_file.unlink()
     with pytest.raises(UserError, match="another config"):
         train(tiny.config(seed=3), workdir)
@@ -76,7 +76,7 @@ def test_a_start_that_is_refused_does_not_sign(workdir):
 
 @pytest.fixture
 def live(tmp_path):
-    """The checkpoints of a run, of which it keeps one, and a function that takes a step."""
+    """Returns the checkpoints of a run that keeps one, and a function that saves a step."""
     experiment = make_experiment(tiny.config(keep_checkpoints=1))
     root = tmp_path / "checkpoints"
     checkpoints, state = Checkpoints(root, Stages(experiment)), experiment.programs.init_state()
@@ -90,7 +90,7 @@ def live(tmp_path):
     checkpoints.close()
 
 
-def test_a_reader_beside_a_run_calls_nothing_damaged(live, capfd):
+def test_a_reader_beside_a_run_reports_no_damage(live, capfd):
     root, experiment, save = live
     reader, stop, found = Checkpoints(root, Stages(experiment)), threading.Event(), []
 
@@ -130,7 +130,7 @@ def test_a_step_stays_while_it_is_read_and_goes_afterwards(live, monkeypatch):
     assert reader.steps() == [3]
 
 
-def test_a_step_that_vanishes_is_looked_for_among_those_of_now(live, monkeypatch, capfd):
+def test_a_reader_replaces_a_vanished_step_with_a_current_one(live, monkeypatch, capfd):
     root, experiment, save = live
     read, reader = step_reader.read, Checkpoints(root, Stages(experiment))
 

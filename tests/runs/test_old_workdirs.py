@@ -1,9 +1,8 @@
-"""Runs of older versions evaluate, fold, report, export and go on."""
+"""Runs of older versions evaluate, fold, report, export and resume."""
 
 import dataclasses
 import json
 import pathlib
-import tarfile
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
 from tests import cifar
+from tests.runs.archives import unpack
 
-ARCHIVES = pathlib.Path(__file__).parent / "workdirs"
 RUNS = ("shared", "folded", "unshared", "converted", "annealed", "cifar")
 
 
@@ -29,14 +28,8 @@ def data_dir(tmp_path_factory):
     return root
 
 
-def unpack(name: str, root: pathlib.Path) -> pathlib.Path:
-    with tarfile.open(ARCHIVES / f"{name}.tar.gz") as archive:
-        archive.extractall(root, filter="data")
-    return root / name
-
-
 def old_run(name: str, root: pathlib.Path, data_dir: pathlib.Path) -> Workdir:
-    """Returns the run of an archive, with its data where they are now."""
+    """Returns the run of an archive, with the current folder of its data."""
     workdir = Workdir(unpack(name, root))
     values = json.loads(workdir.config_file.read_text())
     workdir.config_file.write_text(json.dumps({**values, "data_dir": str(data_dir)}))
@@ -44,7 +37,7 @@ def old_run(name: str, root: pathlib.Path, data_dir: pathlib.Path) -> Workdir:
 
 
 def expected_score(workdir: Workdir) -> float:
-    """Returns the score that the older version wrote down for the newest checkpoint."""
+    """Returns the score that the older version recorded for the newest checkpoint."""
     for file in (workdir.certificate_file, workdir.conversion_file):
         if file.exists():
             return json.loads(file.read_text())["metric"]["after"]

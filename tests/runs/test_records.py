@@ -1,4 +1,4 @@
-"""What is no record is skipped, counted and said once; what comes after it is kept."""
+"""Invalid records are skipped, counted and reported once; later records are kept."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def workdir(tmp_path, trained):
 
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 @pytest.mark.parametrize("what", NO_RECORDS)
-def test_what_is_no_record_is_skipped_and_counted(tmp_path, what, place):
+def test_invalid_records_are_skipped_and_counted(tmp_path, what, place):
     lines = [b'{"step": %d}' % step for step in (4, 8, 12)]
     lines.insert({"first": 0, "middle": 2, "last": 3}[place], NO_RECORDS[what])
     file = tmp_path / "metrics.jsonl"
@@ -42,7 +42,7 @@ def test_what_is_no_record_is_skipped_and_counted(tmp_path, what, place):
     assert ([record["step"] for record in found.records], found.skipped) == ([4, 8, 12], 1)
 
 
-def test_the_last_line_of_a_killed_process_is_no_fault(tmp_path):
+def test_the_torn_last_line_of_a_killed_process_is_no_fault(tmp_path):
     file = tmp_path / "metrics.jsonl"
     file.write_bytes(b'{"step": 4}\n{"step": 8, "tra')
     assert read_lines(file) == ([{"step": 4}], 0)
@@ -52,7 +52,7 @@ def test_the_last_line_of_a_killed_process_is_no_fault(tmp_path):
     assert read_lines(file) == read_lines(tmp_path / "none") == ([], 0)
 
 
-def test_a_resumed_run_says_it_once(workdir, capfd):
+def test_a_resumed_run_reports_them_once(workdir, capfd):
     lines = workdir.metrics_file.read_bytes().splitlines()
     workdir.metrics_file.write_bytes(b"\n".join([lines[0], *NO_RECORDS.values(), *lines[1:], b"[]"]) + b"\n")
     assert any(
@@ -66,14 +66,14 @@ def test_a_resumed_run_says_it_once(workdir, capfd):
     assert not any("not records" in line for line in read(workdir).problems)
 
 
-def test_a_list_of_devices_that_is_torn_goes_on_whole(workdir):
+def test_a_torn_list_of_devices_continues_intact(workdir):
     workdir.devices_file.write_bytes(b'{"step": 0, "device": "cpu", "devices": 1}\n[]\n{"step": 4, "dev')
     Records(workdir, step=16).close()
     starts = [json.loads(line) for line in workdir.devices_file.read_text().splitlines()]
     assert [start["step"] for start in starts] == [0, 16]
 
 
-def test_a_damaged_similarity_file_takes_no_other_with_it(workdir):
+def test_a_damaged_similarity_file_affects_no_other(workdir):
     (workdir.similarity / "00000008.npz").write_bytes(b"PK")
     data = bytearray((workdir.similarity / "00000012.npz").read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""Runs that are stopped and go on end bit for bit where undisturbed ones end."""
+"""Stopped and resumed runs end bit for bit like undisturbed ones."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from softshare_jax.runs.records import Records, read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from tests import tiny
 from tests.faults.strikes import NAMES, run
-from tests.storage.test_checkpoints import final_checksum
+from tests.runs.final import final_checksum
 
 
 def copy(workdir, target):
@@ -52,7 +52,7 @@ def test_a_finished_run_is_left_alone(tmp_path, trained, capfd):
     assert {p: p.stat().st_mtime_ns for p in workdir.checkpoints.rglob("*")} == before
 
 
-def test_records_after_the_checkpoint_are_dropped_and_torn_lines_are_none(tmp_path, trained):
+def test_records_after_the_checkpoint_and_torn_lines_are_dropped(tmp_path, trained):
     workdir = copy(trained, tmp_path / "run")
     with open(workdir.metrics_file, "a") as file:
         file.write('{"step": 20, "train/lo')
@@ -93,8 +93,8 @@ def test_profile(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
-    # So long that only the signal ends it.
+def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
+    # The run is so long that only the signal ends it.
     flags = tiny.flags(duration="100000 steps", log_every="1 steps")
     process = tiny.start("main", "--config=configs/quickstart.py", *flags, f"--workdir={tmp_path / 'run'}")
     line = ""
@@ -113,8 +113,8 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
 
 
 def test_faults_at_random_moments_lose_nothing():
-    # `make faults` does a hundred, and in jobs of two processes. A run that ends elsewhere than the
-    # undisturbed one raises.
+    # `make faults` injects a hundred, also in jobs of two processes. A run raises if its end differs from
+    # the undisturbed one.
     struck = list(run(5, seed=0, processes=[1]))
     assert len(struck) == 5
     assert [one.lost for one in struck] == [0] * 5

@@ -1,4 +1,4 @@
-"""Ctrl-C: before the first step it ends a run at once, after it the run saves, and the second one ends it."""
+"""Ctrl-C ends a run at once before the first step, and saves after it; a second Ctrl-C ends it."""
 
 import signal
 
@@ -8,7 +8,7 @@ from tests import tiny
 
 def test_ctrl_c_before_the_first_step_ends_with_a_line(tmp_path):
     flags = tiny.flags(model="scnn-40-6", duration="100000 steps")
-    # Its own cache, so that it compiles for long.
+    # An empty cache makes the compilation take long.
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     run = f"--workdir={tmp_path / 'run'}"
     process = tiny.start("main", "--config=configs/quickstart.py", *flags, run, env=cache)

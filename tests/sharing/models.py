@@ -1,4 +1,4 @@
-"""Models of linen, NNX and Equinox as their users write them, and one without any library."""
+"""Typical models of linen, NNX and Equinox, and one without a library."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,10 +21,10 @@ class Case(NamedTuple):
     """A model and how it shares.
 
     Attributes:
-        params: its parameters, as its library holds them.
+        params: its parameters, in the library's own form.
         apply: params -> outputs on some inputs.
-        rule: how it shares, with two templates.
-        groups: what the rule should find: layers by the name of the group.
+        rule: sharing rule with two templates.
+        groups: the number of layers per group that the rule should find.
     """
 
     params: Any

@@ -11,9 +11,9 @@ from softshare_jax.sharing import Group, Member, Plan, Slice
 
 @st.composite
 def shared(draw) -> tuple[Plan, dict]:
-    """A plan over one or two sets of leaves, and random variables.
+    """Draws a plan over one or two sets of leaves, and random variables.
 
-    The layers are leaves, rows of a stack, or slices of either. Slices may be of two groups.
+    The layers are leaves, rows of a stack, or slices of either. Slices may belong to two groups.
     """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
@@ -48,12 +48,12 @@ def shared(draw) -> tuple[Plan, dict]:
 
 @st.composite
 def slices(draw, shape) -> tuple[list[Slice | None], tuple[int, ...] | None]:
-    """One or two slices in a larger weight, and the shape of what is left; or all of a weight."""
+    """Draws one or two slices of a larger weight and the shape of the rest, or the whole weight."""
     axis = draw(st.sampled_from([None, 0, len(shape) - 1]))
     if axis is None:
         return [None], None
     size = shape[axis]
-    # At one end, or two slices in the middle. Few cases, because each one compiles.
+    # One slice at the start, or two slices. Few cases, because each one compiles.
     starts = draw(st.sampled_from([(0,), (1 + size, 1)]))
     left = (*shape[:axis], 2, *shape[axis + 1 :])
     return [Slice(axis, start, start + size) for start in starts], left
@@ -61,7 +61,7 @@ def slices(draw, shape) -> tuple[list[Slice | None], tuple[int, ...] | None]:
 
 @st.composite
 def stacks(draw) -> tuple[Plan, dict]:
-    """A plan over the rows of one or two stacks, dealt out to up to three groups in any order."""
+    """Draws a plan over the rows of one or two stacks, in any order, in up to three groups."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(st.sampled_from([(3,), (2, 3)]))
     lengths = draw(st.lists(st.integers(2, 9), min_size=1, max_size=2))
@@ -72,7 +72,7 @@ def stacks(draw) -> tuple[Plan, dict]:
     elif order == "shuffled":
         random.shuffle(rows)
     number = draw(st.integers(1, min(3, len(rows) // 2)))
-    # Every n-th row to a group, which is evenly spaced, or one run of rows after the other.
+    # Groups have every n-th row (evenly spaced), or consecutive rows.
     deal = [rows[i::number] for i in range(number)]
     if draw(st.booleans()):
         ends = np.cumsum([0, *map(len, deal)])

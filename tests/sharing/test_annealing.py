@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 
 @given(shared(), st.floats(0, 1))
-def test_a_fraction_of_what_k_templates_cannot_say_is_gone(case, fraction):
+def test_a_fraction_of_the_rank_k_residual_is_removed(case, fraction):
     plan, variables = case
     sizes = {g.name: 1 for g in plan.groups}
     annealed = sharing.anneal(plan, variables, sizes, fraction)
@@ -21,7 +21,7 @@ def test_a_fraction_of_what_k_templates_cannot_say_is_gone(case, fraction):
         rows = weights.reshape(len(weights), -1).astype(np.float64)
         u, s, vt = np.linalg.svd(rows, full_matrices=False)
         if len(s) > 1 and s[1] > 0.99 * s[0]:
-            continue  # which direction comes first is a matter of rounding
+            continue  # rounding decides which direction comes first
         best = s[0] * np.outer(u[:, 0], vt[0])
         expected = best + (1 - fraction) * (rows - best)
         np.testing.assert_allclose(after[name].reshape(rows.shape), expected, atol=1e-2 * s[0])
@@ -38,7 +38,7 @@ def test_at_the_end_resizing_loses_nothing(case):
 
 
 @given(shared(), st.integers(2, 5))
-def test_without_gradients_it_fades_linearly(case, steps):
+def test_without_gradients_the_residual_fades_linearly(case, steps):
     plan, variables = case
     sizes = {g.name: 1 for g in plan.groups}
     trainable = {
@@ -69,7 +69,7 @@ def test_templates_stay_and_gradients_are_finite(case):
     jax.tree.map(np.testing.assert_array_equal, annealed["templates"], variables["templates"])
 
 
-def test_groups_that_are_not_named_stay_as_they_are():
+def test_groups_that_are_not_named_do_not_change():
     members = [tuple(sharing.Member(f"{name}_{i}") for i in range(3)) for name in "ab"]
     plan = sharing.Plan(tuple(sharing.Group(n, m, 3, (4,)) for n, m in zip("ab", members, strict=True)))
     random = np.random.default_rng(0)

@@ -51,7 +51,7 @@ def arrays(tree):
 
 
 def rows(plan, params, group):
-    """The weights of a group, one row a layer, read from the model's own parameters."""
+    """Returns the weights of a group from the model's own parameters, one row per layer."""
     leaves = named_arrays(params)
     weights = [leaves[m.path] if m.index is None else leaves[m.path][m.index] for m in group.members]
     return np.stack([np.asarray(w, np.float64).ravel() for w in weights])
@@ -64,7 +64,7 @@ def check_tied(plan, params):
         assert values[1] > 1e-3 * values[0]
 
 
-def test_the_groups_are_those_that_one_would_expect(case, plan):
+def test_the_groups_are_the_expected_ones(case, plan):
     assert {group.name: group.layers for group in plan.groups} == case.groups
     assert all(group.templates == 2 for group in plan.groups)
     assert not [p for p in plan.paths if any(word in p.lower() for word in ("bias", "norm", "embed"))]
@@ -111,7 +111,7 @@ def test_weights_are_tied_after_an_update(case, plan, variables, loss):
     for name in ("templates", "coefficients"):
         for group in plan.groups:
             assert np.abs(updated[name][group.name] - variables[name][group.name]).max() > 1e-6
-    # No decay on coefficients, decay on all else.
+    # Weight decay on everything except coefficients.
     for group in plan.groups:
         name = group.name
         np.testing.assert_allclose(
@@ -168,7 +168,7 @@ def test_under_pmap(case, plan, variables):
 
 
 def test_templates_split_over_devices(case, plan, variables):
-    # Two or four ways along the last axis, and all templates on every device.
+    # The last axis is split in two or four; every device holds all templates.
     number = 4 if all(group.shape[-1] % 4 == 0 for group in plan.groups) else 2
     mesh = jax.make_mesh(
         (number,), ("model",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:number]
@@ -202,7 +202,7 @@ def test_in_bfloat16_weights_keep_the_dtype_of_the_model(case):
         assert {x.dtype for x in found["templates"].values()} == {jnp.dtype("bfloat16")}
 
 
-def test_a_folded_model_runs_with_one_layer_a_group(case, plan, variables):
+def test_a_folded_model_runs_with_one_layer_per_group(case, plan, variables):
     folded = sharing.fold(plan, variables, threshold=0.0)
     dense = sharing.materialize(*folded)
     assert jax.tree.structure(dense) == jax.tree.structure(case.params)

@@ -1,4 +1,4 @@
-"""Templates under one budget, against trying every choice."""
+"""Templates within a budget, against an exhaustive search."""
 
 import itertools
 import math
@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softshare_jax import sharing
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 
 @st.composite
 def trained(draw):
-    """Groups of 2 to 4 layers of different sizes and spectra, and a private leaf."""
+    """Draws groups of 2 to 4 layers with different sizes and spectra, and a private leaf."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     params = {"private": {"bias": jnp.ones(5)}}
     patterns = {}
@@ -31,7 +31,7 @@ def trained(draw):
 
 
 def by_hand(params, group, k):
-    """The squared error and the parameters of the best k templates of a group, by NumPy."""
+    """Returns the squared error and the parameters of the best k templates of a group, from NumPy."""
     rows = np.stack([np.ravel(params[m.path.split("/")[0]][m.path.split("/")[1]]) for m in group.members])
     values = np.linalg.svd(np.float64(rows), compute_uv=False)
     return np.sum(values[k:] ** 2), k * (rows.shape[0] + rows.shape[1])
@@ -66,7 +66,7 @@ def test_no_other_choice_loses_less(case):
 
 @settings(max_examples=8)
 @given(trained())
-def test_the_spectrum_foretells_the_error(case):
+def test_the_spectrum_predicts_the_error(case):
     rule, params, _ = case
     plan = rule(params)
     values = {name: np.asarray(s, np.float64) for name, s in sharing.spectra(plan, params).items()}
@@ -76,7 +76,7 @@ def test_the_spectrum_foretells_the_error(case):
         assert error == pytest.approx(foretold, rel=1e-3, abs=1e-6)
 
 
-def test_many_groups_are_no_trouble():
+def test_a_budget_for_many_groups():
     random = np.random.default_rng(0)
     params = {
         f"g{i:02}": {f"l{j}": jnp.asarray(random.normal(size=3 + i % 3), jnp.float32) for j in range(12)}

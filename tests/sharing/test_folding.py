@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 THRESHOLDS = st.floats(0, 1)
 
@@ -113,7 +113,7 @@ def test_thresholds_outside_the_range(threshold):
 
 
 def test_the_measures_can_disagree():
-    # Equal weights from different coefficients, because the two templates are one.
+    # The templates are equal, so different coefficients give equal weights.
     plan, variables = one_group([[1, 0], [0, 1]], [[1, 2], [1, 2]])
     assert sharing.fold(plan, variables, 0.9, "weights").plan.groups[0].templates == 1
     assert sharing.fold(plan, variables, 0.9, "coefficients").plan == plan

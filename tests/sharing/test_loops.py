@@ -8,7 +8,7 @@ from softshare_jax.sharing import Loop, find_loops, format_loops, unroll
 
 
 def written(steps):
-    """Number of layers that are written down, loops not unrolled."""
+    """Returns the number of layers in the text, loops counted once."""
     return sum(written(step.body) if isinstance(step, Loop) else 1 for step in steps)
 
 
@@ -45,7 +45,7 @@ def test_a_loop_is_found(body, times, tail):
 
 
 def test_nothing_shorter_exists():
-    # Exhaustive over all sequences of six layers of two kinds, against a search over all ways to write.
+    # All sequences of six layers of two kinds, against a search over all notations.
     def shortest(sequence):
         if not sequence:
             return 0

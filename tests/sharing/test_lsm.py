@@ -9,7 +9,7 @@ from hypothesis import given
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.test_materialize import layer_weights
+from tests.sharing.weights import layer_weights
 
 
 def cosines(rows):
@@ -30,7 +30,7 @@ def test_both_measures_against_their_definition(case):
 
 
 def change_basis(plan, variables, random):
-    """Writes templates and coefficients in another basis: the weights stay what they are."""
+    """Writes templates and coefficients in another basis; the weights do not change."""
     changed = {**variables, "templates": {}, "coefficients": {}}
     for group in plan.groups:
         basis = random.normal(size=(group.templates, group.templates))
@@ -49,7 +49,7 @@ def test_only_the_weight_measure_survives_changes_of_basis(seed):
     random = np.random.default_rng(seed)
     members = tuple(sharing.Member(f"layer_{i}") for i in range(8))
     plan = sharing.Plan((sharing.Group("g", members, 3, (3, 3, 16, 16)),))
-    # Coefficients in three bundles, so that there is something to fold.
+    # Coefficients in three clusters, so that some layers fold.
     bundles = (0, 1, 2, 0, 1, 2, 0, 1)
     centres = np.linalg.qr(random.normal(size=(3, 3)))[0][np.array(bundles)]
     variables = {
@@ -107,7 +107,7 @@ def test_the_penalty_is_the_plain_sum(case):
 
 
 def test_following_the_penalty_leads_to_one_layer():
-    # Twenty draws of ten orthogonal layers: with the exact gradient of |c| some freeze in clusters.
+    # Twenty draws of ten orthogonal layers. With the exact gradient of |c|, some get stuck in clusters.
     members = tuple(sharing.Member(str(i)) for i in range(10))
     plan = sharing.Plan((sharing.Group("g", members, 10, (1,)),))
 
@@ -152,7 +152,7 @@ def test_similarity_does_not_depend_on_the_scale(scale):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn])
-def test_similarity_is_that_of_the_weights_before_they_are_rounded(dtype):
+def test_similarity_is_that_of_the_weights_before_rounding(dtype):
     rows = np.random.default_rng(0).normal(size=(2, 300))
     plan, variables = two_layers(rows, dtype=dtype)
     matrix = sharing.similarity(plan, variables)["g"]
@@ -164,7 +164,7 @@ def test_similarity_is_that_of_the_weights_before_they_are_rounded(dtype):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_layers_that_are_not_finite_are_an_error_that_names_them(bad):
     plan, variables = two_layers([[1, 2], [3, bad]], [[1.0, 0.0], [0.0, 1.0]])
-    # 0 * bad is NaN, too: the first layer is not finite either.
+    # 0 * bad is also NaN, so the first layer is not finite either.
     message = r"group 'g': the weights of layer 1 \(a\) are not finite"
     for function in (sharing.similarity, sharing.fold, sharing.distinct_layers):
         with pytest.raises(sharing.PlanError, match=message):
@@ -188,7 +188,7 @@ def test_weights_that_overflow_their_dtype_are_not_finite():
         sharing.distinct_layers(plan, variables)
 
 
-def test_arguments_of_another_kind():
+def test_arguments_of_a_wrong_type():
     plan, variables = two_layers(np.eye(2))
     rule = sharing.by_regex({"g": "[ab]"})
     dense = sharing.materialize(plan, variables)

@@ -8,23 +8,7 @@ from hypothesis import strategies as st
 from softshare_jax import sharing
 from softshare_jax.sharing.materialization import stack_members
 from tests.sharing.strategies import shared, stacks
-
-
-def layer_weights(plan, params):
-    """Weights by group of dense parameters, read with nothing of the package except the plan's names."""
-    weights = {}
-    for group in plan.groups:
-        rows = []
-        for member in group.members:
-            node = params
-            for key in member.path.split("/"):
-                node = node[key]
-            row = np.asarray(node if member.index is None else node[member.index])
-            if cut := member.slice:
-                row = np.take(row, range(cut.start, cut.stop), axis=cut.axis)
-            rows.append(row)
-        weights[group.name] = np.stack(rows)
-    return weights
+from tests.sharing.weights import layer_weights
 
 
 @given(shared())
@@ -120,7 +104,7 @@ def test_full_rank_from_dense_is_exact(case, seed):
 @given(shared())
 def test_from_dense_is_the_best_approximation(case):
     plan, variables = case
-    # Weights of full rank: what two independent draws of the variables add up to.
+    # Weights of full rank.
     doubled = jax.tree.map(
         lambda a: a + jnp.sin(7 * jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape),
         sharing.materialize(plan, variables),

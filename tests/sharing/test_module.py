@@ -1,4 +1,4 @@
-"""SoftShare around a linen network: names, random streams and collections are the model's own."""
+"""SoftShare around a linen network keeps names, random streams and collections of the model."""
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from tests.sharing import models
 
 
 class Net(nn.Module):
-    """Has all that a wrapper could disturb: own parameters, batch-norm, dropout, sown values."""
+    """Has everything that a wrapper could disturb: parameters, batch-norm, dropout, sown values."""
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -49,7 +49,7 @@ def test_the_whole_tree_of_shapes(model):
     }
 
 
-def test_private_parameters_and_templates_are_what_the_model_alone_would_draw(model):
+def test_private_parameters_and_templates_equal_the_model_s_own_initialization(model):
     variables, dense = model.init(KEY, X), Net().init(KEY, X)
     np.testing.assert_array_equal(variables["params"]["scale"], dense["params"]["scale"])
     for j in range(2):
@@ -90,7 +90,7 @@ def test_weights_are_still_tied_after_an_update(model):
     check_equal_to_unshared(model, updated)
 
 
-def test_a_transformer_of_linen_s_own_attention():
+def test_a_transformer_with_linen_attention():
     model, tokens = models.Transformer(layers=2), models.TOKENS
     rule = sharing.by_regex(
         {name: rf".*Attention_\d/{name}/kernel" for name in ("query", "key", "value", "out")}, templates=1
@@ -137,7 +137,7 @@ def test_a_plan_of_another_network():
 
 
 class Autoencoder(nn.Module):
-    """A model with methods of its own, and submodules that are reached by name."""
+    """A model with methods and named submodules."""
 
     def setup(self):
         self.encoder = [nn.Dense(4) for _ in range(3)]

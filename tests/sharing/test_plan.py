@@ -25,7 +25,7 @@ def test_json_round_trip_of_a_folded_group():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"groups": [{"name": "g"}]}', '{"groups": 3}'])
-def test_text_that_is_no_plan(text):
+def test_invalid_text(text):
     with pytest.raises(PlanError, match="not the JSON of a plan"):
         Plan.from_json(text)
 
@@ -70,7 +70,7 @@ def test_a_stack_is_shared_whole():
         plan({"stack": jnp.zeros((3, 3))})
 
 
-def test_by_regex_orders_layers_as_a_person_counts():
+def test_by_regex_orders_layers_in_natural_sort_order():
     plan = by_regex({"body": r"block_\d+/kernel"}, templates=2)(params())
     (group,) = plan.groups
     assert [m.path for m in group.members] == [f"block_{i}/kernel" for i in range(12)]
@@ -90,7 +90,7 @@ def test_by_regex_mistakes():
 
 
 @pytest.mark.parametrize("rule", [by_shape({"3x4": 1}), by_regex({"3x3": ".*/kernel"}, {"3x4": 1})])
-def test_templates_for_a_group_that_is_not_there(rule):
+def test_templates_for_an_unknown_group(rule):
     with pytest.raises(PlanError, match="there is no group '3x4', the groups are 3x3"):
         rule(params())
 
@@ -116,8 +116,8 @@ def test_without_a_parenthesis_leaves_of_a_stack_follow_each_other():
     assert names(group) == [f"blocks/conv{i}/kernel[{row}]" for i in (1, 2) for row in (0, 1)]
 
 
-def test_the_leaves_of_a_named_stack_run_together_row_by_row():
-    # Eleven rows and ten leaves: numbers count by value, rows as well as names.
+def test_the_leaves_of_a_named_stack_are_ordered_row_by_row():
+    # Eleven rows and ten leaves: rows and names sort by number.
     stack = {f"conv{i}": {"kernel": jnp.zeros((11, 3))} for i in range(1, 11)}
     (group,) = by_regex({"g": ".*"}, stacked=r"(.*blocks)/.*")({"blocks": stack}).groups
     assert names(group) == [f"blocks/conv{i}/kernel[{row}]" for row in range(11) for i in range(1, 11)]
@@ -148,8 +148,8 @@ def test_a_stack_beside_leaves_that_are_one_layer():
     assert (group.templates, group.shape) == (2, (3, 3))
 
 
-def test_a_parenthesis_that_takes_no_part_names_no_stack():
-    # One of two alternatives has a stack of several leaves, the other is a stack by itself.
+def test_an_unmatched_parenthesis_names_no_stack():
+    # The first alternative has a stack of several leaves; the second is a stack of one leaf.
     tree = {"a": two_convs(2), "b": {"kernel": jnp.zeros((2, 3, 3))}}
     (group,) = by_regex({"g": ".*"}, stacked=r"(a)/.*|b/kernel")(tree).groups
     inside = [f"a/conv{i}/kernel[{row}]" for row in (0, 1) for i in (1, 2)]
@@ -216,7 +216,7 @@ def test_a_rule_that_shares_nothing_says_so(rule, message):
         rule(params(1))
 
 
-def test_rules_take_shapes_in_place_of_arrays():
+def test_rules_take_shapes_instead_of_arrays():
     shapes = jax.eval_shape(lambda: params())
     rule = by_regex({"body": r"block_\d+/kernel"})
     assert rule(shapes) == rule(params())

@@ -1,4 +1,4 @@
-"""Shapes in annotations are checked in tests: of arguments, of results and within containers."""
+"""Tests check annotated shapes: of arguments, of results and in containers."""
 
 import jaxtyping
 import numpy as np
@@ -33,6 +33,6 @@ def test_containers():
         matrices(np.ones((2, 3)))
 
 
-def test_other_arguments_have_errors_of_their_own():
+def test_other_arguments_have_their_own_errors():
     with pytest.raises(sharing.PlanError, match="expected a plan, not str"):
         lsm.similarity("no plan", {})

@@ -1,4 +1,4 @@
-"""Slices as members: what they are, what is left of a leaf, and which slices contradict each other."""
+"""Slices as members: the rest of a leaf, and contradictory slices."""
 
 import json
 
@@ -13,7 +13,7 @@ from softshare_jax import sharing
 from softshare_jax.sharing import Group, Member, Plan, PlanError, Slice, by_regex
 from tests.sharing.strategies import shared
 
-# Three kernels that read 2, 3 and 4 channels; the first 2 are the same for all.
+# Three kernels that read 2, 3 and 4 channels; all read the same first 2.
 PARAMS = {f"layer_{i}": {"kernel": jnp.arange(3.0 * (2 + i)).reshape(3, 2 + i) + 10 * i} for i in range(3)}
 RULE = by_regex({"g": r"layer_\d/kernel"}, slices={"g": Slice(axis=1, start=0, stop=2)})
 
@@ -56,9 +56,9 @@ def test_parameters_that_stay_private_decay():
     assert mask["coefficients"] == {"g": False}
 
 
-def test_a_budget_counts_what_is_left_of_a_leaf():
+def test_a_budget_counts_the_rest_of_a_leaf():
     variables = sharing.initialize(RULE(PARAMS), PARAMS, jax.random.key(0))
-    # Private 3 + 6, and one template of 6 with three coefficients.
+    # Private 3 + 6, one template of 6, and three coefficients.
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 9
     assert sharing.by_budget(RULE, 18)(PARAMS).templates == {"g": 1}
     with pytest.raises(PlanError, match="budget of 17 is too small: one template a group takes 18"):
@@ -97,7 +97,7 @@ def test_a_linen_model_with_partitioned_weights():
     np.testing.assert_allclose(model.apply(variables, x), Net().apply(dense, x), rtol=1e-5)
 
 
-def test_json_has_slices_only_where_a_plan_has():
+def test_json_has_slices_only_if_the_plan_has():
     plan = RULE(PARAMS)
     assert Plan.from_json(plan.to_json()) == plan
     member = json.loads(plan.to_json())["groups"][0]["members"][2]

@@ -1,4 +1,4 @@
-"""Parameter trees of any structure, with keys of any kind and weights of any float."""
+"""Parameter trees of any structure, any key type and any float type."""
 
 import collections
 import re
@@ -32,7 +32,7 @@ KEYS = st.one_of(
 
 
 class Holder(eqx.Module):
-    """An Equinox module that holds a tree, and something that is no array."""
+    """An Equinox module that holds a tree, and a field that is not an array."""
 
     inside: object
     function: object = eqx.field(default=jax.nn.relu)
@@ -52,11 +52,11 @@ def leaf(draw, kinds):
 
 @st.composite
 def any_tree(draw, kinds, depth=3):
-    """A tree of dictionaries, lists, tuples and modules of several libraries.
+    """Draws a tree of dictionaries, lists, tuples and modules of several libraries.
 
     Args:
         kinds: shapes and dtypes of its leaves.
-        depth: the most nodes on the way to a leaf.
+        depth: the maximal number of nodes above a leaf.
     """
     if depth == 0:
         return draw(st.sampled_from([{}, (), None])) if draw(st.integers(0, 4)) == 0 else leaf(draw, kinds)
@@ -65,7 +65,7 @@ def any_tree(draw, kinds, depth=3):
         return nnx.state(NnxHolder([leaf(draw, kinds) for _ in range(draw(st.integers(2, 3)))]))
     inner = any_tree(kinds, depth=draw(st.integers(0, depth - 1)))
     if node in ("dict", "frozen", "ordered"):
-        # Keys of one type: jax sorts those of a dictionary.
+        # Keys have one type, because jax sorts the keys of a dictionary.
         first = draw(KEYS)
         of_its_type = KEYS.filter(lambda key: type(key) is type(first))
         keys = dict.fromkeys([first, *draw(st.lists(of_its_type, min_size=1, max_size=3))])
@@ -77,7 +77,7 @@ def any_tree(draw, kinds, depth=3):
 
 @st.composite
 def model_params(draw):
-    """Parameters with at most two kinds of leaves, so that some are alike."""
+    """Draws parameters with at most two kinds of leaves, so that some are alike."""
     kinds = draw(
         st.lists(st.tuples(st.sampled_from(SHAPES), st.sampled_from(FLOATS)), min_size=1, max_size=2)
     )
@@ -89,7 +89,7 @@ def model_params(draw):
 
 
 def random_plan(draw, params):
-    """A plan of some leaves that are alike; of no groups where none are."""
+    """Draws a plan over some leaves that are alike. Without such leaves it has no groups."""
     alike = {}
     for path, array in trees.leaves(params).items():
         alike.setdefault((array.shape, array.dtype), []).append(sharing.Member(path))
@@ -123,7 +123,7 @@ def test_structure_dtype_and_values_survive(data):
         sharing.materialize(full, sharing.initialize(full, params, jax.random.key(0), sharing.identity)),
         params,
     )
-    # With fewer templates the values are others, and structure and dtype the same.
+    # With fewer templates values differ, but structure and dtype do not.
     dense = sharing.materialize(plan, sharing.initialize(plan, params, jax.random.key(0)))
     assert jax.tree.structure(dense) == jax.tree.structure(params)
     for path, array in trees.leaves(params).items():
@@ -151,7 +151,7 @@ def test_a_fold_of_equal_layers_is_exact_in_every_dtype(data, dtype, distinct, c
 LINEN = {f"layer_{i}": {"w": jnp.full((4, 4), i + 1.0), "b": jnp.zeros(4)} for i in range(3)}
 
 
-def test_private_parameters_of_linen_are_those_that_are_left():
+def test_private_parameters_of_linen_are_the_remaining_ones():
     params = {
         **LINEN,
         "relu": {},
@@ -167,7 +167,7 @@ def test_private_parameters_of_linen_are_those_that_are_left():
     }
 
 
-def test_keys_with_slashes_that_read_alike_stay_apart():
+def test_keys_with_slashes_and_equal_paths_stay_separate():
     params = {"a/b": {"c": jnp.full((2, 2), 1.0)}, "a": {"b/c": jnp.full((2, 2), 2.0)}}
     members = tuple(sharing.Member(keys) for keys in (("a", "b/c"), ("a/b", "c")))
     plan = sharing.Plan((sharing.Group("g", members, 2, (2, 2)),))
@@ -186,7 +186,7 @@ def test_a_private_tree_without_a_place_for_a_layer():
 
 
 class Partitioned(nn.Module):
-    """Dense layers whose weights say how they are partitioned, the last three of them scanned."""
+    """Dense layers with partitioning metadata, the last three of them scanned."""
 
     @nn.compact
     def __call__(self, x):
@@ -231,7 +231,7 @@ def test_partitioning_metadata():
 def variables_of(name):
     plan = sharing.by_regex({"g": r"layer_\d/w"}, 2)(LINEN)
     variables = sharing.initialize(plan, LINEN, jax.random.key(0))
-    # A parameter of the model's own that has the collection's name.
+    # The model has its own parameter with the collection's name.
     return {**variables, "params": {**variables["params"], "coefficients": {name: jnp.ones(2)}}}
 
 
@@ -271,13 +271,13 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_no_optimizer_parts_the_layers_of_a_folded_group(name):
+def test_no_optimizer_separates_the_layers_of_a_folded_group(name):
     group = sharing.Group("g", tuple(sharing.Member(f"l{i}") for i in range(4)), 2, (3, 3), (0, 1, 0, 1))
     plan, optimizer = sharing.Plan((group,)), OPTIMIZERS[name]()
     random = np.random.default_rng(0)
     weights = {
         "templates": {"g": jnp.asarray(random.normal(size=(2, 3, 3)), jnp.float32)},
-        # Also what the assignment leaves out is not zero.
+        # Coefficients that the assignment leaves out are not zero either.
         "coefficients": {"g": jnp.asarray(random.normal(size=(4, 2)), jnp.float32)},
     }
     targets = random.normal(size=(4, 3, 3))

@@ -1,4 +1,4 @@
-"""The order in which models use their parameters, and rules that follow it."""
+"""The order in which models use their parameters, and rules that use it."""
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,7 @@ from tests.sharing import models
 
 
 class Net(nn.Module):
-    """Parts whose names do not sort as they run."""
+    """A model whose names do not sort in the order of use."""
 
     dtype: str = "float32"
 
@@ -43,7 +43,7 @@ def test_order_of_a_model(jit, dtype):
     params = jax.eval_shape(net.init, jax.random.key(0), X)["params"]
 
     def apply(params):
-        # All weights are cast before any of them is used.
+        # All weights are cast before the first one is used.
         params = jax.tree.map(lambda w: w.astype(dtype), params)
         return net.apply({"params": params}, X)
 
@@ -62,19 +62,19 @@ def test_rules_follow_the_order():
     assert tuple(map(str, by_name)) == tuple(sorted(KERNELS))
     assert tuple(map(str, by_use)) == KERNELS
     (group,) = sharing.by_shape(roles=False, order=["decoder_0/kernel"])(params).groups
-    # What the order does not name comes after, by name.
+    # Members that the order does not name come last, by name.
     assert [str(m) for m in group.members] == [
         "decoder_0/kernel",
         *(k for k in sorted(KERNELS) if "er_0/k" not in k or "en" in k),
     ]
 
 
-def test_loops_conditions_and_what_is_made_of_weights_alone():
+def test_loops_conditions_and_operations_on_weights_only():
     params = {name: jnp.ones((3, 3)) for name in "abcdef"}
 
     def apply(p):
         x = jnp.ones((1, 3))
-        both = jnp.concatenate([p["f"], p["e"]])  # used together, where they meet x
+        both = jnp.concatenate([p["f"], p["e"]])  # used together, when they are applied to x
         x = jax.lax.fori_loop(0, 3, lambda _, x: x @ p["d"], x)
         x = jax.lax.cond(x.sum() > 0, lambda x: x @ p["b"], lambda x: x @ p["c"], x)
         return (x @ both.reshape(2, 3, 3)[0]) + 0.0, p["a"]
@@ -97,7 +97,7 @@ def test_models_of_other_libraries():
 
 
 class Scanned(nn.Module):
-    """Eight layers as one leaf, stacked along an axis of choice."""
+    """Eight layers as one leaf, stacked along an axis."""
 
     axis: int
     unroll: int = 1
@@ -115,7 +115,7 @@ class Scanned(nn.Module):
 
 
 @pytest.mark.parametrize("unroll", [1, 8])
-def test_rows_of_another_axis_are_no_layers(unroll):
+def test_rows_of_another_axis_are_not_layers(unroll):
     rule = sharing.by_shape(2, stacked="layers/.*")
     variables = sharing.SoftShare(Scanned(0, unroll), rule).init(jax.random.key(0), X)
     assert variables["templates"]["8x8"].shape == (2, 8, 8)

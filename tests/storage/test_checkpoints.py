@@ -1,6 +1,5 @@
-"""Damage of every kind to the newest checkpoint: one line, and the step before is restored, right."""
+"""Damage to the newest checkpoint gives one line, and the previous step is restored correctly."""
 
-import json
 import shutil
 
 import jax
@@ -16,6 +15,8 @@ from softshare_jax.training.checksum import checksum
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
 from tests import tiny
+from tests.runs.final import final_checksum
+from tests.storage.corruption import DAMAGE, empty, flip
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def experiment():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, experiment):
-    """A folder with the states of steps 1 and 2, and their checksums."""
+    """Returns a folder with the states of steps 1 and 2, and their checksums."""
     root = tmp_path_factory.mktemp("saved") / "checkpoints"
     checkpoints = Checkpoints(root, Stages(experiment))
     state, sums = experiment.programs.init_state(), {}
@@ -55,45 +56,6 @@ def sums_of(state):
     return checksum(state.variables), checksum(state.opt_state)
 
 
-def payload(step):
-    """The largest file of array data of a step."""
-    return max((step / "variables").glob("ocdbt.process_*/d/*"), key=lambda p: p.stat().st_size)
-
-
-def flip(step):
-    file = payload(step)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 0x10
-    file.write_bytes(data)
-
-
-def truncate(step):
-    file = payload(step)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def empty(step):
-    shutil.rmtree(step)
-    step.mkdir()
-
-
-def wrong_seal(step):
-    (seal,) = (step / "seal").glob("metadata")
-    values = json.loads(seal.read_text())
-    seal.write_text(json.dumps({**values, "optimizer": "0" * 16}))
-
-
-DAMAGE = {
-    "a flipped byte": flip,
-    "a truncated file": truncate,
-    "a deleted file": lambda step: payload(step).unlink(),
-    "an empty step": empty,
-    "no optimizer": lambda step: shutil.rmtree(step / "optimizer"),
-    "no seal": lambda step: shutil.rmtree(step / "seal"),
-    "a wrong seal": wrong_seal,
-}
-
-
 def test_the_newest_is_restored(root, saved, experiment):
     state = restore(root, experiment)
     assert int(state.step) == 2
@@ -116,8 +78,8 @@ def test_damage(root, saved, experiment, damage, capfd):
     assert err == ""
 
 
-def test_every_byte_of_a_file_may_be_the_one_that_flips(root, saved, experiment):
-    # A sample of positions over all files of the step: no flip may restore other values in silence.
+def test_a_flipped_bit_anywhere(root, saved, experiment):
+    # Random positions in all files of the step: no flip may silently restore other values.
     files = sorted(p for p in (root / "2").rglob("*") if p.is_file() and p.stat().st_size)
     random = np.random.default_rng(0)
     for file in random.choice(np.array(files, dtype=object), 12):
@@ -164,7 +126,7 @@ def test_nothing_saved(tmp_path, experiment):
     assert restore(tmp_path / "none", experiment) is None
 
 
-def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
+def test_the_newest_and_the_best_are_kept(tmp_path, experiment):
     assert experiment.config.keep_checkpoints == 2
     checkpoints = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
     state = experiment.programs.init_state()
@@ -175,7 +137,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path, experiment):
     assert Checkpoints(tmp_path / "checkpoints", Stages(experiment)).steps() == [6, 5, 2]
 
 
-def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
+def test_a_run_resumes_before_the_damage_and_ends_the_same(tmp_path, trained, capfd):
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
     flip(workdir.checkpoints / "16")
     train(None, workdir)
@@ -183,20 +145,11 @@ def test_a_run_goes_on_over_damage_and_ends_the_same(tmp_path, trained, capfd):
     assert final_checksum(workdir) == final_checksum(trained)
 
 
-def final_checksum(workdir):
-    experiment = make_experiment(workdir.read_config(), workdir.read_plan())
-    checkpoints = Checkpoints(workdir.checkpoints, Stages(experiment))
-    step, variables = checkpoints.read_variables()
-    checkpoints.close()
-    assert step == 16
-    return checksum(variables)
-
-
 @pytest.mark.parametrize(
     ("mine", "other", "raises"),
     [("written.4", "written.4", False), ("written.4", GAVE_UP, True), ("written.4", "committed", True)],
 )
-def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
+def test_a_barrier_does_not_wait_for_a_process_that_gave_up(monkeypatch, mine, other, raises):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     barrier, asked = SaveBarrier("save"), []
 
@@ -209,11 +162,11 @@ def test_a_barrier_holds_nobody_for_a_process_that_gave_up(monkeypatch, mine, ot
         for _ in range(2):
             with pytest.raises(RunError, match="another process of the job could not save"):
                 barrier(key=mine, timeout_ms=9)
-        # Once they have parted nobody is asked any more.
+        # After a failure the barrier exchanges nothing.
         barrier.give_up()
         assert asked == [mine]
     else:
         barrier(key=mine, timeout_ms=9)
-        # This one fails: it says so in place of its next barrier, and says why itself.
+        # If this process fails, it reports so instead of joining the next barrier.
         barrier.give_up()
         assert asked == [mine, GAVE_UP]

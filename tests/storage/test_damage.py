@@ -1,4 +1,4 @@
-"""Only what is shown to be damaged is moved aside; anything else stops with one line and moves nothing."""
+"""Only checkpoints that are provably damaged are moved aside; other faults give one line and move nothing."""
 
 import dataclasses
 import errno
@@ -21,9 +21,9 @@ from softshare_jax.storage.checkpoints import Checkpoints
 from softshare_jax.storage.damage import of_the_machine
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import Stages
-from tests.runs.test_old_workdirs import unpack
-from tests.storage.test_checkpoints import empty, flip
-from tests.test_launch import run
+from tests.launching import run
+from tests.runs.archives import unpack
+from tests.storage.corruption import empty, flip
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def workdir(tmp_path, trained):
 
 @pytest.fixture
 def old(tmp_path):
-    """A run whose seals do not know their files."""
+    """Returns a run whose seals do not list files."""
     return Workdir(unpack("shared", tmp_path))
 
 
@@ -63,7 +63,7 @@ OF_THE_MACHINE = {
 
 
 @pytest.mark.parametrize("what", [*OF_THE_MACHINE, "anything else"])
-def test_what_is_not_shown_to_be_damage_moves_nothing(workdir, monkeypatch, what):
+def test_a_fault_that_is_not_provably_damage_moves_nothing(workdir, monkeypatch, what):
     def fail(*arguments):
         raise OF_THE_MACHINE.get(what, LookupError("never heard of"))
 
@@ -72,7 +72,7 @@ def test_what_is_not_shown_to_be_damage_moves_nothing(workdir, monkeypatch, what
 
 
 @pytest.mark.parametrize("what", OF_THE_MACHINE)
-def test_nor_does_it_where_the_seal_is_of_an_earlier_version(old, monkeypatch, what):
+def test_such_a_fault_moves_nothing_under_an_earlier_seal(old, monkeypatch, what):
     def fail(*arguments):
         try:
             raise OF_THE_MACHINE[what]
@@ -83,7 +83,7 @@ def test_nor_does_it_where_the_seal_is_of_an_earlier_version(old, monkeypatch, w
     check_nothing_moves(old, RunError, "not known to be damaged")
 
 
-def test_a_seal_that_the_disk_does_not_give_back_moves_nothing(workdir, monkeypatch):
+def test_a_seal_that_the_disk_cannot_read_moves_nothing(workdir, monkeypatch):
     read_bytes = type(workdir.root).read_bytes
 
     def fail(path):
@@ -96,7 +96,7 @@ def test_a_seal_that_the_disk_does_not_give_back_moves_nothing(workdir, monkeypa
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts open files in /proc")
-# Orbax drops coroutines and event loops that it cannot finish without files; the commands silence that.
+# Orbax drops coroutines and event loops that it cannot finish without files; commands silence these warnings.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore:unclosed event loop")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_real_limit_on_open_files_moves_nothing(workdir):
@@ -133,7 +133,7 @@ def test_damage_is_told_from_the_machine():
     assert of_the_machine(ExceptionGroup("both", [ValueError("x"), OSError(errno.EIO, "Input/output error")]))
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_never_starts_anew(workdir, capfd):
+def test_a_run_with_only_damaged_checkpoints_never_starts_over(workdir, capfd):
     records = workdir.metrics_file.read_bytes()
     for step in steps(workdir):
         empty(workdir.checkpoints / str(step))
@@ -146,7 +146,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_never_starts_anew(workdir, capf
     assert workdir.metrics_file.read_bytes() == records
 
 
-def test_restarts_do_not_start_such_a_run_anew(workdir):
+def test_restarts_do_not_start_such_a_run_over(workdir):
     for step in steps(workdir):
         flip(workdir.checkpoints / str(step))
     result = run(
@@ -160,7 +160,7 @@ def test_restarts_do_not_start_such_a_run_anew(workdir):
 @pytest.mark.parametrize(
     "content", [b'{"target/f1": 0.4\xff}', b'{"target/g1": 0.4}', b"[]", b"", b'{"target/f1": "best"}']
 )
-def test_a_damaged_score_of_an_earlier_version_decides_nothing(old, content):
+def test_a_damaged_score_of_an_earlier_version_is_ignored(old, content):
     for step in steps(old):
         file = old.checkpoints / str(step) / seal_lib.EARLIER_METRICS
         if file.exists():

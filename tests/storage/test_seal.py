@@ -1,4 +1,4 @@
-"""The seal binds config, plan and step to the arrays: what was changed is named, and nothing runs with it."""
+"""The seal binds config, plan and step to the arrays: an error names a change, and nothing runs with it."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def copy(tmp_path):
 
 
 def contents(workdir):
-    """What training made; the files at the top are written anew at each start."""
+    """Returns the files that training made, without the top-level ones: each start rewrites those."""
     return {path: path.read_bytes() for path in workdir.root.glob("*/**/*") if path.is_file()}
 
 
@@ -103,14 +103,14 @@ def test_a_renamed_step_is_named(trained, copy, old, new):
     assert not workdir.damaged.exists()
 
 
-def test_what_a_run_may_change_it_may_change(trained, copy):
+def test_changeable_fields_may_change(trained, copy):
     workdir = copy(trained)
     change(workdir.config_file, lambda config: config.update(log_every="2 steps", duration="18 steps"))
     train(None, workdir)
     assert load(workdir).step == 18
 
 
-def test_certificate_and_conversion_carry_their_own_seal(trained, folded, copy, tmp_path):
+def test_certificate_and_conversion_have_their_own_seal(trained, folded, copy, tmp_path):
     converted = Workdir(tmp_path / "converted")
     resize_run(trained, converted, templates=3)
     for made, name in ((folded, "certificate"), (converted, "conversion")):
@@ -132,7 +132,7 @@ def test_certificate_and_conversion_carry_their_own_seal(trained, folded, copy, 
             file.write_text(original)
 
 
-def test_those_of_earlier_versions_are_read_without_a_seal(folded, copy):
+def test_files_of_earlier_versions_are_read_without_a_seal(folded, copy):
     workdir = copy(folded)
 
     def as_before(values):

@@ -1,4 +1,4 @@
-"""Workdirs that somebody deletes or moves while a run writes into them."""
+"""Workdirs that are deleted or moved while a run writes into them."""
 
 import shutil
 import time
@@ -19,7 +19,7 @@ def test_a_run_whose_workdir_vanishes_is_not_trained(tmp_path, monkeypatch, caps
 
     def write_and_remove(records, at, scalars):
         write(records, at, scalars)
-        if at == step:  # after the step before it was saved
+        if at == step:  # after the previous step was saved
             deadline = time.monotonic() + 60
             while not (workdir.checkpoints / str(step - 4)).exists() and time.monotonic() < deadline:
                 time.sleep(0.01)

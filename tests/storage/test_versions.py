@@ -1,4 +1,4 @@
-"""Files say which version wrote them; older ones are migrated, newer ones and other bits are a line."""
+"""Files name the version that wrote them. Older files are migrated; newer ones give one line."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def workdir(tmp_path, trained):
     return Workdir(shutil.copytree(trained.root, tmp_path / "run"))
 
 
-def test_config_and_checkpoints_say_what_wrote_them(trained):
+def test_config_and_checkpoints_name_their_version(trained):
     seal = json.loads((trained.checkpoints / "16" / "seal" / "metadata").read_text())
     for config in (json.loads(trained.config_file.read_text()), seal["config"]):
         assert config["version"] == {
@@ -32,7 +32,7 @@ def test_config_and_checkpoints_say_what_wrote_them(trained):
         }
 
 
-def test_plans_say_what_wrote_them(trained):
+def test_plans_name_their_version(trained):
     written_by = json.loads(trained.plan_file.read_text())["written_by"]
     assert (written_by["softshare_jax"], written_by["jax"]) == (softshare_jax.__version__, jax.__version__)
     assert trained.read_plan().groups
@@ -55,7 +55,7 @@ def test_a_newer_schema_is_refused_with_a_line(workdir):
 
 
 def test_a_renamed_field_is_read_by_its_old_name(workdir, monkeypatch, capfd):
-    # As if the next version had given two fields the names that they have today.
+    # Pretends that the next version renamed two fields to today's names.
     old = json.loads(workdir.config_file.read_text())
     old["dropout_probability"] = old.pop("dropout_rate")
     old["data"]["obstacles"] = old["data"].pop("density")

@@ -1,4 +1,4 @@
-"""Runs that start unshared and fade to k templates."""
+"""Runs that start unshared and anneal to k templates."""
 
 import shutil
 
@@ -18,7 +18,7 @@ from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.stages import make_stages
 from tests import tiny
 
-# Annealed between two checkpoints.
+# Annealing ends between two checkpoints.
 CHANGES = {
     "model": "scnn-4-6-2",
     "sharing__anneal": "10 steps",
@@ -53,15 +53,15 @@ def test_templates_before_and_after(annealed):
     assert annealed.read_plan().groups[0].templates == 2
 
 
-def test_a_run_starts_as_the_plain_network():
+def test_a_run_starts_as_the_unshared_network():
     soft = make_stages(tiny.config(**CHANGES)).at(0)
-    plain = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
+    unshared = make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0))
     state = soft.programs.init_state()
     found = soft.programs.to_dense({n: v for n, v in state.variables.items() if n != "average"})
-    jax.tree.map(np.testing.assert_array_equal, found, plain.programs.init_state().variables)
+    jax.tree.map(np.testing.assert_array_equal, found, unshared.programs.init_state().variables)
 
 
-def test_nothing_is_lost_where_templates_change():
+def test_a_change_of_templates_loses_nothing():
     stages = make_stages(tiny.config(**CHANGES))
     wide, experiment = stages.at(9), stages.final
     fed = wide.task.feed(wide.batching, range(10)).at(0)
@@ -79,11 +79,11 @@ def test_nothing_is_lost_where_templates_change():
             wide.programs.to_dense(network),
             experiment.programs.to_dense({n: v for n, v in gone_on.items() if n != "average"}),
         )
-        tolerance = 1e-5 if variables is state.variables else 0.2  # an average over ranks above k
+        tolerance = 1e-5 if variables is state.variables else 0.2  # an average over weights of rank above k
         jax.tree.map(lambda x, y, t=tolerance: np.testing.assert_allclose(x, y, atol=t), a, b)
 
 
-def test_a_run_that_was_stopped_before_goes_on_bit_for_bit(annealed, tmp_path):
+def test_a_run_stopped_before_the_change_resumes_bit_for_bit(annealed, tmp_path):
     workdir = Workdir(shutil.copytree(annealed.root, tmp_path / "run"))
     for step in (12, 16):
         shutil.rmtree(workdir.checkpoints / str(step))

@@ -1,4 +1,4 @@
-"""The number of devices changes nothing but rounding: losses, weights, randomness."""
+"""The number of devices only changes rounding: losses, weights, randomness."""
 
 import dataclasses
 import runpy
@@ -13,9 +13,7 @@ from softshare_jax.models.dropout import Dropout
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import make_experiment
 from tests import tiny
-from tests.rounding import bound
-
-STEPS = 50
+from tests.training.stepping import STEPS, check_same_losses, take_steps
 
 
 def shortest_paths(**changes):
@@ -23,7 +21,7 @@ def shortest_paths(**changes):
 
 
 def wide_resnet():
-    """A small wide ResNet with all that is random in a step: augmentation, cutout and dropout."""
+    """Returns the config of a small wide ResNet with all random parts: augmentation, cutout and dropout."""
     values = runpy.run_path(str(tiny.REPO / "configs" / "cifar10.py"))["get_config"](
         "wrn-10-1-dropout-cutout"
     )
@@ -32,7 +30,7 @@ def wide_resnet():
             "data.train_examples": 32,
             "batch_size": 8,
             "duration": f"{STEPS} steps",
-            # At the paper's 0.1 a batch of 8 multiplies a difference in the last bit by 10,000 in 50 steps.
+            # With the paper's 0.1 and a batch of 8, an error in the last bit grows 10,000-fold in 50 steps.
             "optimizer.learning_rate": 0.002,
             "optimizer.ema_decay": 0.9,
         }
@@ -41,40 +39,12 @@ def wide_resnet():
 
 
 def cells():
-    """Searched cells with all that is theirs: a second classifier, paths that drop out, clipped gradients."""
+    """Returns the config of searched cells with an auxiliary head, drop path and clipped gradients."""
     values = runpy.run_path(str(tiny.REPO / "configs" / "cells.py"))["get_config"]("snas-5x4")
     values.update_from_flattened_dict(
         {"data.train_examples": 16, "batch_size": 8, "duration": "4 steps", "drop_path_rate": 0.5}
     )
     return config_lib.from_dict(values.to_dict())
-
-
-def images(config):
-    random, number = np.random.default_rng(0), config.data.train_examples
-    return {
-        "images": random.integers(0, 256, (number, 32, 32, 3), np.uint8),
-        "labels": random.integers(0, 10, number).astype(np.int32),
-    }
-
-
-def take_steps(config, devices, steps=STEPS, state=None):
-    """The losses of so many steps from the start or a state, and the state then."""
-    experiment = make_experiment(config, devices=jax.devices()[:devices])
-    if experiment.task.classes is not None:
-        experiment.task.load = lambda split, phase: images(config)
-    feed = experiment.task.feed(experiment.batching, range(10**6), 0)
-    state, losses = state or experiment.programs.init_state(), []
-    for step in range(int(state.step), int(state.step) + steps):
-        empty = experiment.programs.no_metrics()
-        state, metrics = experiment.programs.train_steps(state, empty, feed.at(step), 1)
-        losses.append(float(metrics.compute()["loss"]))
-    return np.array(losses), state
-
-
-def check_same_losses(found, expected, depth):
-    """Compares losses from the first step on with what rounding may make of them, step by step."""
-    difference = np.abs(found - expected)
-    assert np.all(difference <= bound(depth, max(expected), len(expected) - 1)), difference
 
 
 def test_losses_of_shortest_paths_on_one_two_and_four_devices():
@@ -104,12 +74,12 @@ def test_losses_of_searched_cells_on_one_and_four_devices():
         )[0]
         for devices in (1, 4)
     )
-    # Cells of a few layers each, five of them.
+    # Five cells of a few layers each.
     check_same_losses(four, one, depth=30)
 
 
-def test_a_state_that_lies_split_takes_the_same_steps():
-    # Of 16 channels the templates are large enough to be split: [4, 3, 3, 16, 16] over an axis of 16.
+def test_a_sharded_state_takes_the_same_steps():
+    # With 16 channels the templates [4, 3, 3, 16, 16] are large enough to be split along the last axis.
     config = shortest_paths(model="scnn-4-16", optimizer__ema_decay=0.9)
     sharded = dataclasses.replace(config, shard_state=True)
     (whole, _), (split, state) = (take_steps(c, 4, steps=20) for c in (config, sharded))
@@ -121,7 +91,7 @@ def test_a_state_that_lies_split_takes_the_same_steps():
     assert config_lib.first_difference(config, sharded) is None
 
 
-def test_gradients_in_bfloat16_are_gradients_but_for_rounding():
+def test_gradients_in_bfloat16_differ_by_rounding():
     config = shortest_paths(optimizer__name="sgd", optimizer__learning_rate=0.1)
     rounded = dataclasses.replace(config, gradient_dtype="bfloat16")
     start = make_experiment(config).programs.init_state().variables["templates"]["blocks"]

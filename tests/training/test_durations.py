@@ -24,13 +24,13 @@ def test_durations(text, steps):
 @pytest.mark.parametrize(
     "text", ["", "1000", "steps", "0 steps", "-1 epochs", "1.5 steps", "2 hours", "1e3 steps"]
 )
-def test_texts_that_are_no_duration(text):
+def test_invalid_durations(text):
     with pytest.raises(UserError, match=r"log_every is '.*'; it must be a duration such as '1000 steps'"):
         to_steps(text, 10, "log_every")
 
 
 @pytest.mark.parametrize("text", ["99999999999 steps", f"{10**400} steps", "999999999 epochs"])
-def test_durations_beyond_what_is_counted(text):
+def test_durations_that_are_too_long(text):
     with pytest.raises(UserError, match=r"duration is '.*'; it must be at most 2147483647 steps"):
         to_steps(text, 10, "duration")
 

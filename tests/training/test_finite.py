@@ -1,4 +1,4 @@
-"""A state that is not finite is never saved, and what was saved so by an earlier version is refused."""
+"""A state that is not finite is never saved. Such checkpoints of earlier versions are refused."""
 
 import dataclasses
 import shutil
@@ -27,7 +27,7 @@ from softshare_jax.training.stages import Stages
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_one_number_is_enough(dtype, value):
+def test_one_value_is_enough(dtype, value):
     tree = {"a": [jnp.zeros((3, 2), dtype)], "step": jnp.int32(2**31 - 1), "none": jnp.zeros((0,), dtype)}
     assert first_not_finite(tree) is None
     assert first_not_finite({**tree, "b": jnp.zeros((3, 2), dtype).at[2, 1].set(value)}) == "b"
@@ -54,7 +54,7 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path, tiny_config, part):
 
 
 def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path, trained, capfd):
-    # The loss is of the weights before the update, and is finite.
+    # The loss uses the weights before the update, so it is finite.
     workdir = Workdir(shutil.copytree(trained.root, tmp_path / "run"))
     config = dataclasses.replace(workdir.read_config(), duration="17 steps")
     steps = Programs.train_steps.func
@@ -76,7 +76,7 @@ def test_a_run_whose_weights_break_in_its_last_step_saves_nothing_of_it(tmp_path
             train(config, workdir)
     assert not (workdir.checkpoints / "17").exists()
     assert np.isfinite(read_metrics(workdir.metrics_file)[-1]["train/loss"])
-    # And so it does.
+    # The same command does resume.
     capfd.readouterr()
     train(config, workdir)
     assert "resuming from step 16" in capfd.readouterr().out

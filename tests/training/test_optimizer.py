@@ -1,4 +1,4 @@
-"""Optimisers against their formulas, written out in numpy."""
+"""Optimizers against their formulas in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ def test_unshared_networks_have_no_coefficients():
 
 
 def rates(**settings):
-    """The learning rate of each step, read off the updates."""
+    """Returns the learning rate of each step, from the updates."""
     optimizer = make_optimizer("adamw", decay=1.0, **settings)
     weights = {**jax.tree.map(jnp.zeros_like, WEIGHTS), "params": {"w": jnp.ones(())}}
     gradients = jax.tree.map(jnp.zeros_like, weights)
@@ -107,13 +107,13 @@ def test_cosine_ends_at_zero():
 
 
 def test_milestones_are_fractions_of_the_run():
-    # The paper's: 0.2 at epochs 60, 120 and 160 of 200.
+    # The paper multiplies the rate by 0.2 at epochs 60, 120 and 160 of 200.
     found = rates(schedule="steps", steps=20, milestones=(0.3, 0.6, 0.8))
     expected = [RATE] * 6 + [RATE / 5] * 6 + [RATE / 25] * 4 + [RATE / 125] * 5
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_warmup_rises_in_a_straight_line_to_the_schedule():
-    plain = np.array(rates(schedule="steps", steps=10, milestones=(0.6,)))
+def test_a_warmup_rises_linearly_to_the_schedule():
+    scheduled = np.array(rates(schedule="steps", steps=10, milestones=(0.6,)))
     found = rates(schedule="steps", steps=10, milestones=(0.6,), warmup=4)
-    np.testing.assert_allclose(found, plain * np.array([0.25, 0.5, 0.75, *[1] * 8]), rtol=1e-5)
+    np.testing.assert_allclose(found, scheduled * np.array([0.25, 0.5, 0.75, *[1] * 8]), rtol=1e-5)

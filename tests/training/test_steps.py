@@ -24,7 +24,7 @@ def step(experiment):
 
 
 def alone(experiment, optimizer, **fields):
-    """The step of one device."""
+    """Returns the training step of one device."""
     parts = {"model": experiment.model, "plan": experiment.plan, "task": experiment.task}
     return TrainStep(**parts, optimizer=optimizer, seed=0, **fields)
 
@@ -42,18 +42,18 @@ def as_host(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def test_a_soft_shared_step_has_the_gradients_of_the_plain_network(experiment, batch):
-    # The chain rule by hand: gradients of the plain network, contracted with templates and coefficients.
+def test_a_soft_shared_step_has_the_gradients_of_the_unshared_network(experiment, batch):
+    # The chain rule by hand: gradients of the unshared network, contracted with templates and coefficients.
     state = experiment.programs.init_state()
-    plain = sharing.to_dense(experiment.plan, state.variables)
+    dense = sharing.to_dense(experiment.plan, state.variables)
 
     def loss(params):
         logits, _ = experiment.network.apply(
-            {**plain, "params": params}, experiment.task.inputs(batch), train=True, mutable=["batch_stats"]
+            {**dense, "params": params}, experiment.task.inputs(batch), train=True, mutable=["batch_stats"]
         )
         return jnp.mean(experiment.task.loss(logits, batch))
 
-    gradient = jax.grad(loss)(plain["params"])
+    gradient = jax.grad(loss)(dense["params"])
     stacked = np.stack([gradient[f"block_{i}"]["conv"]["kernel"] for i in range(4)])
     alpha = np.asarray(state.variables["coefficients"]["blocks"])
     templates = np.asarray(state.variables["templates"]["blocks"])
@@ -93,7 +93,7 @@ def test_a_step_updates_running_statistics_as_batch_norm_does(experiment, step, 
     )
 
 
-def test_the_regulariser_draws_layers_together(experiment, batch):
+def test_the_regularizer_draws_layers_together(experiment, batch):
     optimizer = optax.adam(0.02)
 
     def mean_similarity(recurrence):
@@ -162,18 +162,18 @@ def test_an_epoch_visits_every_example_once_and_epochs_differ(experiment):
 
 
 def test_evaluation_counts_every_example_once(experiment):
-    # 20 examples in batches of 8: the last batch is padded, and padding counts for nothing.
+    # 20 examples in batches of 8: the last batch is padded, and padding does not count.
     state = experiment.programs.init_state()
-    plain = experiment.programs.to_dense(state.variables)
+    dense = experiment.programs.to_dense(state.variables)
     data = as_host(experiment.task.load("test", 1))
-    logits = np.asarray(experiment.network.apply(plain, data["images"].astype(np.float32)))
+    logits = np.asarray(experiment.network.apply(dense, data["images"].astype(np.float32)))
     labels = data["labels"].astype(np.float64)
     loss = np.mean(np.logaddexp(0, logits) - labels * logits)
     predicted, true = logits > 0, labels > 0
     f1 = 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
-    scores = experiment.evaluator.evaluate(plain, 1)
+    scores = experiment.evaluator.evaluate(dense, 1)
     assert scores == pytest.approx({"loss": loss, "f1": f1}, rel=1e-4)
-    np.testing.assert_allclose(experiment.evaluator.predict(plain, 1, 20), logits, atol=1e-4)
+    np.testing.assert_allclose(experiment.evaluator.predict(dense, 1, 20), logits, atol=1e-4)
 
 
 def test_f1_of_nothing_to_find():
@@ -194,8 +194,8 @@ def test_phases_and_held_out_examples(experiment):
     assert not (train[:20] == test).all()
 
 
-def test_a_fresh_optimiser_takes_up_the_schedule_at_its_step(experiment, step, batch):
-    # At the end of the cosine the rate is zero, also for an optimiser that has seen nothing.
+def test_a_fresh_optimizer_continues_the_schedule_at_its_step(experiment, step, batch):
+    # The rate at the end of the cosine is zero, also for a fresh optimizer.
     variables = experiment.programs.init_state().variables
     for start, moves in ((experiment.schedule.total, False), (experiment.schedule.total // 2, True)):
         state = experiment.fresh_state(start, variables)

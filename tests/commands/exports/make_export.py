@@ -1,6 +1,6 @@
-"""Makes an export of a tiny model by the jax at hand: python tests/commands/exports/make_export.py FOLDER.
+"""Exports a tiny model with the installed jax: python tests/commands/exports/make_export.py FOLDER.
 
-``jax-0.12.0`` is of jax 0.12.0.1 on Python 3.12, and no version before 0.12 reads it.
+``jax-0.12.0`` was made with jax 0.12.0.1 on Python 3.12. Versions before 0.12 cannot read it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from jax import export
 
 
 def main(folder: pathlib.Path) -> None:
-    """Writes the program and what the loader needs of a description."""
+    """Writes the program and the parts of a description that the loader needs."""
 
     def model(images):
         return jnp.sum(images.astype(jnp.float32), axis=(1, 2))

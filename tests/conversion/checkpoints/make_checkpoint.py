@@ -1,11 +1,11 @@
-"""Makes the PyTorch checkpoint of a few tensors that a name stands for, in the folder where it runs.
+"""Writes the named PyTorch checkpoint of a few tensors into the current folder.
 
     python make_checkpoint.py since-1.6.pt     PyTorch 2.13, Python 3.11
     python make_checkpoint.py until-1.5.pt     the same in the older format
-    python make_checkpoint.py python-2.pt      PyTorch 1.4, Python 2.7, as which the authors wrote
+    python make_checkpoint.py python-2.pt      PyTorch 1.4, Python 2.7, as the authors used
 
-It runs in Python 2.7 as well. The content is that of a training script: tensors of several kinds, numbers of
-numpy, and an object of a class of the script's own.
+The script also runs in Python 2.7. The content is that of a training script: tensors of several kinds, NumPy
+numbers, and an object of the script's own class.
 """
 
 import collections
@@ -24,8 +24,8 @@ class RecorderMeter(object):  # noqa: UP004 (Python 2 has two kinds of classes)
 
 
 def content():
-    """What a script saves after three epochs."""
-    import torch  # tests import this file where there is none
+    """Returns what a script saves after three epochs."""
+    import torch  # tests import this file without PyTorch
 
     numbers = torch.arange(24, dtype=torch.float32)
     state = collections.OrderedDict(

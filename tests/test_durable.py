@@ -1,4 +1,4 @@
-"""What is on disk when a step counts as committed: all that a run needs to go on from it."""
+"""A committed step is on disk with everything that a run needs to resume from it."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from tests import tiny
 
 
 class Disk:
-    """Knows what a power loss would leave: files and folders as they were when they were flushed last."""
+    """Records what a power loss would leave: files and folders as last flushed."""
 
     def __init__(self, monkeypatch):
         self.flushed = {}
@@ -40,16 +40,16 @@ class Disk:
         self._replace(source, target)
 
     def lost(self, *paths):
-        """Those that are not on disk as they are now."""
+        """Returns the paths whose current state is not on disk."""
         facts = [(path, path.stat()) for path in paths]
         return [p for p, s in facts if self.flushed.get(s.st_ino) != (s.st_size, s.st_mtime_ns)]
 
     def knows(self, *paths):
-        """Size and time of the last of them when it was flushed; all of them were, at least once."""
+        """Returns size and time of the last path at its flush. Every path must have been flushed."""
         return [self.flushed[path.stat().st_ino] for path in paths][-1]
 
 
-def test_all_that_a_step_needs_is_on_disk_before_it_has_its_name_and_older_ones_go(tmp_path, monkeypatch):
+def test_a_step_is_on_disk_before_its_rename_and_before_older_ones_are_deleted(tmp_path, monkeypatch):
     disk, workdir, committed, deleted = Disk(monkeypatch), Workdir(tmp_path / "new" / "run"), [], []
 
     def check(source, target):
@@ -59,7 +59,7 @@ def test_all_that_a_step_needs_is_on_disk_before_it_has_its_name_and_older_ones_
             similarity = [workdir.similarity / f"{s:08d}.npz" for s in range(0, step + 1, 4)]
             small = [workdir.config_file, workdir.plan_file, *similarity]
             assert disk.lost(source, *source.rglob("*"), *small) == []
-            # Of these the run goes on to write more.
+            # The run later writes more into these.
             assert disk.knows(
                 workdir.root, workdir.root.parent, workdir.root.parent.parent, workdir.similarity
             )
@@ -67,7 +67,7 @@ def test_all_that_a_step_needs_is_on_disk_before_it_has_its_name_and_older_ones_
             assert json.loads(flushed.splitlines()[step // 4 - 1])["step"] == step
             committed.append(step)
         if target.name == f"{source.name}.deleting":
-            # The newer step's name is on disk as well.
+            # The newer step's name is also on disk.
             assert disk.lost(workdir.checkpoints / str(committed[-1]), workdir.checkpoints) == []
             deleted.append(int(source.name))
 
@@ -75,11 +75,11 @@ def test_all_that_a_step_needs_is_on_disk_before_it_has_its_name_and_older_ones_
     train(tiny.config(keep_checkpoints=1), workdir)
     assert committed == [4, 8, 12, 16]
     assert deleted == [4, 8, 12]
-    # What the run said at its end is on disk, too.
+    # The last records are also on disk.
     assert disk.lost(*workdir.checkpoints.rglob("*"), workdir.metrics_file) == []
 
 
-def test_a_folder_that_a_command_makes_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_a_new_folder_is_on_disk_before_its_rename(tmp_path, monkeypatch):
     disk = Disk(monkeypatch)
 
     def check(source, target):
@@ -93,7 +93,7 @@ def test_a_folder_that_a_command_makes_is_on_disk_before_it_has_its_name(tmp_pat
     assert disk.lost(tmp_path, *tmp_path.rglob("*")) == []
 
 
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_beside_it(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_content_and_no_other_file(tmp_path, monkeypatch):
     file = tmp_path / "file"
     durable.write(file, b"old")
 
@@ -148,9 +148,7 @@ def test_a_run_whose_folder_is_deleted_says_so(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_commit_that_fails_is_no_step_and_takes_no_other(
-    tmp_path, monkeypatch, broken, fault, error, message
-):
+def test_a_failed_commit_makes_no_step_and_deletes_none(tmp_path, monkeypatch, broken, fault, error, message):
     experiment = make_experiment(tiny.config(keep_checkpoints=1))
     checkpoints, state = (
         Checkpoints(tmp_path / "checkpoints", Stages(experiment)),
@@ -169,6 +167,6 @@ def test_a_commit_that_fails_is_no_step_and_takes_no_other(
             checkpoints.close()
     again = Checkpoints(tmp_path / "checkpoints", Stages(experiment))
     assert int(again.restore(tmp_path / "damaged").step) == 1
-    # What the failed one left is gone.
+    # Files of the failed commit are gone.
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
     assert not (tmp_path / "damaged").exists()

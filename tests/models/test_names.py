@@ -1,4 +1,4 @@
-"""Names that do not exist, and what is said of those that were meant."""
+"""Unknown names and the suggestions in their errors."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_networks(given, meant):
     assert len(said) < 150
 
 
-def test_a_network_like_none():
+def test_a_name_unlike_any_network():
     with pytest.raises(UserError, match="unknown network 'vgg16'; names are such as wrn-28-10") as caught:
         zoo.named("vgg16")
     assert len(str(caught.value)) < 200
@@ -40,7 +40,7 @@ def test_every_example_exists():
         assert zoo.named(name).name == name
 
 
-def test_few_names_are_listed_and_of_many_the_nearest():
+def test_few_names_are_all_listed_and_of_many_only_the_nearest():
     assert (
         unknown("mode", "trian", ["train", "evaluate"])
         == "unknown mode 'trian'; choose one of train, evaluate"
