@@ -99,7 +99,6 @@ def settings(row: Published, data: str) -> dict[str, Any]:
 
 
 def _read(workdir: Workdir) -> comparison.Result:
-    log.info("reading %s", workdir.root)
     run = read(workdir)
     sizes = tables.sizes(run)
     result = comparison.result(run, f"workdir {workdir.root}", sizes)

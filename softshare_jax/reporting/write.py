@@ -53,7 +53,6 @@ def write_report(workdirs: Sequence[Workdir], data_dir: str = "", command: str =
     names = [workdir.root.name for workdir in workdirs]
     sections = []
     for workdir, name in zip(workdirs, names, strict=True):
-        log.info("reading %s", workdir.root)
         name = name if names.count(name) == 1 else str(workdir.root)
         sections.append(make_section(read(workdir, data_dir), name, len(workdirs)))
     comparison = compare([section.result for section in sections if section.result is not None])

@@ -1,6 +1,7 @@
 """Reads everything in a workdir that can be read."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from softshare_jax.storage import versions
 from softshare_jax.training.experiment import Experiment, make_experiment
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
         raise UserError(f"workdir {workdir.root} does not exist")
     if not any(file.exists() for file in (workdir.config_file, workdir.metrics_file, workdir.checkpoints)):
         return Run(workdir, problems=("This folder holds no run: there is no config.json in it.",))
+    log.info("reading %s", workdir.root)
     problems = _Problems()
     config = problems.attempt("config", workdir.read_config)
     plan = problems.attempt("plan", workdir.read_plan)
