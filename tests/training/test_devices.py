@@ -100,7 +100,7 @@ def test_gradients_in_bfloat16_differ_by_rounding():
     )
     assert np.linalg.norm(near - exact) < 0.01 * np.linalg.norm(exact)
     assert (np.asarray(near) != np.asarray(exact)).any()
-    assert config_lib.first_difference(config, rounded).startswith("gradient_dtype is 'float32' there")
+    assert config_lib.first_difference(config, rounded).startswith("gradient_dtype was 'float32' and is now")
 
 
 def test_dropout_is_a_function_of_the_place_in_the_global_batch():
