@@ -351,7 +351,7 @@ def test_missing_data(tmp_path, folder):
         UserError, match=r"train_examples is 25; the data set has 24 .*--config.data.train_examples=24"
     ):
         task(folder, train_examples=25).prepare()
-    with pytest.raises(UserError, match=r"config.data.classes is 4, and there are 3 classes"):
+    with pytest.raises(UserError, match=r"config.data.classes is 4; the data set has 3 classes"):
         task(folder, classes=4).prepare()
     (tmp_path / "imagenet2012" / "5.1.0").mkdir(parents=True)
     info = tmp_path / "imagenet2012" / "5.1.0" / "dataset_info.json"

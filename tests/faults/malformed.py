@@ -33,7 +33,7 @@ from softshare_jax.reporting.write import write_report
 from softshare_jax.runs.evaluation import evaluate
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.shell import faults
+from softshare_jax.shell import faults, logs
 from tests import tiny
 from tests.faults.verdict import Tried, Verdict, as_table
 
@@ -87,7 +87,8 @@ def evaluated(workdir: Workdir) -> Any:
 def folded(workdir: Workdir) -> Any:
     """Returns the certificate's description of the network."""
     certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05).to_json()
-    return {name: certificate[name] for name in ("step", "metric", "parameters", "loops")}
+    values = certificate.to_json()
+    return {name: values[name] for name in ("step", "metric", "parameters", "loops")}
 
 
 def reported(workdir: Workdir) -> Any:
@@ -117,6 +118,7 @@ RESULT = re.compile(r"parameter checksum \w{16}|^step \d+  .*eval/.*", re.MULTIL
 def read(reader: str, workdir: Workdir) -> tuple[Any, str]:
     """Lets a command read a workdir; returns its results and its output."""
     out = io.StringIO()
+    logs.configure()  # as a command does
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         found = READERS[reader](workdir)
     results = RESULT.findall(out.getvalue())
