@@ -87,8 +87,7 @@ def evaluated(workdir: Workdir) -> Any:
 def folded(workdir: Workdir) -> Any:
     """Returns the certificate's description of the network."""
     certificate = fold_run(workdir, Workdir(workdir.root.with_name("out")), threshold=0.05).to_json()
-    values = certificate.to_json()
-    return {name: values[name] for name in ("step", "metric", "parameters", "loops")}
+    return {name: certificate[name] for name in ("step", "metric", "parameters", "loops")}
 
 
 def reported(workdir: Workdir) -> Any:
