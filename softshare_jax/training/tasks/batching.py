@@ -148,15 +148,21 @@ def resident_batches(data: Batch, batching: Batching) -> Iterator[tuple[Batch, j
     The mask is false for the padding of the last batch.
     """
     data = mesh_lib.place(batching.mesh, data)
-    number = len(data["images"])
+    part = _compiled_part(batching.mesh, batching.size)
+    for start in range(0, len(data["images"]), batching.size):
+        yield part(data, start)
+
+
+@functools.lru_cache(maxsize=8)  # a run evaluates many times
+def _compiled_part(mesh: Mesh, size: int):
+    """Returns the compiled ``(data set, start) -> (batch, mask)``."""
 
     def part(data: Batch, start: jax.Array) -> tuple[Batch, jax.Array]:
-        index = start + jnp.arange(batching.size)
+        number = len(data["images"])
+        index = start + jnp.arange(size)
         return {name: array[jnp.minimum(index, number - 1)] for name, array in data.items()}, index < number
 
-    taken = jax.jit(part, out_shardings=mesh_lib.split(batching.mesh))
-    for start in range(0, number, batching.size):
-        yield taken(data, start)
+    return jax.jit(part, out_shardings=mesh_lib.split(mesh))
 
 
 def streamed_batches(batches: Generator[HostBatch], batching: Batching) -> Iterator[tuple[Batch, jax.Array]]:
