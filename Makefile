@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment that the first command makes. PYTHON chooses the interpreter.
+# Everything runs in a virtual environment, which the first command makes. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ help:
 	@echo "make recover     train in two processes, kill one, and go on: the same end, bit for bit"
 	@echo "make faults      fault injection: kills, power loss, failing calls, damaged files (docs/reliability.md)"
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
-	@echo "make bench       step time of soft sharing over the plain network, compile time against depth"
+	@echo "make bench       step time of soft sharing relative to the unshared network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
 	@echo "make wheel       build the wheel into dist and test it from another folder"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"

@@ -63,8 +63,8 @@ class Cifar:
     validation_examples: int = field(
         0,
         "Validation split: number of images from the end of the training split. If it is not 0, training "
-        "evaluates these images, and the test split once at the end. The authors select models with "
-        "45000 and 5000.",
+        "evaluates on these images, and on the test split once at the end. The authors select models with "
+        "45000 training and 5000 validation images.",
         least=0,
     )
     cutout: int = field(
@@ -242,13 +242,16 @@ class Config:
     )
     steps_per_dispatch: int = field(
         0,
-        "Training steps per dispatch to the device; 0: 1 on a CPU or with batches from the host, otherwise "
-        "32.",
+        "Training steps per dispatch to the device; 0: automatic (1 on a CPU or with batches from the host, "
+        "otherwise 32).",
         least=0,
         may_change=True,
     )
     profile_steps: int = field(
-        0, "Steps to profile into WORKDIR/profile, soon after the start; 0: none.", least=0, may_change=True
+        0,
+        "Number of steps to profile, soon after the start, into WORKDIR/profile; 0: none.",
+        least=0,
+        may_change=True,
     )
 
     def to_dict(self) -> dict[str, Any]:

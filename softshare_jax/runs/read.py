@@ -1,4 +1,4 @@
-"""Reads everything in a workdir that can be read."""
+"""Reads a workdir, as far as it can be read."""
 
 import dataclasses
 import logging
@@ -37,7 +37,7 @@ class Run:
         certificate: certificate of the fold that made this workdir.
         conversion: conversion that made this workdir from a run with other numbers of templates.
         devices: devices that trained the run, one entry per start.
-        versions: versions of the software that wrote the config, by name.
+        versions: versions of the software that wrote the config, name -> version.
         problems: one sentence for each part that cannot be read.
     """
 
@@ -76,7 +76,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     plan = problems.attempt("plan", workdir.read_plan)
     experiment = trained = None
     if config is not None:
-        # The workdir is untrusted, so its config does not choose other files to read.
+        # The workdir is untrusted, so its config must not choose which other files are read.
         local = dataclasses.replace(config, data_dir=data_dir)
         experiment = problems.attempt("network", lambda: make_experiment(local, plan))
     if experiment is not None and plan is not None:
@@ -86,7 +86,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
     elif workdir.checkpoints.exists():
         problems.add("The checkpoints cannot be read without a config and a plan.")
     if trained is not None:
-        # During annealing the plan differs from the final one.
+        # The plan of a checkpoint during annealing differs from plan.json.
         experiment, plan = trained.experiment, trained.experiment.plan
     return Run(
         workdir,
@@ -99,7 +99,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
         history=_history(workdir, problems) if plan is None or plan.groups else {},
         certificate=problems.artifact(Certificate, workdir, workdir.certificate_file),
         conversion=problems.artifact(Conversion, workdir, workdir.conversion_file),
-        # Runs of earlier versions list no devices and no versions.
+        # Earlier versions recorded neither devices nor versions.
         devices=problems.attempt("devices", lambda: records_lib.read_devices(workdir.devices_file)) or (),
         versions={} if config is None else _versions(workdir),
         problems=tuple(problems.sentences),
@@ -138,7 +138,7 @@ class _Problems:
 def _records(workdir: Workdir, problems: _Problems) -> tuple[Record, ...]:
     lines = records_lib.read_lines(workdir.metrics_file)
     if lines.skipped:
-        problems.add(f"Of the metrics, {records_lib.describe_skipped(lines)}.")
+        problems.add(f"In the metrics, {records_lib.describe_skipped(lines)}.")
     if not lines.records:
         raise UserError(f"{workdir.metrics_file} holds no records")
     return records_lib.scalar_records(lines)
@@ -148,7 +148,7 @@ def _history(workdir: Workdir, problems: _Problems) -> History:
     def recorded() -> History:
         history = records_lib.read_similarity(workdir)
         if damaged := records_lib.similarity_files(workdir).keys() - history:
-            problems.add(f"Of the similarity history, left out what is damaged: steps {sorted(damaged)}.")
+            problems.add(f"The similarity history leaves out damaged files, of steps {sorted(damaged)}.")
         if not history:
             raise UserError(f"{workdir.similarity} holds no matrices")
         return history

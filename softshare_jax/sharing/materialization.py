@@ -21,15 +21,15 @@ Variables = Mapping[str, Any]
 
 
 def group_templates(group: Group, variables: Variables) -> Float[Array, "k *shape"]:
-    """Returns the templates of a group, ``[k, *shape]``, out of their box."""
+    """Returns the templates of a group, ``[k, *shape]``, unboxed."""
     return jnp.asarray(tree.unbox(variables["templates"][group.name]))
 
 
 def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k"]:
-    """Returns the coefficients of a group as they count, ``[L, k]``, in float32 or finer.
+    """Returns the effective coefficients of a group, ``[L, k]``, in float32 or finer.
 
-    In a folded group only the entries that the assignment names count. All others are zero here
-    whatever the variables hold, and so is their gradient, so no optimizer can separate its layers.
+    In a folded group only the entries that the assignment names are used. All others are replaced by zeros,
+    and their gradient is zero, so no optimizer can separate merged layers.
     """
     coefficients = in_float32(jnp.asarray(variables["coefficients"][group.name]))
     if group.assignment is None:
@@ -41,8 +41,8 @@ def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k"
 def group_rows(group: Group, variables: Variables) -> Float[Array, "L d"]:
     """Returns the weights of a group before they are rounded, ``[L, d]`` in float32 or finer.
 
-    In full precision on every backend: matrix units would otherwise round the weights to
-    bfloat16 before the network has even run.
+    The product has full precision on every backend. By default, matrix units may round its inputs to
+    bfloat16.
     """
     templates = in_float32(group_templates(group, variables)).reshape(group.templates, -1)
     coefficients = group_coefficients(group, variables)
@@ -133,7 +133,7 @@ def _leaves_and_slices(
 def _take(
     weights: Float[Array, "_ *shape"], layers: Sequence[int] | np.ndarray[Any, Any]
 ) -> Float[Array, "_ *shape"]:
-    """Returns some layers of ``[L, *shape]``. Evenly spaced layers are a slice, which costs least."""
+    """Returns some layers of ``[L, *shape]``. Evenly spaced layers are sliced, which is cheapest."""
     steps = np.diff(layers)
     if len(steps) == 0 or (steps[0] > 0 and np.all(steps == steps[0])):
         return weights[layers[0] : layers[-1] + 1 : steps[0] if len(steps) else 1]
@@ -141,7 +141,9 @@ def _take(
 
 
 def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
-    """Splits dense parameters: the inverse of ``materialize``, up to the factorization.
+    """Splits dense parameters into private ones and the weights of each group.
+
+    This is the inverse of ``materialize``, except that the weights are not factorized.
 
     Returns:
         ``(private, dense)``: the parameters that no group shares, and for each group the weights of its

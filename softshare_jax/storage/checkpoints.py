@@ -1,4 +1,4 @@
-"""Checkpoints: damage is detected before they are restored, and a power loss does not delete them."""
+"""Checkpoints: damaged ones are not restored, and committed ones survive a power loss."""
 
 import concurrent.futures
 import contextlib
@@ -29,7 +29,7 @@ from softshare_jax.training.state import TrainState
 
 T = TypeVar("T")
 
-# Attempts of a reader when the run deletes the step that it is about to read.
+# Number of attempts to read if the run keeps deleting the step that is about to be read.
 ATTEMPTS = 20
 
 
@@ -40,8 +40,8 @@ class Checkpoints:
     """The checkpoints of a workdir: the last few and the best.
 
     The folder of a step holds the arrays ``variables`` and ``optimizer``, and ``seal``. Saving is
-    asynchronous. A step gets its name when everything that a run needs to resume from it is on disk. Older
-    steps are deleted after that.
+    asynchronous. A step gets its final name once everything that a run needs to resume from it is on disk.
+    Only then are older steps deleted.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Checkpoints:
 
         Args:
             state: it may be donated as soon as this returns.
-            scores: evaluation scores, which make this step a candidate for the best; ``None`` without them.
+            scores: evaluation scores; with them this step may become the best. ``None``: not evaluated.
 
         Raises:
             RunError: the state is not finite, the folder holds this step or a later one, the workdir is gone,
@@ -194,7 +194,7 @@ class Checkpoints:
 
         Raises:
             UserError: the step does not exist, there are no steps, or it belongs to another config or plan.
-            RunError: it is damaged, all are damaged, or it cannot be read for another reason.
+            RunError: the step or every step is damaged, or it cannot be read for another reason.
         """
         root = self._folders.root
         for _ in range(ATTEMPTS):
@@ -226,8 +226,8 @@ class Checkpoints:
         """Returns what ``read`` returns, if it succeeds in all processes of a job.
 
         Raises:
-            Damaged: a process finds it damaged.
-            Vanished: it was deleted while a process read it.
+            Damaged: a process found the checkpoint damaged.
+            Vanished: the checkpoint was deleted while a process read it.
         """
         failure: Damaged | Vanished | None = None
         with together():
@@ -245,7 +245,7 @@ class Checkpoints:
     def _read_state(self, step: int) -> tuple[Seal, TrainState]:
         shapes = self._stages.state_shapes(step)
         seal, items = self._read(step, {"variables": shapes.variables, "optimizer": shapes.opt_state})
-        # Not device_put, which cannot reach the devices of other processes.
+        # device_put cannot reach the devices of other processes.
         number = jax.make_array_from_callback((), shapes.step.sharding, lambda _: np.array(step, np.int32))
         return seal, TrainState(number, items["variables"], items["optimizer"])
 
@@ -253,7 +253,7 @@ class Checkpoints:
         """Reads items of a step as ``step_reader.read`` does.
 
         Raises:
-            Vanished: it was deleted while it was read.
+            Vanished: the step was deleted while it was read.
         """
         with self._folders.kept(step) as folder:
             try:
@@ -264,7 +264,7 @@ class Checkpoints:
                 raise
 
     def _finish(self, step: int, seal: Seal) -> None:
-        """Finishes a save, in a thread: the first process commits it, the others wait."""
+        """Finishes a save, in a thread: the first process commits it, and the others wait."""
         assert self._writer is not None
         try:
             self._writer.wait()
@@ -288,7 +288,7 @@ class Checkpoints:
             self._folders.delete(old)
 
     def _superseded(self) -> list[int]:
-        """Returns the steps that are neither among the last nor the best by the scores in their seals."""
+        """Returns the steps to delete: all except the last few and the one with the best score."""
         steps = self.steps()
         for step in steps:
             if step not in self._scores:

@@ -69,7 +69,7 @@ class TrainStep:
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, weights)
         variables = {**network, **updated, **optax.apply_updates(weights, updates)}
         if self.ema_decay:
-            # Short horizon early on: the initial weights should not count.
+            # The decay starts small, so that the initial weights do not count.
             decay = jnp.minimum(self.ema_decay, (1 + state.step) / (10 + state.step))
             variables[AVERAGE] = optax.incremental_update(variables, state.variables[AVERAGE], 1 - decay)
         metrics = _measure(self.task, logits, losses, batch, jnp.ones(losses.shape, bool))
@@ -83,7 +83,7 @@ class TrainStep:
 
     def _objective(self, weights, others, examples):
         (statistics, key, step), (inputs, batch) = others, examples
-        # Other networks accept neither the argument nor the collection.
+        # Networks without drop-path reject the argument, and only auxiliary classifiers sow intermediates.
         scheduled = {"drop_path": self.drop_path_rate(step)} if self.drop_path_rate else {}
         auxiliary = ["intermediates"] if self.aux_loss_weight else []
         outputs = self.model.apply(

@@ -1,4 +1,4 @@
-"""Batches of a run on its devices: gathered there from a data set, or sent by the host."""
+"""Batches of a run: gathered on the devices from a data set, or sent there by the host."""
 
 import dataclasses
 import functools
@@ -66,7 +66,7 @@ def take(fed: Fed, step: jax.Array, size: int) -> Batch:
 
     Args:
         fed: the output of a feed.
-        step: steps taken before, in the whole run.
+        step: number of steps that the whole run has taken before.
         size: B; an epoch leaves out the last N mod B examples of its order.
     """
     data, order = fed
@@ -81,14 +81,14 @@ class Feed(Protocol):
     """Feeds the training steps of a run, in order."""
 
     def at(self, step: int) -> Fed:
-        """Returns the source of the examples of the step after ``step``."""
+        """Returns the source of the examples of a step; ``step`` is the number of steps taken before."""
 
     def close(self) -> None:
         """Stops reading ahead."""
 
 
 class ResidentFeed:
-    """Data sets that stay on the device, with one order per epoch."""
+    """Feeds from data sets that stay on the devices, in a new order for each epoch."""
 
     def __init__(self, load: Callable[[int], Batch], batching: Batching, number: int, phase: int | None):
         """Creates a feed; nothing is loaded yet.
@@ -115,7 +115,7 @@ class ResidentFeed:
         return Fed(self._data, self._order)
 
     def close(self) -> None:
-        """Does nothing: the task keeps the data."""
+        """Does nothing; the task keeps the data."""
 
     @functools.cached_property
     def _epoch_order(self):
@@ -126,7 +126,7 @@ class ResidentFeed:
 
 
 class StreamedFeed:
-    """Batches that the host reads ahead."""
+    """Feeds batches that the host reads ahead."""
 
     def __init__(self, batches: Generator[HostBatch], batching: Batching, start: int):
         self._batches, self._batching, self._next = batches, batching, start
@@ -153,7 +153,7 @@ def resident_batches(data: Batch, batching: Batching) -> Iterator[tuple[Batch, j
         yield part(data, start)
 
 
-@functools.lru_cache(maxsize=8)  # a run evaluates many times
+@functools.lru_cache(maxsize=8)  # a run evaluates many times but compiles once
 def _compiled_part(mesh: Mesh, size: int):
     """Returns the compiled ``(data set, start) -> (batch, mask)``."""
 
