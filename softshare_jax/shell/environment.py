@@ -40,8 +40,7 @@ def prepare() -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # Orbax and jax log at length what the commands already report. asyncio logs reads that Orbax abandoned;
-    # matplotlib logs that it builds its font cache.
-    for name in ("absl", "asyncio", "jax", "matplotlib"):
+    for name in ("absl", "asyncio", "jax"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name in ("absl", "asyncio") else logging.ERROR)
     # A broken compilation cache only costs time.
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
