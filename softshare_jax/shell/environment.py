@@ -39,9 +39,8 @@ def prepare() -> None:
         # A terminal that cannot print a character shows its code, such as "(1)\xd74".
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    # Orbax and jax log at length what the commands already report. asyncio logs reads that Orbax abandoned;
-    # matplotlib logs that it builds its font cache.
-    for name in ("absl", "asyncio", "jax", "matplotlib"):
+    # Orbax and jax log at length what the commands already report. asyncio logs reads that Orbax abandoned.
+    for name in ("absl", "asyncio", "jax"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name in ("absl", "asyncio") else logging.ERROR)
     # A broken compilation cache only costs time.
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
