@@ -87,10 +87,10 @@ def plant_torch_file(folder: pathlib.Path) -> None:
 
 
 def plant_bomb(folder: pathlib.Path) -> None:
-    """Writes a PyTorch checkpoint that unpacks to 2 GB."""
-    with zipfile.ZipFile(folder / "model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+    """Writes a PyTorch checkpoint that unpacks to 1 GB."""
+    with zipfile.ZipFile(folder / "model.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("model/data.pkl", "w", force_zip64=True) as member:
-            for _ in range(16):
+            for _ in range(8):
                 member.write(bytes(1 << 27))
         archive.writestr("model/version", "3\n")
 
