@@ -15,12 +15,13 @@ import json
 import os
 import sys
 
-from softshare_jax.shell import cli, environment
+from softshare_jax.shell import cli, environment, logs
 
 
 def main() -> None:
     """Reads the arguments and prints the description."""
     arguments = _parse(sys.argv[1:])
+    logs.configure(arguments.verbosity, "stderr")  # stdout is for the description, which may be JSON
     if arguments.topology:
         os.environ.update(environment.LIBTPU, JAX_PLATFORMS="cpu")
     from softshare_jax.config.by_network import recipe

@@ -1,6 +1,8 @@
-"""Logging of the commands: text lines on stdout."""
+"""Logging of the commands: text lines."""
 
 import logging
+import sys
+from typing import Literal
 
 import absl.logging  # noqa: F401 (defines --verbosity)
 from absl import flags
@@ -11,23 +13,29 @@ QUIET = -2
 LEVELS = {QUIET: logging.ERROR, -1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG}
 
 
-class _Stdout(logging.Handler):
-    """Writes each record to the current ``sys.stdout`` and flushes it, so that a pipe loses nothing."""
+class _Lines(logging.Handler):
+    """Writes each record to the current stdout or stderr at once, so that a pipe loses nothing."""
+
+    stream: Literal["stdout", "stderr"] = "stdout"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record. Errors propagate, so a closed pipe ends the command."""
-        print(record.getMessage(), flush=True)
+        print(record.getMessage(), file=getattr(sys, self.stream), flush=True)
 
 
-def configure(verbosity: int = 0) -> None:
-    """Configures the package's logger to write to stdout.
+_LINES = _Lines()
+
+
+def configure(verbosity: int = 0, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Configures the package's logger.
 
     Args:
         verbosity: ``QUIET`` (errors), -1 (warnings), 0 (progress) or 1 (all).
+        stream: where lines go; ``'stderr'`` for a command whose stdout other programs read.
     """
-    if not any(isinstance(handler, _Stdout) for handler in LOGGER.handlers):
-        LOGGER.addHandler(_Stdout())
-        LOGGER.propagate = False
+    LOGGER.addHandler(_LINES)
+    LOGGER.propagate = False
+    _LINES.stream = stream
     LOGGER.setLevel(LEVELS[max(QUIET, min(1, verbosity))])
 
 

@@ -1,6 +1,8 @@
 """The ``softshare`` command: all commands under one name, with the shipped configs."""
 
 import json
+import logging
+import os
 import subprocess
 import sys
 
@@ -8,8 +10,12 @@ import pytest
 
 import softshare_jax
 from softshare_jax import config as config_lib
+from softshare_jax import describe
 from softshare_jax.__main__ import COMMANDS
 from softshare_jax.config import recipes
+from softshare_jax.description import topology
+from softshare_jax.errors import UserError
+from softshare_jax.shell import logs
 from tests import tiny
 from tests.commands.lines import check
 
@@ -67,3 +73,18 @@ def test_mistakes_in_the_name_of_a_config(tmp_path):
         "unknown config 'cifar1000'; did you mean cifar100",
     )
     check(softshare("config", cwd=tmp_path), "--config=NAME or --config=FILE.py is missing")
+
+
+def test_progress_of_describe_leaves_stdout_to_the_description(capsys, monkeypatch):
+    def compile_for(*_):
+        logging.getLogger("softshare_jax.description.topology").info("compiling")
+        raise UserError("no such topology")
+
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # the command sets variables of libtpu
+    monkeypatch.setattr(topology, "compile_for", compile_for)
+    monkeypatch.setattr(sys, "argv", ["describe", "scnn-4-6", "--topology=v5e:2x2", "--json"])
+    with pytest.raises(UserError, match="no such topology"):
+        describe.main()
+    logs.configure()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "compiling\n")
