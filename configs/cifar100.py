@@ -8,13 +8,9 @@ wrn-28-10.
 
 from ml_collections import ConfigDict
 
-from softshare_jax.config import recipes, variants
+from softshare_jax.config import recipes
 
 
 def get_config(variant: str = "swrn-28-10-2") -> ConfigDict:
     """Returns the config of a variant."""
-    model, endings = variants.split(variant, ("dropout", "cutout"))
-    config = ConfigDict(recipes.cifar(model, classes=100).to_dict())
-    config.dropout_rate = 0.3 if "dropout" in endings else 0.0
-    config.data.cutout = 16 if "cutout" in endings else 0
-    return config
+    return ConfigDict(recipes.cifar_variant(variant, classes=100).to_dict())

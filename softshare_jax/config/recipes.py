@@ -6,6 +6,7 @@ Each returns a complete config. The files in ``configs/`` convert it to a ``Conf
 import dataclasses
 
 from softshare_jax.config.schema import Cifar, Config, ImageNet, Optimizer, ShortestPaths
+from softshare_jax.config.variants import split
 
 
 def cifar(model: str, classes: int = 10) -> Config:
@@ -14,6 +15,20 @@ def cifar(model: str, classes: int = 10) -> Config:
         model=model,
         data=Cifar(name=f"cifar{classes}"),
         optimizer=Optimizer(schedule="steps", milestones=(0.3, 0.6, 0.8), weight_decay=5e-4),
+    )
+
+
+def cifar_variant(variant: str, classes: int = 10) -> Config:
+    """Returns the paper's recipe for a network's name with ``-dropout`` (0.3), ``-cutout`` (16x16) or both.
+
+    Raises:
+        UserError: the variant ends in another word.
+    """
+    model, endings = split(variant, ("dropout", "cutout"))
+    return dataclasses.replace(
+        cifar(model, classes),
+        dropout_rate=0.3 if "dropout" in endings else 0.0,
+        data=Cifar(name=f"cifar{classes}", cutout=16 if "cutout" in endings else 0),
     )
 
 
