@@ -40,11 +40,11 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+        axes = tuple(range(x.ndim - 1))
         wide = x.astype(jnp.promote_types(jnp.float32, x.dtype))
         if self.use_running_average:
             mean, var = running_mean.value, running_var.value
         else:
-            axes = tuple(range(x.ndim - 1))
             moments = jnp.stack([jnp.mean(wide, axes), jnp.mean(wide * wide, axes)])
             if self.axis_name is not None and not self.is_initializing():
                 moments = lax.pmean(moments, self.axis_name)
@@ -54,4 +54,5 @@ class BatchNorm(nn.Module):
                 for running, new in ((running_mean, mean), (running_var, var)):
                     running.value = self.momentum * running.value + (1 - self.momentum) * new
         factor = scale * lax.rsqrt(var + self.epsilon)
-        return (wide * factor + (bias - mean * factor)).astype(self.dtype)
+        offset = bias - mean * factor
+        return (wide * jnp.expand_dims(factor, axes) + jnp.expand_dims(offset, axes)).astype(self.dtype)
