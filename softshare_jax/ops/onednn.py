@@ -9,7 +9,6 @@ import functools
 import hashlib
 import importlib.metadata
 import logging
-import os
 import pathlib
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import jax
 import numpy as np
 from jax import lax
 
+from softshare_jax import paths
 from softshare_jax.ops.dense_convolution import Padding, Strides, by_xla
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def available() -> bool:
         loaded = ctypes.CDLL(str(_compiled(headers, library)))
         for name in CALLS:
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         log.warning("oneDNN is installed but cannot be used (%s); XLA computes the convolutions", error)
         return False
     return True
@@ -119,16 +119,15 @@ def _compiled(headers: pathlib.Path, library: pathlib.Path) -> pathlib.Path:
     """Returns the compiled library; compiles it if the user's cache folder does not hold it."""
     source = SOURCE.read_bytes()
     parts = (source, str(library).encode(), str(library.stat().st_mtime_ns).encode(), jax.__version__.encode())
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "softshare_jax"
-    compiled = cache / f"onednn-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.so"
+    compiled = paths.cache() / f"onednn-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.so"
     if compiled.exists():
         return compiled
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler")
-    cache.mkdir(parents=True, exist_ok=True)
+    compiled.parent.mkdir(parents=True, exist_ok=True)
     log.info("compiling the convolutions of oneDNN, once for this version of jax")
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(dir=compiled.parent) as folder:
         made = pathlib.Path(folder) / compiled.name
         command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", "-o", str(made), str(SOURCE)]
         command += ["-I", jax.ffi.include_dir(), "-I", str(headers), str(library)]

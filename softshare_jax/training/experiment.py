@@ -15,6 +15,7 @@ from softshare_jax import sharing
 from softshare_jax.config import Config
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
+from softshare_jax.ops.convolution import choose
 from softshare_jax.sharing.initializers import Initializer
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.evaluator import Evaluator
@@ -85,6 +86,11 @@ class Experiment:
             gradient_dtype=config.gradient_dtype,
             shard_state=config.shard_state,
         )
+
+    @property
+    def convolution(self) -> str:
+        """The implementation of convolutions, a key of ``CONVOLUTIONS``."""
+        return choose(self.config.convolution, mesh_lib.platform(self.mesh))
 
     @property
     def steps_per_dispatch(self) -> int:

@@ -315,3 +315,36 @@ def test_every_command_reports_mistakes_on_stderr_only(tmp_path):
         )
         check(result, "nosuchflag" if command in ("main", "convert") else "")
         assert result.stdout == ""
+
+
+def test_compiled_programs_are_cached_unless_the_user_chose(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    environ = {}
+    environment.cache_programs(environ)
+    folder = pathlib.Path(environ["JAX_COMPILATION_CACHE_DIR"])
+    assert folder.parent == tmp_path / "softshare_jax" / "programs"
+    chosen = {"JAX_COMPILATION_CACHE_DIR": "mine", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "7"}
+    given = dict(chosen)
+    environment.cache_programs(given)
+    assert given == chosen
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an option of glibc")
+def test_large_blocks_stay_with_the_process():
+    program = """if True:
+        import resource, sys
+        import numpy as np
+        from softshare_jax.shell import environment
+        if sys.argv[1] == "keep":
+            environment.keep_memory()
+        np.ones(10_000_000)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            np.ones(10_000_000)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = {
+        word: int(subprocess.run([sys.executable, "-c", program, word], capture_output=True, check=True).stdout)
+        for word in ("keep", "return")
+    }
+    assert faults["keep"] < faults["return"] / 5
