@@ -1,7 +1,7 @@
-"""Implementations of 2-D convolution for ``nn.Conv(conv_general_dilated=...)``, and which one a platform uses.
+"""Implementations of 2-D convolution for ``nn.Conv(conv_general_dilated=...)``, and the choice by platform.
 
-All compute the same to rounding. XLA's own runs everywhere, but its weight gradient on CPUs takes two to eight
-times as long as the same work as matrix products.
+All compute the same to rounding. XLA's own runs everywhere, but its weight gradient on CPUs takes two to
+eight times as long as the same work as matrix products.
 """
 
 from collections.abc import Callable
@@ -39,5 +39,5 @@ def choose(name: str, platform: str) -> str:
     if name in ("auto", "onednn") and onednn.available():
         return "onednn"
     if name == "onednn":
-        raise UserError("config.convolution is 'onednn', which cannot be used here: pip install 'softshare_jax[cpu]'")
+        raise UserError("config.convolution is 'onednn', which is not installed: pip install -e '.[cpu]'")
     return "matmul" if name == "auto" else name

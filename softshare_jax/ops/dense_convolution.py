@@ -1,4 +1,4 @@
-"""A 2-D convolution of one implementation, with XLA's for everything that the implementation does not cover."""
+"""A 2-D convolution of one implementation, and XLA's for everything that it does not cover."""
 
 import dataclasses
 import math

@@ -1,7 +1,7 @@
 """Convolutions by oneDNN, as custom calls of XLA (``onednn.cc``), for CPUs.
 
-They need the extra ``cpu``, which installs oneDNN, and a C++ compiler. The library is compiled at first use, once for
-each version of jax and oneDNN, into the user's cache folder.
+They need the extra ``cpu``, which installs oneDNN, and a C++ compiler. The library is compiled at first use,
+once for each version of jax and oneDNN, into the user's cache folder.
 """
 
 import ctypes
@@ -118,8 +118,9 @@ def _file_of(distribution: str, name: str) -> pathlib.Path:
 def _compiled(headers: pathlib.Path, library: pathlib.Path) -> pathlib.Path:
     """Returns the compiled library; compiles it if the user's cache folder does not hold it."""
     source = SOURCE.read_bytes()
-    parts = (source, str(library).encode(), str(library.stat().st_mtime_ns).encode(), jax.__version__.encode())
-    compiled = paths.cache() / f"onednn-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.so"
+    parts = jax.__version__, str(library), str(library.stat().st_mtime_ns)
+    version = hashlib.sha256(source + "|".join(parts).encode()).hexdigest()[:16]
+    compiled = paths.cache() / f"onednn-{version}.so"
     if compiled.exists():
         return compiled
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)

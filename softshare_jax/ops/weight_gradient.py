@@ -1,7 +1,7 @@
 """A convolution whose weight gradient is a matrix product of output gradients and patches of the images.
 
-XLA:CPU computes the weight gradient as a convolution with a kernel of the size of the image. As a matrix product, over
-blocks of images whose patches fit the cache of a core, it runs two to eight times as fast
+XLA:CPU computes the weight gradient as a convolution with a kernel of the size of the image. As a matrix
+product, over blocks of images whose patches fit the cache of a core, it runs two to eight times as fast
 (``python -m benchmarks.convolutions``).
 """
 
@@ -15,7 +15,7 @@ from softshare_jax.ops.dense_convolution import Padding, Strides, by_xla
 
 # Bytes of the patches of one block of images.
 BLOCK = 600_000
-# Multiply-adds below which a convolution's gradient gains less time in a run than its program takes to compile.
+# Multiply-adds below which a convolution gains less time in a run than its program takes to compile.
 LEAST_WORK = 2**26
 
 

@@ -344,7 +344,9 @@ def test_large_blocks_stay_with_the_process():
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     """
     faults = {
-        word: int(subprocess.run([sys.executable, "-c", program, word], capture_output=True, check=True).stdout)
+        word: int(
+            subprocess.run([sys.executable, "-c", program, word], capture_output=True, check=True).stdout
+        )
         for word in ("keep", "return")
     }
     assert faults["keep"] < faults["return"] / 5
