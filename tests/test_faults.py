@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults import beside, calls, hostile, malformed, power
+from tests.faults.verdict import Tried, Verdict, as_table, update_table
 
 
 def check(tried):
@@ -32,3 +33,14 @@ def test_faults_beside():
 
 def test_hostile_workdirs():
     assert len(check(list(hostile.run()))) == sum(len(case.commands) for case in hostile.CASES)
+
+
+def test_a_table_keeps_the_rows_of_kinds_that_were_not_tried(tmp_path):
+    right, wrong, said, lost = Verdict.RIGHT, Verdict.WRONG, Verdict.SAID, Verdict.LOST
+    page = tmp_path / "page.md"
+    text = "# Page\n\n<!-- verdicts -->\n{}<!-- end of verdicts -->\n\nThe end.\n".format
+    cut, zeros, power = Tried("cut", right, ""), Tried("zeros", wrong, ""), Tried("power", lost, "")
+    page.write_text(text(as_table([cut, zeros, power])))
+    now = [*[Tried("zeros", said, "")] * 3, Tried("flip", right, "")]
+    update_table(page, "verdicts", now)
+    assert page.read_text() == text(as_table([cut, *now[:3], power, now[3]]))
