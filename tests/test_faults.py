@@ -17,7 +17,7 @@ def test_faults_in_files():
 
 
 def test_faults_of_calls():
-    tried = check(list(calls.run(every=500, first=100, limits=False)))
+    tried = check(list(calls.run(every=700, first=100, limits=False)))
     assert len(tried) >= 2 or calls.shutil.which("cc") is None
 
 
@@ -32,7 +32,7 @@ def test_faults_beside():
 
 
 def test_hostile_workdirs():
-    assert len(check(list(hostile.run()))) == sum(len(case.commands) for case in hostile.CASES)
+    assert len(check(list(hostile.run(commands=1)))) == len(hostile.CASES)
 
 
 def test_a_table_keeps_the_rows_of_kinds_that_were_not_tried(tmp_path):
