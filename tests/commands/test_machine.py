@@ -15,6 +15,7 @@ import pytest
 
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job import cluster
+from softshare_jax.reporting import poster
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import environment, faults
 from tests import forking, tiny
@@ -70,13 +71,24 @@ def small_disk(tmp_path_factory):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("command", ["main", "fold", "convert", "export", "poster"])
+@pytest.mark.parametrize("command", ["main", "fold", "convert", "export"])
 def test_a_full_disk(commands, small_disk, command):
     where = {"main": "--workdir"}.get(command, "--output")
     arguments = [a for a in commands[command] if not a.startswith(f"{where}=")]
     before = sorted(path.name for path in small_disk.iterdir())
     result = forking.run(command, *arguments, f"{where}={small_disk / 'run' / command}")
     check(result, "No space left on device", code=1)
+    assert sorted(path.name for path in small_disk.iterdir()) == before
+
+
+def test_a_full_disk_for_the_poster(small_disk, monkeypatch):
+    # Counting the parameters of all networks takes long, so write another page.
+    monkeypatch.setattr(poster, "render", lambda runs, command: "page" * 2000)
+    before = sorted(path.name for path in small_disk.iterdir())
+    with pytest.raises(RunError, match="No space left on device") as caught:
+        poster.write_poster(small_disk / "run" / "poster", [], "command")
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
     assert sorted(path.name for path in small_disk.iterdir()) == before
 
 
