@@ -37,7 +37,8 @@ class ShortestPathsTask(ResidentTask):
         data = self._data
         number = data.train_examples if split == "train" else data.test_examples
         key = stream(self._seed, f"shortest paths {split}", phase)
-        return shortest_paths.generate(key, number, data.side, data.density, data.windows[phase])
+        made = shortest_paths.generate(key, number, data.side, data.density, data.windows[phase])
+        return {name: jnp.asarray(array) for name, array in made.items()}
 
     def inputs(self, batch: Batch) -> jax.Array:
         """Returns the network's inputs, ``[B, H, W, 2]`` float32."""
