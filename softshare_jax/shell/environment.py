@@ -88,7 +88,7 @@ def keep_memory() -> None:
 
     XLA:CPU allocates the memory of a program anew at each call. By default glibc returns large blocks to the
     system at once, and the system hands out zeroed pages again: about a sixth of a training step
-    (``python -m benchmarks.allocator``).
+    (``python -m benchmarks.cpu_step``).
     """
     try:
         set_option = ctypes.CDLL("libc.so.6").mallopt
