@@ -79,8 +79,8 @@ def cache_programs(environ: MutableMapping[str, str]) -> None:
     kind = hashlib.sha256("".join([platform.machine(), *lines]).encode()).hexdigest()[:8]
     with contextlib.suppress(RuntimeError):  # without a home folder there is no cache
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(paths.cache() / "programs" / kind))
-    # By default jax keeps only programs that took a second or more.
-    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    # By default jax keeps only programs that took a second or more, and commands start with hundreds of others.
+    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def keep_memory() -> None:
