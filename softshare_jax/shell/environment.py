@@ -79,7 +79,7 @@ def cache_programs(environ: MutableMapping[str, str]) -> None:
     kind = hashlib.sha256("".join([platform.machine(), *lines]).encode()).hexdigest()[:8]
     with contextlib.suppress(RuntimeError):  # without a home folder there is no cache
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(paths.cache() / "programs" / kind))
-    # By default jax keeps only programs that took a second or more, and commands start with hundreds of others.
+    # By default jax keeps only programs that took a second or more; a command starts with many others.
     environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
