@@ -240,7 +240,7 @@ def test_gpus_need_a_plugin():
 
 def test_every_gpu_has_peak_figures():
     for name, gpu in GPUS.items():
-        # The peak figures are the vendor's, in units of 1000; the memory that a program sees is a bit different.
+        # The vendor rounds. The memory that a program sees is a bit different.
         assert CHIPS[name].memory == pytest.approx(gpu.memory, rel=0.08)
         assert CHIPS[name].memory_rate == pytest.approx(gpu.memory_rate, rel=0.01)
         assert gpu.name in target_config(gpu)
