@@ -20,12 +20,14 @@ class Grid(NamedTuple):
     """One example, or a batch of them on leading axes.
 
     Attributes:
-        points: the two query points, ``[H, W]`` bool.
+        first: the first query point, ``[H, W]`` bool.
+        second: the second query point, ``[H, W]`` bool.
         obstacles: blocked pixels, ``[H, W]`` bool.
         path: pixels on some shortest path, the points included, ``[H, W]`` bool.
     """
 
-    points: jax.Array
+    first: jax.Array
+    second: jax.Array
     obstacles: jax.Array
     path: jax.Array
 
@@ -105,7 +107,7 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
         a, b = _pixel(center, side), _pixel(other, side)
         obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
         path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(center != other)
-        return Grid(a | b, obstacles, path)
+        return Grid(a, b, obstacles, path)
 
     def unreachable(carry):
         return ~jnp.any(carry[1].path) & (carry[0] < draws)
@@ -114,10 +116,12 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
         return carry[0] + 1, attempt(carry[0])
 
     empty = jnp.zeros((side, side), bool)
-    return jax.lax.while_loop(unreachable, again, (jnp.int32(0), Grid(empty, empty, empty)))[1]
+    return jax.lax.while_loop(unreachable, again, (jnp.int32(0), Grid(empty, empty, empty, empty)))[1]
 
 
-def generate(key: jax.Array, number: int, side: int, density: float, window: int) -> dict[str, jax.Array]:
+def generate(
+    key: jax.Array, number: int, side: int, density: float, window: int, split_points: bool = False
+) -> dict[str, jax.Array]:
     """Generates a data set on the default device.
 
     Args:
@@ -126,15 +130,16 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
         side: pixels per side of the grid.
         density: probability of an obstacle.
         window: pixels per side of the window around the first point.
+        split_points: whether each point has a channel of its own.
 
     Returns:
-        ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles) and ``labels``
-        ``[N, side, side]`` uint8 (path pixels).
+        ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles), or ``[N, side, side, 3]`` (first
+        point, second point and obstacles), and ``labels`` ``[N, side, side]`` uint8 (path pixels).
 
     Raises:
         RunError: some examples have no path after very many draws.
     """
-    data = _generate(key, number, side, jnp.float32(density), jnp.int32(window))
+    data = _generate(key, number, side, jnp.float32(density), jnp.int32(window), split_points)
     empty = number - int(jnp.sum(jnp.any(data["labels"], axis=(1, 2))))
     if empty:
         raise RunError(
@@ -144,15 +149,16 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
     return data
 
 
-def _generate_grids(key, number, side, density, window):
+def _generate_grids(key, number, side, density, window, split_points=False):
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(number))
     # In chunks, because the loops of a batch run as long as its longest search.
     grids = jax.lax.map(lambda k: sample(k, side, density, window), keys, batch_size=min(number, 500))
-    images = jnp.stack([grids.points, grids.obstacles], axis=-1)
+    points = [grids.first, grids.second] if split_points else [grids.first | grids.second]
+    images = jnp.stack([*points, grids.obstacles], axis=-1)
     return {"images": images.astype(jnp.uint8), "labels": grids.path.astype(jnp.uint8)}
 
 
-_generate = jax.jit(_generate_grids, static_argnums=(1, 2))
+_generate = jax.jit(_generate_grids, static_argnums=(1, 2, 5))
 
 
 def _pixel(position: jax.Array, side: int) -> jax.Array:

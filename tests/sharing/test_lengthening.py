@@ -146,7 +146,7 @@ def test_numbers_of_layers_that_loops_do_not_make(change, order, layers, message
 
 def test_a_network_of_another_kind():
     params = {f"layer_{i}": jax.ShapeDtypeStruct((4, 4), jnp.float32) for i in range(6)}
-    with pytest.raises(PlanError, match=r"has groups body \(4, 4\), and this one has body \(3, 3\)"):
+    with pytest.raises(PlanError, match=r"has the groups body \(4, 4\), and this one has body \(3, 3\)"):
         sharing.lengthen(*net([0, 0, 0]), RULE, params)
 
 
