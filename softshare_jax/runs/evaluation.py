@@ -44,10 +44,11 @@ def evaluate(config: config_lib.Config | None, workdir: Workdir, layers: int | N
 
 def _with_grids(workdir: Workdir, config: config_lib.Config | None) -> Trained:
     """Returns the run with the grids of the config: a network of shortest paths takes grids of any size."""
-    own = workdir.read_config().data
-    if not (config and isinstance(config.data, own.__class__) and isinstance(own, config_lib.ShortestPaths)):
+    given, own = config and config.data, workdir.read_config().data
+    grids = config_lib.ShortestPaths
+    if config is None or not isinstance(given, grids) or not isinstance(own, grids):
         return load(workdir, config=config)
-    if config.data.split_points != own.split_points:
+    if given.split_points != own.split_points:
         raise UserError("config.data.split_points changes the channels of the images, so it cannot differ")
     run = load(workdir, config=dataclasses.replace(config, data=own))
     return run._replace(experiment=make_experiment(config, run.experiment.plan))

@@ -96,8 +96,9 @@ class Experiment:
         loop = self.config.loop
         if not loop.weight or all(group.assignment is None for group in self.plan.groups):
             return None
-        noise = optax.polynomial_schedule(0.0, loop.noise, 2, self.schedule.total)
-        return LoopTraining(loop.weight, loop.detach_rate, noise if loop.noise else None, mesh_lib.AXIS)
+        total = self.schedule.total
+        noise = (lambda step: loop.noise * (step / total) ** 2) if loop.noise else None
+        return LoopTraining(loop.weight, loop.detach_rate, noise, mesh_lib.AXIS)
 
     @property
     def steps_per_dispatch(self) -> int:

@@ -97,7 +97,7 @@ class TrainStep:
             train=True,
             mutable=[*statistics, *auxiliary],
             rngs={"dropout": key},
-            method=self.loop and self._as_loop(self.loop, step),
+            method=None if self.loop is None else self._as_loop(self.loop, step),
             **scheduled,
         )
         logits, updated = cast(tuple[Any, dict[str, Any]], outputs)
