@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from softshare_jax import sharing
@@ -14,6 +15,8 @@ from softshare_jax.models import zoo
 from softshare_jax.models.anytime import answers
 from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.experiment import make_experiment
+from softshare_jax.training.randomness import stream
+from softshare_jax.training.state import TrainState, trainable
 from tests import tiny
 from tests.training.stepping import check_same_losses, take_steps
 
@@ -103,18 +106,28 @@ def test_a_run_trains_as_a_loop_once_it_is_folded():
 
 
 def test_the_objective_weighs_both_answers():
-    experiment, plan, variables = folded()
+    experiment, plan, variables = folded(loop__weight=0.3)
     experiment = make_experiment(experiment.config, plan)
+    sgd = optax.sgd(1.0)
     batch = {name: array[:8] for name, array in experiment.task.load("train", 0).items()}
     step = dataclasses.replace(experiment.train_step, mesh=None, model=experiment.model)
     # Without a mesh there is no axis to draw noise for.
-    step = dataclasses.replace(step, loop=dataclasses.replace(step.loop, axis_name=None), recurrence=0.0)
-    state = experiment.fresh_state(3, jax.tree.map(jnp.asarray, variables))
-    _, metrics = jax.jit(step)(state, batch)
-    dense = sharing.to_dense(plan, variables)
-    logits = experiment.network.apply(dense, experiment.task.inputs(batch))
-    loss = jnp.mean(experiment.task.loss(logits, batch))
-    assert float(metrics.compute()["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    loop = dataclasses.replace(step.loop, axis_name=None)
+    step = dataclasses.replace(step, loop=loop, recurrence=0.0, optimizer=sgd)
+    state = TrainState(jnp.int32(3), variables, sgd.init(trainable(variables)))
+    after, metrics = jax.jit(step)(state, batch)
+
+    def losses(variables):
+        dense, key = sharing.to_dense(plan, variables), stream(step.seed, "loop", 3)
+        given = experiment.task.inputs(batch), key, jnp.int32(3)
+        both = experiment.network.apply(dense, *given, method=loop_of(loop))
+        return jnp.stack([jnp.mean(experiment.task.loss(logits, batch)) for logits in both])
+
+    gradients = jax.jacobian(losses)(variables)["templates"]["layers"]
+    moved = variables["templates"]["layers"] - after.variables["templates"]["layers"]
+    np.testing.assert_allclose(moved, 0.7 * gradients[0] + 0.3 * gradients[1], atol=1e-5)
+    # The recorded loss is that of the last layer.
+    assert float(metrics.compute()["loss"]) == pytest.approx(float(losses(variables)[0]), rel=1e-5)
 
 
 def test_losses_on_one_and_four_devices(monkeypatch):
