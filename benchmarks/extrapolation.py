@@ -24,11 +24,13 @@ from PIL import Image
 
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
+from softshare_jax.errors import UserError
 from softshare_jax.models.anytime import answers
 from softshare_jax.reporting import chart, theme
 from softshare_jax.runs.lengthening import with_layers
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import cli
 from softshare_jax.training import randomness
 
 REPO = pathlib.Path(__file__).parents[1]
@@ -97,7 +99,7 @@ def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
     target = output / f"{network}-{seed}"
     flags = [f"--config.seed={seed}"]
-    discovery = max(1, steps * STEPS[0] // STEPS[1])
+    discovery = min(STEPS[0], steps * 3 // 4)
     config = REPO / "configs" / f"extrapolation.py:{network}"
     scaled = f"--config.data.phase={max(1, steps * 450 // STEPS[1])} steps"
     if network != "loop":
@@ -107,8 +109,20 @@ def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     if not target.exists():
         run("main", f"--config={config}", f"--workdir={found}", *flags, scaled, duration(discovery))
         run("fold", f"--workdir={found}", f"--output={target}", "--tied")
+        check_loop(Workdir(target))
     run("main", f"--workdir={target}", duration(steps))
     return Workdir(target)
+
+
+def check_loop(workdir: Workdir) -> None:
+    """Checks that all layers of a folded run became one.
+
+    Raises:
+        UserError: they did not.
+    """
+    (group,) = workdir.read_plan().groups
+    if group.templates > 1:
+        raise UserError(f"the layers of {workdir.root} did not become one loop: use more --steps")
 
 
 def duration(steps: int) -> str:
@@ -247,4 +261,4 @@ def frame(image: np.ndarray, label: np.ndarray, found: np.ndarray) -> Image.Imag
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -69,7 +69,13 @@ class ShortestPaths:
 
     name: str = field("shortest_paths", "Name of the data set.")
     side: int = field(32, "Side of the grid, in pixels.", least=3)
-    density: float = field(0.1, "Probability that a pixel is an obstacle.", least=0, below=1)
+    generator: str = field(
+        "random",
+        "Obstacles: random, independent pixels; or maze, walls that leave one path between any two cells. "
+        "The side of a maze is odd; its cells are at every other pixel.",
+        choices=("random", "maze"),
+    )
+    density: float = field(0.1, "Probability that a pixel is an obstacle; mazes ignore it.", least=0, below=1)
     windows: tuple[int, ...] = field(
         (5, 9, 13, 17, 21),
         "Curriculum: side of the window that contains the second point, for each phase. Odd, in pixels.",
@@ -88,6 +94,11 @@ class ShortestPaths:
         """Yields mistakes that bounds cannot express."""
         if not self.windows or any(window % 2 == 0 for window in self.windows):
             yield f"data.windows is {self.windows}; it must have an odd number for each phase"
+        if self.generator == "maze":
+            if self.side % 2 == 0:
+                yield f"data.side is {self.side}; the side of a maze must be odd"
+            if min(self.windows, default=5) < 5:
+                yield f"data.windows is {self.windows}; the windows of mazes must be at least 5"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

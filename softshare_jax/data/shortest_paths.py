@@ -4,12 +4,15 @@ The paper's synthetic task (Savarese & Maire 2019, section 4.3): given two point
 obstacles, mark every pixel that lies on some shortest path between them.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.data import mazes
 from softshare_jax.errors import RunError
+
+Generator = Literal["random", "maze"]
 
 # Limit on the draws of an example, per pixel of its window. With a probability of about 4 / pixels the points
 # are neighbors, which always have a path. So about e^-400 of the examples need more draws.
@@ -79,33 +82,45 @@ def shortest_path_pixels(a: jax.Array, b: jax.Array, free: jax.Array) -> jax.Arr
     return (length >= 0) & (from_a >= 0) & (from_b >= 0) & (from_a + from_b == length)
 
 
-def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | jax.Array) -> Grid:
+def sample(
+    key: jax.Array,
+    side: int,
+    density: float | jax.Array,
+    window: int | jax.Array,
+    generator: Generator = "random",
+) -> Grid:
     """Draws one example.
 
     The first point is uniform on the grid. The second is uniform in a window around it, clipped at the
-    border. Obstacles are independent and never on a point. Pairs without a path are drawn again, so
-    examples follow the distribution of reachable pairs.
+    border. Obstacles are independent and never on a point, or the walls of a maze whose cells the points are.
+    Pairs without a path are drawn again, so examples follow the distribution of reachable pairs.
 
     Args:
         key: random key; the example depends on it alone, and not on its batch.
         side: pixels per side of the grid.
-        density: probability of an obstacle, from 0 to below 1.
-        window: pixels per side of the window, odd and 3 or more.
+        density: probability of an obstacle, from 0 to below 1; mazes ignore it.
+        window: pixels per side of the window, odd and 3 or more; for mazes 5 or more.
+        generator: where the obstacles are: ``'random'``, or the walls of a ``'maze'`` with an odd side.
 
     Returns:
         A grid of ``[side, side]`` arrays. Its path is empty if very many draws had none, which happens with
         keys whose random numbers do not change from draw to draw.
     """
-    radius = window // 2
+    radius, spacing = window // 2, (mazes.SPACING if generator == "maze" else 1)
     draws = DRAWS_PER_PIXEL * jnp.minimum(window, 2 * side) ** 2
 
     def attempt(number: jax.Array) -> Grid:
         first, second, blocked = jax.random.split(jax.random.fold_in(key, number), 3)
-        center = jax.random.randint(first, (2,), 0, side)
-        low, high = jnp.maximum(center - radius, 0), jnp.minimum(center + radius + 1, side)
+        cells = -(-side // spacing)
+        center = jax.random.randint(first, (2,), 0, cells)
+        reach = radius // spacing
+        low, high = jnp.maximum(center - reach, 0), jnp.minimum(center + reach + 1, cells)
         other = jax.random.randint(second, (2,), low, high)
-        a, b = _pixel(center, side), _pixel(other, side)
-        obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
+        a, b = (_pixel(spacing * cell, side) for cell in (center, other))
+        if generator == "maze":
+            obstacles = mazes.maze(blocked, side)
+        else:
+            obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
         path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(center != other)
         return Grid(a, b, obstacles, path)
 
@@ -120,7 +135,13 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
 
 
 def generate(
-    key: jax.Array, number: int, side: int, density: float, window: int, split_points: bool = False
+    key: jax.Array,
+    number: int,
+    side: int,
+    density: float,
+    window: int,
+    split_points: bool = False,
+    generator: Generator = "random",
 ) -> dict[str, jax.Array]:
     """Generates a data set on the default device.
 
@@ -128,9 +149,10 @@ def generate(
         key: random key; example i depends on it and on i.
         number: N, number of examples.
         side: pixels per side of the grid.
-        density: probability of an obstacle.
+        density: probability of an obstacle; mazes ignore it.
         window: pixels per side of the window around the first point.
         split_points: whether each point has a channel of its own.
+        generator: ``'random'`` obstacles, or the walls of a ``'maze'``.
 
     Returns:
         ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles), or ``[N, side, side, 3]`` (first
@@ -139,7 +161,7 @@ def generate(
     Raises:
         RunError: some examples have no path after very many draws.
     """
-    data = _generate(key, number, side, jnp.float32(density), jnp.int32(window), split_points)
+    data = _generate(key, number, side, jnp.float32(density), jnp.int32(window), split_points, generator)
     empty = number - int(jnp.sum(jnp.any(data["labels"], axis=(1, 2))))
     if empty:
         raise RunError(
@@ -149,16 +171,18 @@ def generate(
     return data
 
 
-def _generate_grids(key, number, side, density, window, split_points=False):
+def _generate_grids(key, number, side, density, window, split_points=False, generator="random"):
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(number))
     # In chunks, because the loops of a batch run as long as its longest search.
-    grids = jax.lax.map(lambda k: sample(k, side, density, window), keys, batch_size=min(number, 500))
+    grids = jax.lax.map(
+        lambda k: sample(k, side, density, window, generator), keys, batch_size=min(number, 500)
+    )
     points = [grids.first, grids.second] if split_points else [grids.first | grids.second]
     images = jnp.stack([*points, grids.obstacles], axis=-1)
     return {"images": images.astype(jnp.uint8), "labels": grids.path.astype(jnp.uint8)}
 
 
-_generate = jax.jit(_generate_grids, static_argnums=(1, 2, 5))
+_generate = jax.jit(_generate_grids, static_argnums=(1, 2, 5, 6))
 
 
 def _pixel(position: jax.Array, side: int) -> jax.Array:

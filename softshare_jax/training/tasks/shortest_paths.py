@@ -1,6 +1,7 @@
 """Shortest paths with a curriculum."""
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,13 @@ class ShortestPathsTask(ResidentTask):
         number = data.train_examples if split == "train" else data.test_examples
         key = stream(self._seed, f"shortest paths {split}", phase)
         return shortest_paths.generate(
-            key, number, data.side, data.density, data.windows[phase], data.split_points
+            key,
+            number,
+            data.side,
+            data.density,
+            data.windows[phase],
+            data.split_points,
+            cast(shortest_paths.Generator, data.generator),
         )
 
     def inputs(self, batch: Batch) -> jax.Array:
