@@ -57,7 +57,8 @@ class Job:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if devices:
             environment["JAX_PLATFORMS"] = "cpu"
-            environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+            flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+            environment["XLA_FLAGS"] = flags.strip()
             # Fake devices share few cores; concurrent programs could wait for each other's threads forever.
             environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
         self._processes = [

@@ -33,6 +33,16 @@ def local(path: str | os.PathLike) -> pathlib.Path:
         raise UserError(f"{text}: there is no such home folder") from error
 
 
+def cache() -> pathlib.Path:
+    """Returns the folder for files that can be made again, such as ``~/.cache/softshare_jax``.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (pathlib.Path(home) if home else pathlib.Path.home() / ".cache") / "softshare_jax"
+
+
 def printable(name: str) -> str:
     r"""Returns a file name as text that can be printed, drawn and encoded.
 

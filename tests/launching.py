@@ -3,10 +3,11 @@
 import os
 import subprocess
 
-from tests import tiny
+from tests import COMPILE_FAST, tiny
 
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+    **os.environ,
+    "XLA_FLAGS": COMPILE_FAST,
     # Fake devices share two cores: programs in flight at once could wait for each other endlessly.
     "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
 }

@@ -244,6 +244,14 @@ class Config:
         "Precision of the computation: float32 or, on accelerators, bfloat16. Parameters are float32.",
         choices=DTYPES,
     )
+    convolution: str = field(
+        "auto",
+        "Implementation of convolutions on CPUs: xla, matmul (weight gradients as matrix products), onednn "
+        "(needs the extra cpu), or auto (onednn where it is installed, otherwise matmul). Results "
+        "are equal to rounding.",
+        choices=("auto", "xla", "matmul", "onednn"),
+        may_change=True,
+    )
     scan_blocks: str = field(
         "auto",
         "Compile the blocks of a stage as one loop: yes, no, or auto (yes, except on CPUs, where "

@@ -1,4 +1,4 @@
-"""Peak figures of TPU chips, and the roofline of a step."""
+"""Peak figures of TPU chips and GPUs, and the roofline of a step."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -28,6 +28,12 @@ CHIPS = {
     "v5p": Chip(459e12, 95e9, 2765e9, 4800e9 / 8),
     # https://cloud.google.com/tpu/docs/v6e: 918 TFLOPs, 32 GB, 1600 GBps, 3200 Gbps.
     "v6e": Chip(918e12, 32e9, 1600e9, 3200e9 / 8),
+    # https://www.nvidia.com/en-us/data-center/a100: 312 TFLOPS, 80 GB, 2039 GB/s; NVLink 600 GB/s, both ways.
+    "a100": Chip(312e12, 80e9, 2039e9, 600e9 / 2),
+    # https://www.nvidia.com/en-us/data-center/h100: 1979 TFLOPS if sparse, 80 GB, 3.35 TB/s; 900 GB/s.
+    "h100": Chip(1979e12 / 2, 80e9, 3350e9, 900e9 / 2),
+    # https://www.nvidia.com/en-us/data-center/h200: as H100, with 141 GB at 4.8 TB/s.
+    "h200": Chip(1979e12 / 2, 141e9, 4800e9, 900e9 / 2),
 }
 
 

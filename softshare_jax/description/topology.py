@@ -1,8 +1,9 @@
-"""Compiles a train step for TPUs that need not exist, and reports its memory, work, traffic and roofline."""
+"""Compiles a train step for TPUs or GPUs that need not exist; reports memory, work, traffic and roofline."""
 
 import dataclasses
 import importlib.util
 import logging
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 from softshare_jax import config as config_lib
 from softshare_jax.description.chips import CHIPS, roofline
 from softshare_jax.description.collectives import sent, summarize
+from softshare_jax.description.gpus import GPUS, Gpu, target_config
 from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment, make_experiment
 from softshare_jax.training.mesh import replicated
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
-    """Compiles the train step of a config for a TPU topology, without a TPU.
+    """Compiles the train step of a config for a topology of TPUs or GPUs, without any.
 
     Blocks are unrolled and a dispatch takes one step, so that every operation of a step appears in the
     module once.
@@ -28,7 +30,7 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     The command must set the variables that libtpu reads before it imports jax.
 
     Args:
-        topology: name of the topology, such as ``v5e:4x4``.
+        topology: name of the topology, such as ``v5e:4x4``; or a GPU and a number, such as ``h100:8``.
         config: config of the run.
 
     Returns:
@@ -47,7 +49,8 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     experiment = make_experiment(config, devices=devices)
     log.info("compiling for %d chips; this takes some minutes", len(devices))
     start = time.monotonic()
-    lowered = experiment.programs.train_steps.lower(*abstract_arguments(experiment))
+    traced = experiment.programs.train_steps.trace(*abstract_arguments(experiment))
+    lowered = traced.lower(lowering_platforms=("cuda" if _is_gpu(topology) else "tpu",))
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -119,11 +122,33 @@ def as_table(compiled: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _is_gpu(topology: str) -> bool:
+    return topology.partition(":")[0] in GPUS
+
+
+def _gpus(gpu: Gpu, number: str) -> list[jax.Device]:
+    if not re.fullmatch("[1-9][0-9]*", number):
+        raise UserError(f"--topology of GPUs ends with their number, such as h100:8, not with {number!r}")
+    from jax.experimental import topologies
+
+    try:
+        described = topologies.get_topology_desc(
+            "", "cuda", topology=f"1x1x{number}", target_config=target_config(gpu)
+        )
+    except NotImplementedError as error:
+        raise UserError("--topology for GPUs needs jax's CUDA plugin: pip install -e '.[cuda]'") from error
+    return list(described.devices)
+
+
 def _devices(topology: str) -> list[jax.Device]:
-    chip = topology.split(":")[0]
+    chip, _, layout = topology.partition(":")
     if chip not in CHIPS:
         chips = ", ".join(CHIPS)
-        raise UserError(f"unknown chip in --topology={topology}; name one of {chips} and a layout: v5e:4x4")
+        raise UserError(
+            f"unknown chip in --topology={topology}; name one of {chips} and a layout: v5e:4x4 or h100:8"
+        )
+    if _is_gpu(topology):
+        return _gpus(GPUS[chip], layout)
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("--topology needs libtpu, which is not installed: pip install -e '.[topology]'")
     from jax.experimental import topologies

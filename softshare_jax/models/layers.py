@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from softshare_jax.models.batch_norm import BatchNorm
 from softshare_jax.models.initializers import uniform_fan_in
 
 Initializer = Callable[..., jax.Array]
@@ -22,12 +23,14 @@ class Layers:
         classifier_init: initializer of the weights of the classifier.
         dtype: dtype of the computation; parameters, statistics and logits are float32.
         axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
+        convolution: computes the convolutions; a function with the signature of ``lax.conv_general_dilated``.
     """
 
     kernel_init: Initializer
     classifier_init: Initializer = uniform_fan_in
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     def conv(
         self,
@@ -62,15 +65,14 @@ class Layers:
             use_bias=bias,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
+            conv_general_dilated=self.convolution,
             name=name,
         )
 
-    def norm(self, name: str, train: bool, zero: bool = False) -> nn.BatchNorm:
+    def norm(self, name: str, train: bool, zero: bool = False) -> BatchNorm:
         """Returns batch-norm with PyTorch's constants; its scale starts at one, or with ``zero`` at zero."""
-        return nn.BatchNorm(
+        return BatchNorm(
             use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
             scale_init=nn.initializers.zeros if zero else nn.initializers.ones,
             dtype=self.dtype,
             axis_name=self.axis_name,

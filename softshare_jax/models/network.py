@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from softshare_jax.models.initializers import uniform_fan_in
@@ -31,6 +32,7 @@ class Options:
         drop_path_rate: drop-path rate at the end of training. The rate itself is an argument of each call.
         axis_name: mapped axis over which the batch is split. In training, batch-norm and dropout then
             use the global batch. ``None`` for a batch in one piece.
+        convolution: computes the convolutions, as ``lax.conv_general_dilated`` does.
     """
 
     dtype: Any = jnp.float32
@@ -41,10 +43,11 @@ class Options:
     aux_loss_weight: float = 0.0
     drop_path_rate: float = 0.0
     axis_name: str | None = None
+    convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     def layers(self, kernel_init: Initializer, classifier_init: Initializer = uniform_fan_in) -> Layers:
         """Returns the layers of a network with these options."""
-        return Layers(kernel_init, classifier_init, self.dtype, self.axis_name)
+        return Layers(kernel_init, classifier_init, self.dtype, self.axis_name, self.convolution)
 
 
 @dataclasses.dataclass(frozen=True)

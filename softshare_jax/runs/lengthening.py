@@ -11,7 +11,6 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.runs.load import Trained
 from softshare_jax.training.experiment import make_experiment
-from softshare_jax.training.network import build_network
 from softshare_jax.training.randomness import key
 
 
@@ -31,14 +30,13 @@ def with_layers(trained: Trained, layers: int, config: Config | None = None) -> 
     config = dataclasses.replace(config or trained.experiment.config, model=zoo.at_depth(before, layers))
     if not plan.groups:
         raise UserError(f"{before} shares nothing, so it has no loops that could make {layers} layers")
-    network = build_network(config, trained.experiment.task.classes)
-    example = jnp.zeros((1, *trained.experiment.task.input_shape))
-    shapes = jax.eval_shape(lambda: network.init(key(0), example))
-    rule = zoo.named(config.model).rule
+    target = make_experiment(config)
+    example = jnp.zeros((1, *target.task.input_shape))
+    params = jax.eval_shape(lambda: target.network.init(key(0), example))["params"]
+    deeper = target.plan.groups[0].layers >= plan.groups[0].layers
+    change = sharing.lengthen if deeper else sharing.shorten
     try:
-        deeper = rule(shapes["params"]).groups[0].layers >= plan.groups[0].layers
-        change = sharing.lengthen if deeper else sharing.shorten
-        plan, variables = change(plan, variables, rule, shapes["params"])
+        plan, variables = change(plan, variables, target.plan, params)
     except sharing.PlanError as error:
         raise UserError(f"{before} cannot become {config.model}: {error}") from error
     return Trained(make_experiment(config, plan), trained.step, variables)

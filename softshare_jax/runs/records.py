@@ -7,7 +7,9 @@ import logging
 import math
 import pathlib
 import re
+import sys
 import time
+import types
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -72,8 +74,6 @@ class Records:
 
         Drops lines that are not records, with one warning.
         """
-        import tensorboardX  # may import torch, which takes seconds, so check for mistakes first
-
         self._workdir = workdir
         self._start = time.monotonic()
         found = read_lines(workdir.metrics_file)
@@ -86,7 +86,7 @@ class Records:
         starts = read_lines(workdir.devices_file).records
         _write_lines(workdir.devices_file, [*starts, {**device, "jax": jax.__version__}])
         self._metrics = open(workdir.metrics_file, "a")  # noqa: SIM115 (closed by close)
-        self._tensorboard = tensorboardX.SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
+        self._tensorboard = _tensorboardx().SummaryWriter(str(workdir.tensorboard), purge_step=step + 1)
         for number, file in similarity_files(workdir).items():
             if number > step:
                 file.unlink()
@@ -118,6 +118,19 @@ class Records:
         """Flushes and closes the files."""
         self._metrics.close()
         self._tensorboard.close()
+
+
+def _tensorboardx() -> types.ModuleType:
+    """Imports tensorboardX, but not torch with it: that takes seconds, and scalars do not need it."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import tensorboardX
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return tensorboardX
 
 
 def read_lines(file: pathlib.Path) -> Lines:

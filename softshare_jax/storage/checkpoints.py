@@ -87,12 +87,13 @@ class Checkpoints:
             raise RunError(
                 f"{leaf} is not finite at step {step}, so step {step} is not saved; {self.way_on()}"
             )
+        final = self._stages.final
         seal = Seal(
             arrays={name: checksum(tree) for name, tree in items.items()},
             step=step,
             scores=dict(scores or {}),
-            config=versions.stamped(self._stages.final.config.to_dict()),
-            plan=json.loads(self._stages.final.plan.to_json()),
+            config=versions.stamped(final.config.to_dict(), **{versions.CONVOLUTION: final.convolution}),
+            plan=json.loads(final.plan.to_json()),
         )
         with together():
             if is_first():
@@ -168,7 +169,7 @@ class Checkpoints:
                     f"checkpoint {self._folders.of(step)} is not finite ({leaf}): "
                     f"move it to {set_aside} to resume from the previous one"
                 )
-            if change := versions.change_of_bits(seal.versions):
+            if change := versions.change_of_bits(seal.versions, self._stages.final.convolution):
                 log.warning("checkpoint %d %s; the resumed run is not bit-for-bit the same", step, change)
             return state
         if holds_steps(set_aside):

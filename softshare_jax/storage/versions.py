@@ -11,6 +11,8 @@ from softshare_jax.config.renamed import RENAMED
 from softshare_jax.errors import UserError
 
 VERSION = "version"
+# In the stamp of a checkpoint: the implementation of convolutions that trained it.
+CONVOLUTION = "convolution"
 
 
 def stamp() -> dict[str, Any]:
@@ -23,9 +25,9 @@ def stamp() -> dict[str, Any]:
     }
 
 
-def stamped(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of a file with the stamp."""
-    return {VERSION: stamp(), **values}
+def stamped(values: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    """Returns the content of a file with the stamp, to which it adds further entries."""
+    return {VERSION: {**stamp(), **more}, **values}
 
 
 def migrate(values: Any, source: str) -> Any:
@@ -56,20 +58,27 @@ def migrate(values: Any, source: str) -> Any:
     return values
 
 
-def change_of_bits(saved: Mapping[str, Any]) -> str | None:
-    """Returns the changed versions if a run resumed from a checkpoint is not bit-for-bit the same.
+def change_of_bits(saved: Mapping[str, Any], convolution: str) -> str | None:
+    """Returns what changed if a run resumed from a checkpoint is not bit-for-bit the same.
 
     Args:
         saved: the stamp of the checkpoint; empty for checkpoints of earlier versions.
+        convolution: implementation of convolutions in the resumed run.
 
     Returns:
-        A predicate for a sentence about the checkpoint; ``None`` if jax and Python are the same or unknown.
+        A predicate for a sentence about the checkpoint; ``None`` if jax, Python and the implementation are
+        the same, or if jax and Python are unknown.
     """
-    there = (saved.get("jax"), _minor(saved.get("python")))
-    here = (jax.__version__, _minor(platform.python_version()))
+    # Version 0.2 had another batch-norm, and stamped no implementation.
+    there = (saved.get("jax"), _minor(saved.get("python")), saved.get(CONVOLUTION, "version 0.2"))
+    here = (jax.__version__, _minor(platform.python_version()), convolution)
     if None in there or there == here:
         return None
-    return f"was saved with jax {there[0]} on Python {there[1]}, this is jax {here[0]} on Python {here[1]}"
+    return f"was saved with {_described(*there)}, this is {_described(*here)}"
+
+
+def _described(jax: str, python: str, convolution: str) -> str:
+    return f"jax {jax} on Python {python} and convolutions of {convolution}"
 
 
 def _minor(version: Any) -> str | None:

@@ -16,6 +16,7 @@ from softshare_jax.config import Config
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.anytime import Anytime
+from softshare_jax.ops.convolution import choose
 from softshare_jax.sharing.initializers import Initializer
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.as_loop import LoopTraining
@@ -71,7 +72,7 @@ class Experiment:
         """The pure training step, split over the mesh."""
         config = self.config
         # The same network, for devices that each see a part of the batch.
-        network = build_network(config, self.task.classes, mesh_lib.AXIS)
+        network = build_network(config, self.task.classes, mesh_lib.platform(self.mesh), mesh_lib.AXIS)
         drop_path = optax.linear_schedule(0.0, config.drop_path_rate, self.schedule.total)
         return TrainStep(
             model=sharing.SoftShare(network, self.plan, self.coefficients),
@@ -101,9 +102,14 @@ class Experiment:
         return LoopTraining(loop.weight, loop.detach_rate, noise, mesh_lib.AXIS)
 
     @property
+    def convolution(self) -> str:
+        """The implementation of convolutions, a key of ``CONVOLUTIONS``."""
+        return choose(self.config.convolution, mesh_lib.platform(self.mesh))
+
+    @property
     def steps_per_dispatch(self) -> int:
         """The maximum number of steps per dispatch; with 0 in the config it depends on the backend."""
-        chosen = self.config.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 32)
+        chosen = self.config.steps_per_dispatch or (1 if mesh_lib.platform(self.mesh) == "cpu" else 32)
         return self.task.steps_per_dispatch or chosen
 
     @functools.cached_property
@@ -151,9 +157,9 @@ def make_experiment(
     task = make_task(config)
     if plan is None:
         check_image_size(config)
-    network = build_network(config, task.classes)
-    shapes = jax.eval_shape(lambda: network.init(key(0), jnp.zeros((1, *task.input_shape))))
     mesh = mesh_lib.data_mesh(config.batch_size, devices)
+    network = build_network(config, task.classes, mesh_lib.platform(mesh))
+    shapes = jax.eval_shape(lambda: network.init(key(0), jnp.zeros((1, *task.input_shape))))
     try:
         plan = (plan or zoo.named(config.model).rule)(shapes["params"])
     except sharing.PlanError as error:

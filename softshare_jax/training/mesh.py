@@ -27,6 +27,11 @@ def data_mesh(batch_size: int, devices: Sequence[jax.Device] | None = None) -> M
     return jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
+def platform(mesh: Mesh) -> str:
+    """Returns the platform of the devices, such as ``"cpu"``."""
+    return mesh.devices.flat[0].platform
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of arrays that every device holds whole: data sets, and the state by default."""
     return NamedSharding(mesh, PartitionSpec())

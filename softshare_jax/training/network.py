@@ -1,23 +1,26 @@
 """The network of a config."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from softshare_jax.config import Cifar, Config, ImageNet
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
+from softshare_jax.ops.convolution import CONVOLUTIONS, choose
 
 # Largest side, in pixels, of an image that counts as small.
 SMALL = 64
 
 
-def build_network(config: Config, classes: int | None, axis_name: str | None = None) -> nn.Module:
+def build_network(
+    config: Config, classes: int | None, platform: str, axis_name: str | None = None
+) -> nn.Module:
     """Builds the unshared network of a config.
 
     Args:
         config: the network's name and options.
         classes: number of classes; ``None`` if the task is not classification.
+        platform: platform of the devices, such as ``"cpu"``.
         axis_name: mapped axis over which devices split the batch; ``None`` for a whole batch.
 
     Raises:
@@ -28,7 +31,7 @@ def build_network(config: Config, classes: int | None, axis_name: str | None = N
         answer = "a class" if named.classifies else "a value for every pixel"
         raise UserError(f"{config.model} predicts {answer}; {config.data.name} needs another network")
     # XLA:CPU runs convolutions in a loop more than ten times slower.
-    scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and jax.default_backend() != "cpu")
+    scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and platform != "cpu")
     return named.build(
         zoo.Options(
             dtype=jnp.dtype(config.dtype),
@@ -39,6 +42,7 @@ def build_network(config: Config, classes: int | None, axis_name: str | None = N
             aux_loss_weight=config.aux_loss_weight,
             drop_path_rate=config.drop_path_rate,
             axis_name=axis_name,
+            convolution=CONVOLUTIONS[choose(config.convolution, platform)],
         )
     )
 

@@ -11,7 +11,7 @@ from softshare_jax import loader
 from softshare_jax.runs.records import read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from tests import cifar as fakes
-from tests import tiny
+from tests import forking, tiny
 
 CONFIG = "--config=configs/cifar10.py:swrn-16-1-1-cutout"
 # With a constant learning rate, a shorter run is the start of a longer one.
@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory):
 
 
 def succeeds(command, *arguments):
-    result = tiny.run(command, *arguments)
+    result = forking.run(command, *arguments)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout

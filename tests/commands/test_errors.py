@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests import tiny
+from tests import forking, tiny
 from tests.commands.lines import check
 
 QUICKSTART = "--config=configs/quickstart.py"
@@ -36,17 +36,17 @@ VARIANTS = "configs/shortest_paths.py"
     ],
 )
 def test_main(tmp_path, arguments, message):
-    check(tiny.run("main", *arguments, f"--workdir={tmp_path / 'run'}"), message)
+    check(forking.run("main", *arguments, f"--workdir={tmp_path / 'run'}"), message)
     assert not (tmp_path / "run").exists()
 
 
 def test_main_without_a_workdir():
-    check(tiny.run("main", QUICKSTART), "--workdir=DIR is missing")
+    check(forking.run("main", QUICKSTART), "--workdir=DIR is missing")
 
 
 @pytest.mark.parametrize("mode", ["train", "evaluate"])
 def test_a_missing_workdir(tmp_path, mode):
-    result = tiny.run("main", f"--mode={mode}", f"--workdir={tmp_path / 'none'}")
+    result = forking.run("main", f"--mode={mode}", f"--workdir={tmp_path / 'none'}")
     check(result, f"workdir {tmp_path / 'none'} does not exist")
     assert not (tmp_path / "none").exists()
 
@@ -57,7 +57,8 @@ def test_an_unwritable_workdir(tmp_path, path):
     (tmp_path / "file").write_text("")
     path = path.replace("FILE", str(tmp_path / "file"))
     check(
-        tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={path}"), f"workdir {path} cannot be written"
+        forking.run("main", QUICKSTART, *tiny.flags(), f"--workdir={path}"),
+        f"workdir {path} cannot be written",
     )
 
 
@@ -66,7 +67,7 @@ def test_a_workdir_of_another_config(tmp_path, trained):
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
     for arguments in (["--config.seed=3"], ["--mode=evaluate", "--config.seed=3"]):
         check(
-            tiny.run("main", QUICKSTART, *tiny.flags(), *arguments, f"--workdir={workdir}"),
+            forking.run("main", QUICKSTART, *tiny.flags(), *arguments, f"--workdir={workdir}"),
             "belongs to another config: seed was 0 and is now 3",
         )
     assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
@@ -79,7 +80,7 @@ def test_a_workdir_of_another_config(tmp_path, trained):
 def test_an_invalid_config_json(tmp_path, trained, text, message):
     workdir = shutil.copytree(trained.root, tmp_path / "run")
     (workdir / "config.json").write_text(text)
-    check(tiny.run("main", f"--workdir={workdir}"), message)
+    check(forking.run("main", f"--workdir={workdir}"), message)
     assert (workdir / "config.json").read_text() == text
 
 
@@ -88,9 +89,9 @@ def test_an_invalid_plan_json(tmp_path, trained):
     plan = json.loads((workdir / "plan.json").read_text())
     plan["groups"][0]["templates"] = 0
     (workdir / "plan.json").write_text(json.dumps(plan))
-    check(tiny.run("main", f"--workdir={workdir}"), "asks for 0 templates: choose from 1 to 4")
+    check(forking.run("main", f"--workdir={workdir}"), "asks for 0 templates: choose from 1 to 4")
     (workdir / "plan.json").unlink()
-    check(tiny.run("main", f"--workdir={workdir}"), "plan.json is missing")
+    check(forking.run("main", f"--workdir={workdir}"), "plan.json is missing")
 
 
 @pytest.mark.parametrize(
@@ -108,34 +109,36 @@ def test_an_invalid_plan_json(tmp_path, trained):
 )
 def test_fold(tmp_path, trained, arguments, message):
     output = tmp_path / "folded"
-    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={output}", *arguments), message)
+    check(forking.run("fold", f"--workdir={trained.root}", f"--output={output}", *arguments), message)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_fold_overwrites_nothing(tmp_path, trained):
     (tmp_path / "folded").mkdir()
     (tmp_path / "folded" / "mine").write_text("mine")
-    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={tmp_path / 'folded'}"), "is in use")
-    check(tiny.run("fold", f"--workdir={trained.root}", f"--output={trained.root}"), "is in use")
+    check(forking.run("fold", f"--workdir={trained.root}", f"--output={tmp_path / 'folded'}"), "is in use")
+    check(forking.run("fold", f"--workdir={trained.root}", f"--output={trained.root}"), "is in use")
     assert [p.name for p in (tmp_path / "folded").iterdir()] == ["mine"]
 
 
 def test_fold_needs_a_run(tmp_path):
-    check(tiny.run("fold", f"--workdir={tmp_path / 'a'}", f"--output={tmp_path / 'b'}"), "does not exist")
-    check(tiny.run("fold", f"--workdir={tmp_path}", f"--output={tmp_path / 'b'}"), "config.json is missing")
+    check(forking.run("fold", f"--workdir={tmp_path / 'a'}", f"--output={tmp_path / 'b'}"), "does not exist")
+    check(
+        forking.run("fold", f"--workdir={tmp_path}", f"--output={tmp_path / 'b'}"), "config.json is missing"
+    )
 
 
 def test_describe_and_report():
-    check(tiny.run("describe", "wrn-1"), "unknown network 'wrn-1'; did you mean wrn-28-10")
-    check(tiny.run("describe"), "required: name")
-    check(tiny.run("report", "--workdir=/none"), "/none")
+    check(forking.run("describe", "wrn-1"), "unknown network 'wrn-1'; did you mean wrn-28-10")
+    check(forking.run("describe"), "required: name")
+    check(forking.run("report", "--workdir=/none"), "/none")
 
 
 def test_poster(tmp_path):
     page = tmp_path / "page.md"
-    check(tiny.run("poster"), "required: --output")
-    check(tiny.run("poster", f"--output={tmp_path}"), f"--output {tmp_path} is a folder")
-    check(tiny.run("poster", f"--output={page}", "--workdir=/none"), "workdir /none does not exist")
+    check(forking.run("poster"), "required: --output")
+    check(forking.run("poster", f"--output={tmp_path}"), f"--output {tmp_path} is a folder")
+    check(forking.run("poster", f"--output={page}", "--workdir=/none"), "workdir /none does not exist")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,7 +24,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
-from tests import tiny
+from tests import forking, tiny
 from tests.commands.lines import check
 
 WEIGHTS = ("shared.safetensors", "materialized.safetensors")
@@ -281,7 +281,7 @@ def test_the_loader_overwrites_nothing(tmp_path, exported):
         )
     assert (tmp_path / "logits.npy").read_text() == "mine"
     arguments = (exported.folder, "--images=batch.npy", f"--output={tmp_path / 'new.npy'}", "--batch_size=0")
-    check(tiny.run("loader", *arguments), "--batch_size is 0; it must be at least 1")
+    check(forking.run("loader", *arguments), "--batch_size is 0; it must be at least 1")
 
 
 def test_mistakes_of_export(tmp_path, monkeypatch, trained):
@@ -289,9 +289,9 @@ def test_mistakes_of_export(tmp_path, monkeypatch, trained):
     used.mkdir()
     (used / "mine").write_text("mine")
     run, out = f"--workdir={trained.root}", f"--output={tmp_path / 'out'}"
-    check(tiny.run("export", run), "required: --output")
-    check(tiny.run("export", run, out, "--fast"), "unrecognized arguments: --fast")
-    check(tiny.run("export", run, out, "--step=3"), "holds no step 3")
+    check(forking.run("export", run), "required: --output")
+    check(forking.run("export", run, out, "--fast"), "unrecognized arguments: --fast")
+    check(forking.run("export", run, out, "--step=3"), "holds no step 3")
     for arguments, message in (
         ([run, f"--output={used}"], "is in use: name a new folder"),
         ([run, "--output=/proc/out"], "--output /proc/out cannot be written"),

@@ -14,8 +14,8 @@ from softshare_jax.runs.read import read
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
+from tests import forking, tiny
 from tests import imagenet as fakes
-from tests import tiny
 
 # A network for small images compiles in a fraction of the time.
 CONFIG = "--config=configs/imagenet.py:swrn-16-1-1"
@@ -56,7 +56,7 @@ def flags(folder, *more, **changes):
 
 
 def train(workdir, folder, duration):
-    result = tiny.run("main", *flags(folder, f"--workdir={workdir}", duration=duration))
+    result = forking.run("main", *flags(folder, f"--workdir={workdir}", duration=duration))
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -92,7 +92,7 @@ def test_fold_and_report(tmp_path, trained):
     workdir, _ = trained
     (last,) = (record for record in read_metrics(workdir.metrics_file) if record["step"] == 10)
     folded = tmp_path / "folded"
-    result = tiny.run(
+    result = forking.run(
         "fold", f"--workdir={workdir.root}", f"--output={folded}", "--threshold=0", "--batch_norm_batches=2"
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -134,7 +134,7 @@ def test_mistakes_in_the_config(field, value, message):
 
 
 def fails(folder, workdir):
-    result = tiny.run("main", *flags(folder, f"--workdir={workdir}", duration="10 steps"))
+    result = forking.run("main", *flags(folder, f"--workdir={workdir}", duration="10 steps"))
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     return line

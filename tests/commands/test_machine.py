@@ -15,9 +15,10 @@ import pytest
 
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job import cluster
+from softshare_jax.reporting import poster
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import environment, faults
-from tests import tiny
+from tests import forking, tiny
 
 QUICKSTART = "--config=configs/quickstart.py"
 
@@ -70,13 +71,24 @@ def small_disk(tmp_path_factory):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("command", ["main", "fold", "convert", "export", "poster"])
+@pytest.mark.parametrize("command", ["main", "fold", "convert", "export"])
 def test_a_full_disk(commands, small_disk, command):
     where = {"main": "--workdir"}.get(command, "--output")
     arguments = [a for a in commands[command] if not a.startswith(f"{where}=")]
     before = sorted(path.name for path in small_disk.iterdir())
-    result = tiny.run(command, *arguments, f"{where}={small_disk / 'run' / command}")
+    result = forking.run(command, *arguments, f"{where}={small_disk / 'run' / command}")
     check(result, "No space left on device", code=1)
+    assert sorted(path.name for path in small_disk.iterdir()) == before
+
+
+def test_a_full_disk_for_the_poster(small_disk, monkeypatch):
+    # Counting the parameters of all networks takes long, so write another page.
+    monkeypatch.setattr(poster, "render", lambda runs, command: "page" * 2000)
+    before = sorted(path.name for path in small_disk.iterdir())
+    with pytest.raises(RunError, match="No space left on device") as caught:
+        poster.write_poster(small_disk / "run" / "poster", [], "command")
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
     assert sorted(path.name for path in small_disk.iterdir()) == before
 
 
@@ -189,7 +201,7 @@ def test_invalid_config_files(tmp_path, trained, text):
     workdir = shutil.copytree(trained.root, tmp_path / "run")
     config = tmp_path / "config.py"
     config.write_text(text)
-    result = tiny.run("main", f"--config={config}", f"--workdir={workdir}")
+    result = forking.run("main", f"--config={config}", f"--workdir={workdir}")
     check(result, CONFIGS[text])
     assert result.stdout == ""
 
@@ -201,10 +213,10 @@ def test_fields_that_a_config_leaves_open(tmp_path):
         f"    config = runpy.run_path({str(tiny.REPO / 'configs/quickstart.py')!r})['get_config']()\n"
         "    config.batch_size = config_dict.required_placeholder(int)\n    return config\n"
     )
-    result = tiny.run("main", f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    result = forking.run("main", f"--config={config}", f"--workdir={tmp_path / 'run'}")
     check(result, "requires config.batch_size: set --config.batch_size=VALUE")
     flags = [flag for flag in tiny.flags(duration="4 steps") if not flag.startswith("--config.model")]
-    result = tiny.run(
+    result = forking.run(
         "main", f"--config={config}", *flags, "--config.model=scnn-4-6", f"--workdir={tmp_path / 'run'}"
     )
     assert result.returncode == 0, result.stderr
@@ -236,7 +248,7 @@ def test_fields_that_a_config_leaves_open(tmp_path):
 def test_mistakes_get_a_short_line(tmp_path, command, arguments, message):
     before = sorted(path.name for path in (tiny.REPO / "docs").iterdir())
     extra = [f"--workdir={tmp_path / 'run'}"] if command == "main" and "--wrokdir=x" not in arguments else []
-    check(tiny.run(command, *arguments, *extra), message)
+    check(forking.run(command, *arguments, *extra), message)
     assert sorted(path.name for path in (tiny.REPO / "docs").iterdir()) == before
     assert not (tmp_path / "run").exists()
 
@@ -246,8 +258,8 @@ def test_a_folder_of_other_things(tmp_path, trained):
     other.mkdir()
     (other / "mine.txt").write_text("mine")
     (other / "report.html").write_text("mine")
-    check(tiny.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds 'mine.txt' but no run")
-    check(tiny.run("report", f"--workdir={other}"), "holds no run")
+    check(forking.run("main", QUICKSTART, *tiny.flags(), f"--workdir={other}"), "holds 'mine.txt' but no run")
+    check(forking.run("report", f"--workdir={other}"), "holds no run")
     assert sorted(path.name for path in other.iterdir()) == ["mine.txt", "report.html"]
     assert (other / "report.html").read_text() == "mine"
 
@@ -284,10 +296,10 @@ def test_output_that_cannot_be_stored():
 def test_fields_of_the_stored_config(tmp_path, trained):
     workdir = pathlib.Path(shutil.copytree(trained.root, tmp_path / "run"))
     before = (workdir / "config.json").read_text()
-    check(tiny.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is already at step 16")
-    check(tiny.run("main", f"--workdir={workdir}", "--config.seed=7"), "belongs to another config: seed")
+    check(forking.run("main", f"--workdir={workdir}", "--config.duration=8 steps"), "is already at step 16")
+    check(forking.run("main", f"--workdir={workdir}", "--config.seed=7"), "belongs to another config: seed")
     assert (workdir / "config.json").read_text() == before
-    result = tiny.run("main", f"--workdir={workdir}", "--config.duration=18 steps")
+    result = forking.run("main", f"--workdir={workdir}", "--config.duration=18 steps")
     assert (result.returncode, result.stderr) == (0, "")
     assert "resuming from step 16 of 18" in result.stdout
     assert json.loads((workdir / "config.json").read_text())["duration"] == "18 steps"
@@ -315,3 +327,38 @@ def test_every_command_reports_mistakes_on_stderr_only(tmp_path):
         )
         check(result, "nosuchflag" if command in ("main", "convert") else "")
         assert result.stdout == ""
+
+
+def test_compiled_programs_are_cached_unless_the_user_chose(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    environ = {}
+    environment.cache_programs(environ)
+    folder = pathlib.Path(environ["JAX_COMPILATION_CACHE_DIR"])
+    assert folder.parent == tmp_path / "softshare_jax" / "programs"
+    chosen = {"JAX_COMPILATION_CACHE_DIR": "mine", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "7"}
+    given = dict(chosen)
+    environment.cache_programs(given)
+    assert given == chosen
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an option of glibc")
+def test_large_blocks_stay_with_the_process():
+    program = """if True:
+        import resource, sys
+        import numpy as np
+        from softshare_jax.shell import environment
+        if sys.argv[1] == "keep":
+            environment.keep_memory()
+        np.ones(10_000_000)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            np.ones(10_000_000)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = {
+        word: int(
+            subprocess.run([sys.executable, "-c", program, word], capture_output=True, check=True).stdout
+        )
+        for word in ("keep", "return")
+    }
+    assert faults["keep"] < faults["return"] / 5

@@ -13,7 +13,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.runs.load import load
 from softshare_jax.runs.loop import train
 from softshare_jax.runs.workdir import Workdir
-from tests import tiny
+from tests import forking, tiny
 from tests.commands.lines import check
 
 
@@ -103,7 +103,7 @@ def test_with_a_config_it_starts_from_step_zero(unshared, output):
 
 def test_mistakes(trained, unshared, output):
     def fails(message, *arguments):
-        check(tiny.run("convert", f"--output={output.root}", *arguments), message)
+        check(forking.run("convert", f"--output={output.root}", *arguments), message)
         assert not output.root.exists()
 
     dense = f"--dense={unshared.root}"

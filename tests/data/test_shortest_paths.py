@@ -89,13 +89,14 @@ def test_an_example_does_not_depend_on_its_batch():
     assert (np.asarray(other["images"]) != np.asarray(start["images"])).any()
 
 
-def test_no_python_loop_over_examples():
-    # The traced program has the same length for ten and for a thousand examples.
-    def length(number):
-        traced = jax.make_jaxpr(shortest_paths._generate_grids, static_argnums=(1, 2))
-        return len(str(traced(jax.random.key(0), number, 8, 0.1, 5)).splitlines())
-
-    assert length(500) == length(400)
+def test_one_program_generates_data_sets_of_all_sizes(caplog):
+    chunk = shortest_paths.CHUNK
+    small = shortest_paths.generate(jax.random.key(5), 7, 8, 0.4, 7)
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        large = shortest_paths.generate(jax.random.key(5), chunk + 9, 8, 0.4, 7)
+    assert not [record for record in caplog.records if "Compiling" in record.getMessage()]
+    assert large["labels"].shape == (chunk + 9, 8, 8)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:7], b), large, small)
 
 
 def test_constant_keys_end_with_a_message():

@@ -1,4 +1,4 @@
-"""Runs the fault suite, except strikes.py, and writes its table.
+"""Runs the fault suite, except strikes.py, and updates its table.
 
 python -m tests.faults --table=docs/reliability.md
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tests.faults import beside, calls, hostile, malformed, power
-from tests.faults.verdict import Tried, as_table, replace_table
+from tests.faults.verdict import Tried, as_table, update_table
 
 SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Tried]]] = {
     "malformed": lambda given: malformed.run(given.cases, given.seed, given.workers),
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of commands beside each other (5)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that read damaged files (2)")
-    parser.add_argument("--table", type=pathlib.Path, help="page whose table is replaced")
+    parser.add_argument("--table", type=pathlib.Path, help="page whose table gets the rows of these suites")
     arguments = parser.parse_args()
     tried: list[Tried] = []
     for suite in arguments.suites:
@@ -42,7 +42,7 @@ def main() -> None:
                 print(f"{suite}: {len(tried)} tried", flush=True)
     print(as_table(tried))
     if arguments.table:
-        replace_table(arguments.table, "verdicts", as_table(tried))
+        update_table(arguments.table, "verdicts", tried)
     sys.exit(any(not one.verdict.good for one in tried))
 
 

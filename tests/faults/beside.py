@@ -16,8 +16,8 @@ from tests.faults.one_run import BOUND, checksum, command, newest_step, train
 from tests.faults.verdict import Tried, Verdict, report
 
 SETTING = {
-    "duration": "60 steps",
-    "data__phase": "30 steps",
+    "duration": "30 steps",
+    "data__phase": "15 steps",
     "checkpoint_every": "1 step",
     "keep_checkpoints": 1,
 }
@@ -26,7 +26,12 @@ SETTING = {
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
     """Starts a command."""
     return subprocess.Popen(
-        arguments, cwd=tiny.REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments,
+        cwd=tiny.REPO,
+        env=tiny.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -121,13 +121,17 @@ CASES = (
 )
 
 
-def run() -> Iterator[Tried]:
-    """Lets commands read hostile copies of a run, and yields the outcomes."""
+def run(commands: int | None = None) -> Iterator[Tried]:
+    """Lets commands read hostile copies of a run, and yields the outcomes.
+
+    Args:
+        commands: the number of commands of each case; ``None`` for all.
+    """
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
         assert train(root / "run", **SETTING).returncode == 0
         for case in CASES:
-            for number, command in enumerate(case.commands):
+            for number, command in enumerate(case.commands[:commands]):
                 folder = root / f"{CASES.index(case)}-{number}"
                 shutil.copytree(root / "run", folder)
                 case.plant(folder)

@@ -1,6 +1,5 @@
 """One small run, started through the real command, and how to judge it."""
 
-import os
 import pathlib
 import re
 import signal
@@ -39,7 +38,7 @@ def train(
     process = subprocess.Popen(
         command(workdir, **setting),
         cwd=tiny.REPO,
-        env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
+        env=tiny.environment(PYTHONFAULTHANDLER="1", **(env or {})),
         preexec_fn=limit,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -61,6 +61,7 @@ def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
         process = subprocess.Popen(
             command(disk / "run", **SETTING),
             cwd=tiny.REPO,
+            env=tiny.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tests import tiny
+from tests import COMPILE_FAST, tiny
 
 SETTING = {
     "duration": "200 steps",
@@ -73,11 +73,10 @@ class Job:
         flags = ("--config=configs/quickstart.py", *tiny.flags(**SETTING), f"--workdir={workdir}")
         launcher = ("launch/local.py", f"--processes={processes}", "--devices=1", f"--grace={GRACE}", "--")
         command = ("-m", "softshare_jax.main", *flags) if processes == 1 else (*launcher, *flags)
-        inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         self.process = subprocess.Popen(
             [sys.executable, *command],
             cwd=tiny.REPO,
-            env={**inherited, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "XLA_FLAGS": COMPILE_FAST, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

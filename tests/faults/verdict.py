@@ -65,8 +65,10 @@ def report(tried: Iterable[Tried]) -> NoReturn:
     sys.exit(any(not one.verdict.good for one in done))
 
 
-def replace_table(page: pathlib.Path, name: str, table: str) -> None:
-    """Replaces the text between the marks of a name on a page."""
+def update_table(page: pathlib.Path, name: str, tried: Iterable[Tried]) -> None:
+    """Updates the table between the marks of a name on a page; the rows of kinds that were not tried stay."""
     begin, end = (mark.format(name) for mark in MARKS)
     before, _, rest = page.read_text().partition(begin)
-    page.write_text(before + begin + table + end + rest.partition(end)[2])
+    old, _, after = rest.partition(end)
+    rows = {line.split("|")[1]: line for line in (old + as_table(tried)).splitlines(keepends=True)}
+    page.write_text(before + begin + "".join(rows.values()) + end + after)

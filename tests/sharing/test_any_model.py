@@ -42,6 +42,11 @@ def loss(case, plan):
     return loss
 
 
+@pytest.fixture(scope="module")
+def gradients(variables, loss):
+    return eqx.filter_jit(eqx.filter_grad(loss))(variables)
+
+
 def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), *map(arrays, (a, b)))
 
@@ -103,8 +108,7 @@ def test_one_template_per_layer_is_the_model_itself(case, plan):
     close(case.apply(found), case.apply(case.params), rtol=1e-3, atol=1e-4)
 
 
-def test_weights_are_tied_after_an_update(case, plan, variables, loss):
-    gradients = eqx.filter_jit(eqx.filter_grad(loss))(variables)
+def test_weights_are_tied_after_an_update(case, plan, variables, gradients):
     optimizer = optax.chain(sharing.add_decayed_weights(1e-2), optax.sgd(0.1))
     updates, _ = optimizer.update(gradients, optimizer.init(arrays(variables)), arrays(variables))
     updated = eqx.apply_updates(variables, updates)
@@ -129,9 +133,8 @@ def test_weights_are_tied_after_an_update(case, plan, variables, loss):
     assert np.all(np.isfinite(case.apply(dense)))
 
 
-def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, loss):
-    shared = eqx.filter_grad(loss)(variables)
-    dense = eqx.filter_grad(lambda p: jnp.mean((case.apply(p) - 1) ** 2))(
+def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, gradients):
+    dense = eqx.filter_jit(eqx.filter_grad(lambda p: jnp.mean((case.apply(p) - 1) ** 2)))(
         sharing.materialize(plan, variables)
     )
     for group in plan.groups:
@@ -139,9 +142,9 @@ def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, l
         alpha = np.asarray(variables["coefficients"][group.name], np.float64)
         templates = np.asarray(variables["templates"][group.name], np.float64).reshape(2, -1)
         np.testing.assert_allclose(
-            shared["coefficients"][group.name], upstream @ templates.T, rtol=1e-3, atol=1e-6
+            gradients["coefficients"][group.name], upstream @ templates.T, rtol=1e-3, atol=1e-6
         )
-        found = np.asarray(shared["templates"][group.name]).reshape(2, -1)
+        found = np.asarray(gradients["templates"][group.name]).reshape(2, -1)
         np.testing.assert_allclose(found, alpha.T @ upstream, rtol=1e-3, atol=1e-6)
 
 
@@ -153,10 +156,11 @@ def test_under_jit(case, plan, variables):
 def test_under_vmap(case, plan, variables):
     two = {**variables, "templates": jax.tree.map(lambda t: jnp.stack([t, 2 * t]), variables["templates"])}
     mapped = {**jax.tree.map(lambda _: None, variables), "templates": 0}
-    outputs = eqx.filter_vmap(lambda v: case.apply(sharing.materialize(plan, v)), in_axes=(mapped,))(two)
+    apply = eqx.filter_jit(lambda v: case.apply(sharing.materialize(plan, v)))
+    outputs = eqx.filter_vmap(apply, in_axes=(mapped,))(two)
     for i, scale in enumerate((1, 2)):
         scaled = {**variables, "templates": jax.tree.map(lambda t, s=scale: s * t, variables["templates"])}
-        close(outputs[i], case.apply(sharing.materialize(plan, scaled)), rtol=1e-3, atol=1e-4)
+        close(outputs[i], apply(scaled), rtol=1e-3, atol=1e-4)
 
 
 def test_under_pmap(case, plan, variables):

@@ -27,7 +27,7 @@ def test_growth_changes_nothing_and_the_first_step_uses_it(case, more):
     grown_plan, grown = sharing.resize(plan, variables, sizes)
     before, after = (sharing.materialize(p, v) for p, v in ((plan, variables), (grown_plan, grown)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), before, after)
-    gradients = jax.grad(lambda v: loss(grown_plan, v))(grown)
+    gradients = jax.jit(jax.grad(lambda v: loss(grown_plan, v)))(grown)
     for old in plan.groups:
         np.testing.assert_array_equal(
             grown["templates"][old.name][: old.templates], variables["templates"][old.name]

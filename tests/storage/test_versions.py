@@ -23,13 +23,14 @@ def workdir(tmp_path, trained):
 
 def test_config_and_checkpoints_name_their_version(trained):
     seal = json.loads((trained.checkpoints / "16" / "seal" / "metadata").read_text())
-    for config in (json.loads(trained.config_file.read_text()), seal["config"]):
-        assert config["version"] == {
-            "schema": len(versions.RENAMED),
-            "softshare_jax": softshare_jax.__version__,
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-        }
+    version = {
+        "schema": len(versions.RENAMED),
+        "softshare_jax": softshare_jax.__version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+    assert json.loads(trained.config_file.read_text())["version"] == version
+    assert seal["config"]["version"] == {**version, "convolution": load(trained).experiment.convolution}
 
 
 def test_plans_name_their_version(trained):
@@ -71,25 +72,44 @@ def test_a_renamed_field_is_read_by_its_old_name(workdir, monkeypatch, capfd):
     assert "obstacles" not in new["data"]
 
 
-@pytest.mark.parametrize("version", ["9.8.7", None])
-def test_another_python_is_a_line_at_resume(workdir, monkeypatch, capfd, version):
-    if version:
-        monkeypatch.setattr(platform, "python_version", lambda: version)
-    train(dataclasses.replace(workdir.read_config(), duration="17 steps"), workdir)
-    lines = [line for line in capfd.readouterr().out.splitlines() if "bit-for-bit" in line]
+def _resume_lines(workdir, capfd, **changes):
+    """Resumes for one step and returns the lines about its bits."""
+    train(dataclasses.replace(workdir.read_config(), duration="17 steps", **changes), workdir)
+    return [line for line in capfd.readouterr().out.splitlines() if "bit-for-bit" in line]
+
+
+def test_the_same_versions_resume_without_a_line(workdir, capfd):
+    assert not _resume_lines(workdir, capfd)
+
+
+def test_another_python_is_a_line_at_resume(workdir, monkeypatch, capfd):
     here = ".".join(platform.python_version().split(".")[:2])
-    assert len(lines) == bool(version)
-    for line in lines:
-        assert line.startswith(f"checkpoint 16 was saved with jax {jax.__version__} on Python 3.")
-        assert f", this is jax {jax.__version__} on Python {here}; the resumed run is not" in line
+    monkeypatch.setattr(platform, "python_version", lambda: "9.8.7")
+    (line,) = _resume_lines(workdir, capfd)
+    assert line.startswith(f"checkpoint 16 was saved with jax {jax.__version__} on Python {here} and ")
+    assert f", this is jax {jax.__version__} on Python 9.8 and " in line
+
+
+def test_another_convolution_is_a_line_at_resume(workdir, capfd):
+    before = load(workdir).experiment.convolution
+    (line,) = _resume_lines(workdir, capfd, convolution="xla")
+    assert f"and convolutions of {before}, this is " in line
+    assert "and convolutions of xla; the resumed run is not bit-for-bit the same" in line
+    # The new checkpoint was trained with XLA's.
+    seal = json.loads((workdir.checkpoints / "17" / "seal" / "metadata").read_text())
+    assert seal["config"]["version"]["convolution"] == "xla"
 
 
 def test_what_changes_the_bits():
-    here = versions.stamp()
-    assert versions.change_of_bits({}) is None
-    assert versions.change_of_bits(here) is None
-    assert versions.change_of_bits({**here, "softshare_jax": "0.0.1"}) is None
-    major_minor = ".".join(here["python"].split(".")[:2])
-    assert versions.change_of_bits({**here, "python": f"{major_minor}.99"}) is None
-    assert "jax 0.1.2 on Python" in versions.change_of_bits({**here, "jax": "0.1.2"})
-    assert "on Python 3.0, this is" in versions.change_of_bits({**here, "python": "3.0.1"})
+    def change(**versions_of_checkpoint):
+        saved = {**versions.stamp(), "convolution": "matmul", **versions_of_checkpoint}
+        return versions.change_of_bits(saved, "matmul")
+
+    assert versions.change_of_bits({}, "xla") is None
+    assert change() is None
+    assert change(softshare_jax="0.0.1") is None
+    major_minor = ".".join(platform.python_version().split(".")[:2])
+    assert change(python=f"{major_minor}.99") is None
+    assert "jax 0.1.2 on Python" in change(jax="0.1.2")
+    assert "on Python 3.0 and" in change(python="3.0.1")
+    assert "convolutions of version 0.2, this is" in versions.change_of_bits(versions.stamp(), "xla")

@@ -1,0 +1,1 @@
+"""Operations that XLA computes slowly on CPUs, written in another way; networks know nothing of them."""
