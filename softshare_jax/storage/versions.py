@@ -77,8 +77,8 @@ def change_of_bits(saved: Mapping[str, Any], convolution: str) -> str | None:
     return f"was saved with {_described(*there)}, this is {_described(*here)}"
 
 
-def _described(jax: str, python: str, convolution: str) -> str:
-    return f"jax {jax} on Python {python} and convolutions of {convolution}"
+def _described(jax_version: Any, python: Any, convolution: str) -> str:
+    return f"jax {jax_version} on Python {python} and convolutions of {convolution}"
 
 
 def _minor(version: Any) -> str | None:

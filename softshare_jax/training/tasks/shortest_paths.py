@@ -38,7 +38,7 @@ class ShortestPathsTask(ResidentTask):
         data = self._data
         number = data.train_examples if split == "train" else data.test_examples
         key = stream(self._seed, f"shortest paths {split}", phase)
-        return shortest_paths.generate(
+        made = shortest_paths.generate(
             key,
             number,
             data.side,
@@ -47,6 +47,7 @@ class ShortestPathsTask(ResidentTask):
             data.split_points,
             cast(shortest_paths.Generator, data.generator),
         )
+        return {name: jnp.asarray(array) for name, array in made.items()}
 
     def inputs(self, batch: Batch) -> jax.Array:
         """Returns the network's inputs, ``[B, H, W, C]`` float32."""
