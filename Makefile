@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint docs faults recover parity bench results wheel clean
+.PHONY: help quickstart test lint docs faults recover parity bench results extrapolation wheel clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make parity      install PyTorch, then: tests against it, and training speed against its own"
 	@echo "make bench       step time of soft sharing relative to the unshared network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
+	@echo "make extrapolation  a network discovers that it is a loop, which then runs longer on larger grids"
 	@echo "make wheel       build the wheel into dist and test it from another folder"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
 
@@ -73,6 +74,11 @@ bench: $(VENV)/installed-base
 
 results: $(VENV)/installed-benchmarks
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
+
+# SEEDS=3 measures the spread; STEPS=60 is a short run that shows that everything works.
+extrapolation: $(VENV)/installed-base
+	$(BIN)/python -m benchmarks.extrapolation --output=runs/extrapolation \
+		$(if $(SEEDS),--seeds=$(SEEDS)) $(if $(STEPS),--steps=$(STEPS))
 
 wheel: $(VENV)/installed-test
 	.ci/test-wheel $(BIN)/python

@@ -9,6 +9,10 @@ From a soft-shared run to one with fewer templates, or with more and the same ou
 
     python -m softshare_jax.convert --shared=runs/swrn --k=3 --output=runs/larger
 
+From a folded run to a deeper network in which loops run more often, or to a shallower one:
+
+    python -m softshare_jax.convert --folded=runs/loop --layers=80 --output=runs/longer
+
 From a PyTorch checkpoint of the paper's authors:
 
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
@@ -29,15 +33,17 @@ from softshare_jax.errors import UserError
 from softshare_jax.shell import cli, config_flag, logs
 
 FLAGS = flags.FLAGS
-SOURCES = ("dense", "shared", "torch")
+SOURCES = ("dense", "shared", "folded", "torch")
 
 flags.DEFINE_string("dense", None, "Workdir of an unshared run; it does not change.")
 flags.DEFINE_string("shared", None, "Workdir of a soft-shared or folded run; it does not change.")
+flags.DEFINE_string("folded", None, "Workdir of a folded run; it does not change.")
 flags.DEFINE_integer("k", None, "With --dense or --shared: templates per group.")
 flags.DEFINE_integer(
     "budget", None, "Instead of --k: total parameters; each group gets the k with the least loss."
 )
-flags.DEFINE_integer("step", None, "Checkpoint of --dense or --shared (default: the newest).")
+flags.DEFINE_integer("layers", None, "With --folded: depth in the name of the new network.", lower_bound=1)
+flags.DEFINE_integer("step", None, "Checkpoint of the source run (default: the newest).")
 flags.DEFINE_integer("batch_norm_batches", 0, "Then recalibrate batch-norm over this many batches.")
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
 flags.DEFINE_string("model", None, "Network in --torch, such as swrn-28-10-2.")
@@ -64,11 +70,13 @@ def main() -> None:
     logs.configure(logs.from_flag())
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
-        raise UserError("set exactly one of --dense, --shared and --torch (see --help)")
+        raise UserError("set exactly one of --dense, --shared, --folded and --torch (see --help)")
     if not FLAGS.output:
         raise UserError("--output is missing (see --help)")
     if FLAGS.torch:
         _convert_torch(values, fields)
+    elif FLAGS.folded:
+        _lengthen(values)
     else:
         _convert_run(sources[0], FLAGS.dense or FLAGS.shared, values)
 
@@ -76,7 +84,7 @@ def main() -> None:
 def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
-    _refuse("--torch", "k", "budget", "step", "batch_norm_batches")
+    _refuse("--torch", "k", "budget", "layers", "step", "batch_norm_batches")
     from softshare_jax import config as config_lib
     from softshare_jax.config.by_network import recipe
     from softshare_jax.conversion.torch.conversion import convert_torch
@@ -98,7 +106,7 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
 
 
 def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
-    _refuse(f"--{source}", "model")
+    _refuse(f"--{source}", "model", "layers")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
     from softshare_jax import config as config_lib
@@ -125,13 +133,35 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
     print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained further", flush=True)
 
 
+def _lengthen(values: dict[str, Any] | None) -> None:
+    _refuse("--folded", "model", "k", "budget", "batch_norm_batches")
+    if FLAGS.layers is None:
+        raise UserError("--folded needs --layers (see --help)")
+    from softshare_jax import config as config_lib
+    from softshare_jax.conversion.lengthening import lengthen_run
+    from softshare_jax.runs.workdir import Workdir
+    from softshare_jax.shell import devices
+
+    devices.check()
+    output = Workdir(FLAGS.output)
+    config = None if values is None else config_lib.from_dict(values)
+    made = lengthen_run(Workdir(FLAGS.folded), output, FLAGS.layers, config, FLAGS.step)
+    print(
+        f"{output.root} holds {made.experiment.config.model} at step {made.step}: "
+        "evaluate, export or train it",
+        flush=True,
+    )
+
+
 def _source_values() -> dict[str, Any]:
     """Returns the config of the run that is converted."""
     from softshare_jax.runs.workdir import Workdir
 
-    source = FLAGS.dense or FLAGS.shared
+    source = FLAGS.dense or FLAGS.shared or FLAGS.folded
     if not source:
-        raise UserError("--config.FIELD needs a config to change: set --config, --dense or --shared")
+        raise UserError(
+            "--config.FIELD needs a config to change: set --config, --dense, --shared or --folded"
+        )
     return Workdir(source).read_config().to_dict()
 
 

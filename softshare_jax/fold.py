@@ -32,6 +32,8 @@ def main() -> None:
         measure=arguments.measure,
         step=arguments.step,
         batch_norm_batches=arguments.batch_norm_batches,
+        tied=arguments.tied,
+        joint=[names.split(",") for names in arguments.joint],
     )
     print(f"{describe(certificate)}\n{output.root} can be evaluated and trained further", flush=True)
 
@@ -49,6 +51,16 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--measure", choices=["weights", "coefficients"], default="weights", help="measure of similarity"
+    )
+    parser.add_argument(
+        "--tied", action="store_true", help="make merged layers equal, without a scalar for each"
+    )
+    parser.add_argument(
+        "--joint",
+        action="append",
+        default=[],
+        metavar="GROUP,GROUP,...",
+        help="fold these groups alike, so that all leaves of a layer are in one loop; may be repeated",
     )
     parser.add_argument("--step", type=int, help="checkpoint to fold (default: the newest)")
     parser.add_argument(

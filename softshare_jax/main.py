@@ -22,6 +22,13 @@ from softshare_jax.shell import cli, config_flag, logs
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run; an existing run resumes.")
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train, or evaluate the newest checkpoint.")
+flags.DEFINE_integer(
+    "layers",
+    None,
+    "With --mode=evaluate, for a folded run: evaluate a network of this depth, in which loops run more or "
+    "less often.",
+    lower_bound=1,
+)
 flags.DEFINE_string(
     "coordinator_address", None, "For several processes: HOST:PORT of process 0, if jax cannot detect it."
 )
@@ -57,6 +64,8 @@ def main() -> None:
         return
     values = config_flag.parse(sys.argv, _stored_values)
     _check_workdir()
+    if FLAGS.layers is not None and FLAGS.mode != "evaluate":
+        raise UserError("--layers applies to evaluation only; softshare convert --folded makes a deeper run")
     # Imported here, so that --help and flag errors need not wait for jax.
     from softshare_jax import config as config_lib
     from softshare_jax.job import joining, processes
@@ -81,7 +90,7 @@ def main() -> None:
                 # A shell's exit code for a signal, so that `main && fold` does not fold an incomplete run.
                 sys.exit(128 + stopped_by)
         else:
-            evaluate(config, workdir)
+            evaluate(config, workdir, FLAGS.layers)
 
 
 def _stored_values() -> dict[str, Any]:

@@ -25,10 +25,41 @@ class Sharing:
         "Weight lambda_R of the recurrence regularizer: loss -= lambda_R * sum(layer similarity matrices).",
         least=0,
     )
+    signed: bool = field(
+        False,
+        "The regularizer sums cosines instead of their absolute values, so that layers become equal and not "
+        "opposite, as `softshare fold --tied` needs. The paper uses absolute values.",
+    )
     anneal: str = field(
         "",
         "Start with one template per layer, like the unshared network, and reach k templates within this "
         "duration, such as '60 epochs'. Empty: start with k templates.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How a folded run trains as a loop that can run longer. Before the fold these fields do nothing."""
+
+    weight: float = field(
+        0.0,
+        "Weight of the loss after a random layer of the second half; the loss after the last layer has the "
+        "rest. 0: train a folded run as any other.",
+        least=0,
+        most=1,
+    )
+    detach_rate: float = field(
+        0.5,
+        "Fraction of the steps in which a prefix of random length has no gradient, so that the loop learns "
+        "to continue from the states of any turn (Bansal et al. 2022).",
+        least=0,
+        most=1,
+    )
+    noise: float = field(
+        0.0,
+        "Standard deviation of the noise on the state after such a prefix at the end of the run; it rises "
+        "from 0 with the square of the step.",
+        least=0,
     )
 
 
@@ -38,13 +69,24 @@ class ShortestPaths:
 
     name: str = field("shortest_paths", "Name of the data set.")
     side: int = field(32, "Side of the grid, in pixels.", least=3)
-    density: float = field(0.1, "Probability that a pixel is an obstacle.", least=0, below=1)
+    generator: str = field(
+        "random",
+        "Obstacles: random, independent pixels; or maze, walls that leave one path between any two cells. "
+        "The side of a maze is odd; its cells are at every other pixel.",
+        choices=("random", "maze"),
+    )
+    density: float = field(0.1, "Probability that a pixel is an obstacle; mazes ignore it.", least=0, below=1)
     windows: tuple[int, ...] = field(
         (5, 9, 13, 17, 21),
         "Curriculum: side of the window that contains the second point, for each phase. Odd, in pixels.",
         least=3,
     )
     phase: str = field("50 epochs", "Duration of a phase; the last phase lasts until the end.")
+    split_points: bool = field(
+        False,
+        "Mark the first and the second point in channels of their own; images then have three channels. "
+        "Otherwise one channel marks both, as in the paper.",
+    )
     train_examples: int = field(5000, "Training examples of each phase.", least=1)
     test_examples: int = field(1000, "Test examples of each phase.", least=1)
 
@@ -52,6 +94,11 @@ class ShortestPaths:
         """Yields mistakes that bounds cannot express."""
         if not self.windows or any(window % 2 == 0 for window in self.windows):
             yield f"data.windows is {self.windows}; it must have an odd number for each phase"
+        if self.generator == "maze":
+            if self.side % 2 == 0:
+                yield f"data.side is {self.side}; the side of a maze must be odd"
+            if min(self.windows, default=5) < 5:
+                yield f"data.windows is {self.windows}; the windows of mazes must be at least 5"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,6 +260,7 @@ class Config:
         may_change=True,
     )
     sharing: Sharing = Sharing()
+    loop: Loop = Loop()
     data_dir: str = field(
         "", "Folder of the data sets; empty: TFDS's default, ~/tensorflow_datasets.", may_change=True
     )

@@ -51,8 +51,8 @@ def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -
             use.
     """
     check_unused(output)
-    # The export may run on a CPU, where XLA is over ten times slower with convolutions in a loop, and on
-    # machines without oneDNN.
+    # The export may run on a CPU, where XLA is over ten times slower with convolutions in a loop. Other
+    # implementations of convolutions are not part of XLA.
     config = dataclasses.replace(source.read_config(), scan_blocks="no", convolution="xla")
     run = load(source, step, config)
     task = run.experiment.task

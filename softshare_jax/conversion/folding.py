@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
+from typing import Any
 
 from softshare_jax import sharing
 from softshare_jax.conversion.batch_norm import make_reestimation
@@ -25,6 +27,8 @@ def fold_run(
     measure: sharing.Measure = "weights",
     step: int | None = None,
     batch_norm_batches: int = 0,
+    tied: bool = False,
+    joint: Sequence[Sequence[str]] = (),
 ) -> Certificate:
     """Folds the run in one workdir into another, which appears complete or not at all.
 
@@ -41,13 +45,14 @@ def fold_run(
         step: of the checkpoint; ``None`` for the newest.
         batch_norm_batches: training batches over which batch-norm is re-estimated after the fold; 0 to keep
             its statistics.
+        tied, joint: as for ``sharing.fold``.
 
     Returns:
         The certificate, which is also in the output.
 
     Raises:
-        UserError: an argument is out of range, the source holds no run or nothing shared, or
-            the output is in use.
+        UserError: an argument is out of range or names an unknown group, the source holds no run or nothing
+            shared, or the output is in use.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"--threshold is a similarity from 0 to 1, not {threshold}")
@@ -62,19 +67,22 @@ def fold_run(
     before.experiment.task.prepare()
     plan, experiment = before.experiment.plan, before.experiment
     renew = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None
-    if max_drop is None:
-        threshold = 0.9 if threshold is None else threshold
-        folded = sharing.fold(plan, before.variables, threshold, measure)
-    else:
-        log.info("searching for the smallest network within %g points", max_drop)
-        phase, score = experiment.task.phases - 1, experiment.task.score
-        folded, threshold = sharing.fold_within(
-            plan,
-            before.variables,
-            lambda plain: experiment.evaluator.evaluate(renew(plain) if renew else plain, phase)[score],
-            max_drop / 100,
-            measure,
-        )
+    phase, score = experiment.task.phases - 1, experiment.task.score
+
+    def evaluate(plain: dict[str, Any]) -> float:
+        return experiment.evaluator.evaluate(renew(plain) if renew else plain, phase)[score]
+
+    try:
+        if max_drop is None:
+            threshold = 0.9 if threshold is None else threshold
+            folded = sharing.fold(plan, before.variables, threshold, measure, tied=tied, joint=joint)
+        else:
+            log.info("searching for the smallest network within %g points", max_drop)
+            folded, threshold = sharing.fold_within(
+                plan, before.variables, evaluate, max_drop / 100, measure, tied=tied, joint=joint
+            )
+    except sharing.PlanError as error:
+        raise UserError(f"{source.root} ({experiment.config.model}): {error}") from error
     after, variables = make_experiment(experiment.config, folded.plan), folded.variables
     if renew:
         variables = {**variables, "batch_stats": renew(after.programs.to_dense(variables))["batch_stats"]}

@@ -5,13 +5,16 @@ obstacles, mark every pixel that lies on some shortest path between them.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softshare_jax.data import mazes
 from softshare_jax.errors import RunError
+
+Generator = Literal["random", "maze"]
 
 # Limit on the draws of an example, per pixel of its window. With a probability of about 4 / pixels the points
 # are neighbors, which always have a path. So about e^-400 of the examples need more draws.
@@ -24,12 +27,14 @@ class Grid(NamedTuple):
     """One example, or a batch of them on leading axes.
 
     Attributes:
-        points: the two query points, ``[H, W]`` bool.
+        first: the first query point, ``[H, W]`` bool.
+        second: the second query point, ``[H, W]`` bool.
         obstacles: blocked pixels, ``[H, W]`` bool.
         path: pixels on some shortest path, the points included, ``[H, W]`` bool.
     """
 
-    points: jax.Array
+    first: jax.Array
+    second: jax.Array
     obstacles: jax.Array
     path: jax.Array
 
@@ -81,35 +86,47 @@ def shortest_path_pixels(a: jax.Array, b: jax.Array, free: jax.Array) -> jax.Arr
     return (length >= 0) & (from_a >= 0) & (from_b >= 0) & (from_a + from_b == length)
 
 
-def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | jax.Array) -> Grid:
+def sample(
+    key: jax.Array,
+    side: int,
+    density: float | jax.Array,
+    window: int | jax.Array,
+    generator: Generator = "random",
+) -> Grid:
     """Draws one example.
 
     The first point is uniform on the grid. The second is uniform in a window around it, clipped at the
-    border. Obstacles are independent and never on a point. Pairs without a path are drawn again, so
-    examples follow the distribution of reachable pairs.
+    border. Obstacles are independent and never on a point, or the walls of a maze whose cells the points are.
+    Pairs without a path are drawn again, so examples follow the distribution of reachable pairs.
 
     Args:
         key: random key; the example depends on it alone, and not on its batch.
         side: pixels per side of the grid.
-        density: probability of an obstacle, from 0 to below 1.
-        window: pixels per side of the window, odd and 3 or more.
+        density: probability of an obstacle, from 0 to below 1; mazes ignore it.
+        window: pixels per side of the window, odd and 3 or more; for mazes 5 or more.
+        generator: where the obstacles are: ``'random'``, or the walls of a ``'maze'`` with an odd side.
 
     Returns:
         A grid of ``[side, side]`` arrays. Its path is empty if very many draws had none, which happens with
         keys whose random numbers do not change from draw to draw.
     """
-    radius = window // 2
+    radius, spacing = window // 2, (mazes.SPACING if generator == "maze" else 1)
     draws = DRAWS_PER_PIXEL * jnp.minimum(window, 2 * side) ** 2
 
     def attempt(number: jax.Array) -> Grid:
         first, second, blocked = jax.random.split(jax.random.fold_in(key, number), 3)
-        center = jax.random.randint(first, (2,), 0, side)
-        low, high = jnp.maximum(center - radius, 0), jnp.minimum(center + radius + 1, side)
+        cells = -(-side // spacing)
+        center = jax.random.randint(first, (2,), 0, cells)
+        reach = radius // spacing
+        low, high = jnp.maximum(center - reach, 0), jnp.minimum(center + reach + 1, cells)
         other = jax.random.randint(second, (2,), low, high)
-        a, b = _pixel(center, side), _pixel(other, side)
-        obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
+        a, b = (_pixel(spacing * cell, side) for cell in (center, other))
+        if generator == "maze":
+            obstacles = mazes.maze(blocked, side)
+        else:
+            obstacles = jax.random.bernoulli(blocked, density, (side, side)) & ~(a | b)
         path = shortest_path_pixels(a, b, ~obstacles) & jnp.any(center != other)
-        return Grid(a | b, obstacles, path)
+        return Grid(a, b, obstacles, path)
 
     def unreachable(carry):
         return ~jnp.any(carry[1].path) & (carry[0] < draws)
@@ -118,30 +135,38 @@ def sample(key: jax.Array, side: int, density: float | jax.Array, window: int | 
         return carry[0] + 1, attempt(carry[0])
 
     empty = jnp.zeros((side, side), bool)
-    return jax.lax.while_loop(unreachable, again, (jnp.int32(0), Grid(empty, empty, empty)))[1]
+    return jax.lax.while_loop(unreachable, again, (jnp.int32(0), Grid(empty, empty, empty, empty)))[1]
 
 
-def generate(key: jax.Array, number: int, side: int, density: float, window: int) -> dict[str, np.ndarray]:
+def generate(
+    key: jax.Array,
+    number: int,
+    side: int,
+    density: float,
+    window: int,
+    split_points: bool = False,
+    generator: Generator = "random",
+) -> dict[str, np.ndarray]:
     """Generates a data set.
 
     Args:
         key: random key; example i depends on it and on i.
         number: N, number of examples.
         side: pixels per side of the grid.
-        density: probability of an obstacle.
+        density: probability of an obstacle; mazes ignore it.
         window: pixels per side of the window around the first point.
+        split_points: whether each point has a channel of its own.
+        generator: ``'random'`` obstacles, or the walls of a ``'maze'``.
 
     Returns:
-        ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles) and ``labels``
-        ``[N, side, side]`` uint8 (path pixels).
+        ``images`` ``[N, side, side, 2]`` uint8 (points and obstacles), or ``[N, side, side, 3]`` (first
+        point, second point and obstacles), and ``labels`` ``[N, side, side]`` uint8 (path pixels).
 
     Raises:
         RunError: some examples have no path after very many draws.
     """
-    chunks = [
-        jax.device_get(_generate_chunk(key, start, side, jnp.float32(density), jnp.int32(window)))
-        for start in range(0, number, CHUNK)
-    ]
+    given = jnp.float32(density), jnp.int32(window), split_points, generator
+    chunks = [jax.device_get(_generate_chunk(key, start, side, *given)) for start in range(0, number, CHUNK)]
     data = {name: np.concatenate([chunk[name] for chunk in chunks])[:number] for name in chunks[0]}
     empty = number - int(np.any(data["labels"], axis=(1, 2)).sum())
     if empty:
@@ -152,12 +177,13 @@ def generate(key: jax.Array, number: int, side: int, density: float, window: int
     return data
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _generate_chunk(key, start, side, density, window):
+@functools.partial(jax.jit, static_argnums=(2, 5, 6))
+def _generate_chunk(key, start, side, density, window, split_points, generator):
     """Generates the examples from ``start`` on. One program makes data sets of any size."""
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(CHUNK))
-    grids = jax.vmap(lambda k: sample(k, side, density, window))(keys)
-    images = jnp.stack([grids.points, grids.obstacles], axis=-1)
+    grids = jax.vmap(lambda k: sample(k, side, density, window, generator))(keys)
+    points = [grids.first, grids.second] if split_points else [grids.first | grids.second]
+    images = jnp.stack([*points, grids.obstacles], axis=-1)
     return {"images": images.astype(jnp.uint8), "labels": grids.path.astype(jnp.uint8)}
 
 

@@ -31,6 +31,8 @@ class ConvBlock(nn.Module):
 class GridCNN(nn.Module):
     """Keeps the resolution and predicts every pixel, as in the paper's synthetic task.
 
+    It can answer after any block (``models.anytime``).
+
     Attributes:
         depth: number of 3x3 blocks, all of one shape.
         channels: channels of the blocks.
@@ -41,18 +43,36 @@ class GridCNN(nn.Module):
     channels: int
     layers: Layers = LAYERS
 
-    @nn.compact
+    def setup(self) -> None:
+        """Makes the layers."""
+        self.stem = self.layers.conv(None, self.channels, 1, bias=True)
+        self.block = [ConvBlock(self.layers) for _ in range(self.depth)]
+        self.head = self.layers.conv(None, 1, 1, bias=True)
+
+    def start(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images ``[B, H, W, 2]`` to the first state, ``[B, H, W, C]``."""
+        del train
+        return self.stem(images)
+
+    def advance(self, layer: int, state: jax.Array, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps the state before a block to the state after it."""
+        del images
+        return self.block[layer](state, train)
+
+    def answer(self, state: jax.Array) -> jax.Array:
+        """Maps a state to logits ``[B, H, W]``."""
+        return self.head(state)[..., 0].astype(jnp.float32)
+
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images ``[B, H, W, 2]`` to logits ``[B, H, W]``.
 
         With ``train``, batch-norm uses the statistics of the batch and updates its running statistics in
         the collection ``batch_stats``.
         """
-        x = self.layers.conv("stem", self.channels, 1, bias=True)(images)
-        for i in range(self.depth):
-            x = ConvBlock(self.layers, name=f"block_{i}")(x, train)
-        logits = self.layers.conv("head", 1, 1, bias=True)(x)
-        return logits[..., 0].astype(jnp.float32)
+        state = self.start(images, train)
+        for layer in range(self.depth):
+            state = self.advance(layer, state, images, train)
+        return self.answer(state)
 
 
 def architecture(depth: int, channels: int) -> Architecture:

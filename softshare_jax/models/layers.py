@@ -34,7 +34,7 @@ class Layers:
 
     def conv(
         self,
-        name: str,
+        name: str | None,
         features: int,
         size: int,
         stride: int = 1,
@@ -46,7 +46,7 @@ class Layers:
         """Returns a convolution with a ``size x size`` kernel.
 
         Args:
-            name: name of the module.
+            name: name of the module; ``None`` in ``setup``, where the attribute names it.
             features: output channels.
             size: side of the kernel.
             stride: stride on both axes.

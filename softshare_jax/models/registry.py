@@ -84,6 +84,19 @@ class Family:
                 return self._network(name, unshared, match, None if templates is None else int(templates))
         return None
 
+    def at_depth(self, name: str, depth: int) -> str | None:
+        """Returns the name of the same network with another depth, sharing included.
+
+        ``None`` if the name is not of this family, or if names of the family state no depth.
+        """
+        network = self.network(name)
+        match = network and re.fullmatch(self.pattern, network.unshared)
+        if network is None or not match or "depth" not in match.re.groupindex:
+            return None
+        start, stop = match.span("depth")
+        deeper = f"{network.unshared[:start]}{depth}{network.unshared[stop:]}"
+        return name.replace(network.unshared, deeper, 1)
+
     def _network(self, name: str, unshared: str, match: re.Match[str], templates: int | None) -> Network:
         given = {key: int(v) if v and v.isdecimal() else v for key, v in match.groupdict().items()}
         try:

@@ -3,13 +3,20 @@
 import re
 
 from softshare_jax.errors import UserError, nearest
-from softshare_jax.models import bottleneck, densenet, grid_cnn, vision_transformer, wide_resnet
+from softshare_jax.models import (
+    bottleneck,
+    densenet,
+    gated_grid,
+    grid_cnn,
+    vision_transformer,
+    wide_resnet,
+)
 from softshare_jax.models.cells import names as cells
 from softshare_jax.models.network import Network, Options
 
 __all__ = ["EXAMPLES", "Network", "Options", "named", "soft_shared"]
 
-_MODULES = (wide_resnet, bottleneck, densenet, cells, grid_cnn, vision_transformer)
+_MODULES = (wide_resnet, bottleneck, densenet, cells, grid_cnn, gated_grid, vision_transformer)
 FAMILIES = tuple(family for module in _MODULES for family in module.FAMILIES)
 EXAMPLES = tuple(example for family in FAMILIES for example in family.examples)
 
@@ -36,6 +43,19 @@ def soft_shared(name: str, templates: int | None = None) -> str:
         UserError: the network does not exist.
     """
     return f"s{named(name).unshared}" + (f"-{templates}" if templates is not None else "")
+
+
+def at_depth(name: str, depth: int) -> str:
+    """Returns the name of a network with another depth: ``sgated-20-24`` with depth 80 is ``sgated-80-24``.
+
+    Raises:
+        UserError: no such network exists.
+    """
+    named(name)
+    found = next((deeper for family in FAMILIES if (deeper := family.at_depth(name, depth))), None)
+    if found is None:
+        raise UserError(f"{name} has no depth in its name, so it cannot have {depth} layers")
+    return named(found).name
 
 
 def _find(name: str) -> Network | None:

@@ -123,7 +123,7 @@ def show_grid(grid: Grid) -> Shown:
 def _show_paths(task: Task, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Predictions:
     del task
     grids = [
-        Grid(image[..., 0] > 0, image[..., 1] > 0, label > 0, logit > 0)
+        Grid(image[..., :-1].any(axis=-1), image[..., -1] > 0, label > 0, logit > 0)
         for image, label, logit in zip(images, labels, logits, strict=True)
     ]
     longest, worst = choose(grids)

@@ -13,6 +13,7 @@ from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncatio
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
 from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
+from softshare_jax.sharing.lengthening import lengthen, shorten
 from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
 from softshare_jax.sharing.lsm import MEASURES, Measure, recurrence_penalty, similarity
 from softshare_jax.sharing.materialization import materialize
@@ -52,12 +53,14 @@ __all__ = [
     "from_dense",
     "identity",
     "initialize",
+    "lengthen",
     "materialize",
     "merge",
     "order_of_use",
     "orthogonal",
     "recurrence_penalty",
     "resize",
+    "shorten",
     "similarity",
     "sparse",
     "spectra",

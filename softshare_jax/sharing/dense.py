@@ -1,7 +1,9 @@
 """From dense weights to templates and back."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
@@ -44,7 +46,11 @@ def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
     private, dense = _finite_members(plan, params)
     templates, coefficients = {}, {}
     for group in plan.groups:
-        templates[group.name], coefficients[group.name] = factorize(dense[group.name], group.templates)
+        if group.tied and group.assignment is not None:
+            parts = tie(dense[group.name], group.assignment, group.templates)
+        else:
+            parts = factorize(dense[group.name], group.templates)
+        templates[group.name], coefficients[group.name] = parts
     boxed = box_templates(plan, params, templates)
     return {"params": private, "templates": boxed, "coefficients": coefficients}
 
@@ -69,6 +75,19 @@ def factorize(
     size = weights[0].size
     best = (s[:templates, None] * vt[:templates])[:, :size]
     return best.reshape(templates, *weights.shape[1:]).astype(weights.dtype), u[:, :templates]
+
+
+def tie(
+    weights: Float[Array, "L *shape"], assignment: Sequence[int], templates: int
+) -> tuple[Float[Array, "{templates} *shape"], Float[Array, "L {templates}"]]:
+    """Returns the templates ``[k, *shape]`` of a tied group, and coefficients ``[L, k]`` of zeros and ones.
+
+    A template is the mean of the weights of its layers, which is nearest to all of them.
+    """
+    used = np.eye(templates, dtype=np.float32)[list(assignment)]
+    shares = (used / np.maximum(used.sum(axis=0), 1)).T
+    means = jnp.tensordot(shares, in_float32(weights), 1, precision=jax.lax.Precision.HIGHEST)
+    return means.astype(weights.dtype), jnp.asarray(used)
 
 
 def spectra(plan: Plan, params: PyTree) -> dict[str, Float[Array, " _"]]:

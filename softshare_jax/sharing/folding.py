@@ -1,7 +1,7 @@
 """Folding: a soft-shared network becomes an explicitly recurrent one."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.comparison import Comparison, compare, exact_similarity
-from softshare_jax.sharing.dense import to_dense
+from softshare_jax.sharing.dense import tie, to_dense
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.lsm import Measure
 from softshare_jax.sharing.materialization import (
     Variables,
@@ -63,7 +64,15 @@ def merge(matrix: Float[_Numbers, "L L"], threshold: float) -> tuple[int, ...]:
     return tuple(merged)
 
 
-def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Measure = "weights") -> Folded:
+def fold(
+    plan: Plan,
+    variables: Variables,
+    threshold: float = 0.9,
+    measure: Measure = "weights",
+    *,
+    tied: bool = False,
+    joint: Sequence[Sequence[str]] = (),
+) -> Folded:
     """Merges layers of each group that are at least ``threshold`` similar.
 
     A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the least-squares scalar
@@ -81,29 +90,69 @@ def fold(plan: Plan, variables: Variables, threshold: float = 0.9, measure: Meas
         threshold: smallest similarity at which layers merge, from 0 to 1.
         measure: similarity that decides: ``'weights'``, the default as in ``similarity``, or
             ``'coefficients'``.
+        tied: merged layers become equal, without scalars of their own: each is the mean of the layers that
+            merge, and training keeps them equal. Layers that point in opposite directions do not merge. A
+            loop then computes the same at each turn.
+        joint: sets of groups that fold alike, such as ``[["query", "key"]]``: layer j of every group merges
+            into layer i, or of none. Their similarity is that of the least similar group.
 
     Returns:
         The folded plan and its variables, for every function that takes a plan and variables.
 
     Raises:
-        PlanError: the variables are not those of the plan, or a layer is not finite.
+        PlanError: the variables are not those of the plan, a layer is not finite, or ``joint`` names a group
+            that does not exist, twice, or with another number of layers.
         ValueError: the threshold is outside 0..1, or the measure is unknown.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"the threshold is a similarity from 0 to 1, not {threshold}")
     check_variables(plan, variables)
-    return _fold(plan, variables, _compare_all(plan, variables, measure), threshold)
+    return _fold(plan, variables, _compare_all(plan, variables, measure, tied, joint), threshold, tied)
 
 
-def _compare_all(plan: Plan, variables: Variables, measure: Measure) -> list[Comparison]:
-    return [compare(group, variables, measure) for group in plan.groups]
+def _compare_all(
+    plan: Plan, variables: Variables, measure: Measure, tied: bool, joint: Sequence[Sequence[str]]
+) -> list[Comparison]:
+    found = {}
+    for group in plan.groups:
+        similarity, scale = compare(group, variables, measure)
+        if tied or group.tied:
+            similarity = np.where(scale < 0, -1.0, similarity)
+        found[group.name] = Comparison(similarity, scale)
+    for names in _checked(plan, joint):
+        least = np.minimum.reduce([found[name].similarity for name in names])
+        found |= {name: found[name]._replace(similarity=least) for name in names}
+    return list(found.values())
 
 
-def _fold(plan: Plan, variables: Variables, comparisons: list[Comparison], threshold: float) -> Folded:
+def _checked(plan: Plan, joint: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Returns the sets of groups that fold alike.
+
+    Raises:
+        PlanError: a name is not that of a group or occurs twice, or groups differ in their number of layers.
+    """
+    layers = {group.name: group.layers for group in plan.groups}
+    named = [name for names in joint for name in names]
+    for name in named:
+        if name not in layers:
+            raise PlanError(f"there is no group {name!r}, the groups are {', '.join(layers)}")
+        if named.count(name) > 1:
+            raise PlanError(f"group {name!r} is named twice among the groups that fold jointly")
+    for names in joint:
+        if len({layers[name] for name in names}) > 1:
+            listed = ", ".join(f"{name} has {layers[name]}" for name in names)
+            raise PlanError(f"groups that fold jointly need one number of layers: {listed}")
+    return [names for names in joint if names]
+
+
+def _fold(
+    plan: Plan, variables: Variables, comparisons: list[Comparison], threshold: float, tied: bool
+) -> Folded:
     groups, templates, coefficients = [], {}, {}
     for group, comparison in zip(plan.groups, comparisons, strict=True):
+        merged = merge(comparison.similarity, threshold)
         folded, templates[group.name], coefficients[group.name] = _fold_group(
-            group, variables, comparison.scale, merge(comparison.similarity, threshold)
+            group, variables, comparison.scale, merged, tied or group.tied
         )
         groups.append(folded)
     sharing = {"templates": templates, "coefficients": coefficients} if groups else {}
@@ -111,7 +160,7 @@ def _fold(plan: Plan, variables: Variables, comparisons: list[Comparison], thres
 
 
 def _fold_group(
-    group: Group, variables: Variables, scale: Float[_Numbers, "L L"], merged: tuple[int, ...]
+    group: Group, variables: Variables, scale: Float[_Numbers, "L L"], merged: tuple[int, ...], tied: bool
 ) -> tuple[Group, Any, Any]:
     """Returns the folded group, its templates and its coefficients."""
     templates, coefficients = variables["templates"][group.name], variables["coefficients"][group.name]
@@ -119,15 +168,23 @@ def _fold_group(
     if len(kept) == group.layers:
         return group, templates, coefficients
     layers, kept_layers = np.arange(group.layers), np.array(merged)
-    scales = jnp.asarray(scale[layers, kept_layers], coefficients.dtype)
+    multiples = scale[layers, kept_layers]
+    if tied:
+        alike = np.equal.outer(kept_layers, kept_layers)
+        multiples = alike @ multiples / alike.sum(axis=1)
+    scales = jnp.asarray(multiples, coefficients.dtype)
     if len(kept) > group.templates:
         return group, templates, scales[:, None] * group_coefficients(group, variables)[kept_layers]
     assignment = tuple(kept.index(layer) for layer in merged)
-    weights = group_weights(group, variables)[np.array(kept)]
+    weights = group_weights(group, variables)
+    folded = dataclasses.replace(group, templates=len(kept), assignment=assignment, tied=tied)
+    if tied:
+        means, used = tie(weights, assignment, len(kept))
+        return folded, in_box_of(templates, means), used.astype(coefficients.dtype)
     one_hot = jnp.zeros((group.layers, len(kept)), coefficients.dtype)
     return (
-        dataclasses.replace(group, templates=len(kept), assignment=assignment),
-        in_box_of(templates, weights),
+        folded,
+        in_box_of(templates, weights[np.array(kept)]),
         one_hot.at[layers, np.array(assignment)].set(scales),
     )
 
@@ -138,6 +195,9 @@ def fold_within(
     evaluate: Callable[[dict[str, Any]], float],
     max_drop: float,
     measure: Measure = "weights",
+    *,
+    tied: bool = False,
+    joint: Sequence[Sequence[str]] = (),
 ) -> tuple[Folded, float]:
     """Folds as far as a metric allows.
 
@@ -150,7 +210,7 @@ def fold_within(
         evaluate: metric of an unshared network's variables (larger is better). It always
             gets the same shapes, so a jitted evaluation compiles once.
         max_drop: largest decrease of the metric, in its own unit.
-        measure: as for ``fold``.
+        measure, tied, joint: as for ``fold``.
 
     Returns:
         ``(folded, threshold)``.
@@ -162,13 +222,13 @@ def fold_within(
     if not max_drop >= 0:
         raise ValueError(f"max_drop is {max_drop}; it must be 0 or more")
     check_variables(plan, variables)
-    comparisons = _compare_all(plan, variables, measure)
+    comparisons = _compare_all(plan, variables, measure, tied, joint)
     pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]
-    thresholds = np.unique(np.concatenate([*pairs, np.ones(1)]))
+    thresholds = np.unique(np.maximum(np.concatenate([*pairs, np.ones(1)]), 0))
     floor = evaluate(to_dense(plan, variables)) - max_drop
 
     def folded_at(index: int) -> Folded:
-        return _fold(plan, variables, comparisons, float(thresholds[index]))
+        return _fold(plan, variables, comparisons, float(thresholds[index]), tied)
 
     low, high = 0, len(thresholds) - 1
     while low < high:

@@ -61,7 +61,7 @@ def similarity(
     return {group.name: _cosines(measured_rows(group, variables, measure)) for group in plan.groups}
 
 
-def recurrence_penalty(plan: Plan, variables: Variables) -> Float[Array, ""]:
+def recurrence_penalty(plan: Plan, variables: Variables, signed: bool = False) -> Float[Array, ""]:
     """Returns the sum of all entries of all coefficient LSMs, a scalar.
 
     The paper's recurrence regularizer subtracts lambda_R times this sum from the loss, which
@@ -72,10 +72,21 @@ def recurrence_penalty(plan: Plan, variables: Variables) -> Float[Array, ""]:
     gradient. Layers drawn together by random signs can freeze in clusters of opposite sign
     (docs/results.md has the figures).
 
+    Args:
+        plan: which layers share.
+        variables: ``templates`` and ``coefficients``.
+        signed: use the cosines instead of their absolute values. No clusters of opposite sign arise then,
+            and a tied fold finds one loop.
+
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
     """
     total = jnp.zeros(())
+    if signed:
+        check_variables(plan, variables)
+        for group in plan.groups:
+            total += jnp.sum(_signed_cosines(measured_rows(group, variables, "coefficients")))
+        return total
     for matrix in similarity(plan, variables, "coefficients").values():
         smooth = jnp.sqrt(matrix**2 + 0.1**2)
         total += jnp.sum(smooth + jax.lax.stop_gradient(matrix - smooth))
@@ -84,6 +95,11 @@ def recurrence_penalty(plan: Plan, variables: Variables) -> Float[Array, ""]:
 
 def _cosines(rows: Float[Array, "L d"]) -> Float[Array, "L L"]:
     """Returns the absolute cosines between rows of any scale."""
+    return jnp.abs(_signed_cosines(rows))
+
+
+def _signed_cosines(rows: Float[Array, "L d"]) -> Float[Array, "L L"]:
+    """Returns the cosines between rows of any scale."""
     # Rows are scaled to 1 at most, so that squares neither overflow nor vanish. A cosine does not depend
     # on the scale, and neither does its gradient.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
@@ -94,4 +110,4 @@ def _cosines(rows: Float[Array, "L d"]) -> Float[Array, "L L"]:
     # A layer of zeros gets similarity 0 and gradient 0 instead of 0/0.
     nonzero = squares != 0
     scale = jnp.where(nonzero, jax.lax.rsqrt(jnp.where(nonzero, squares, 1.0)), 0.0)
-    return jnp.minimum(jnp.abs(products) * (scale[:, None] * scale[None, :]), 1.0)
+    return jnp.clip(products * (scale[:, None] * scale[None, :]), -1.0, 1.0)

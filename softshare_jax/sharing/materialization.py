@@ -29,13 +29,14 @@ def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k"
     """Returns the effective coefficients of a group, ``[L, k]``, in float32 or finer.
 
     In a folded group only the entries that the assignment names are used. All others are replaced by zeros,
-    and their gradient is zero, so no optimizer can separate merged layers.
+    and their gradient is zero, so no optimizer can separate merged layers. In a tied group the used entries
+    are replaced by ones.
     """
     coefficients = in_float32(jnp.asarray(variables["coefficients"][group.name]))
     if group.assignment is None:
         return coefficients
     used = np.arange(group.templates) == np.array(group.assignment)[:, None]
-    return jnp.where(used, coefficients, 0)
+    return jnp.where(used, 1 if group.tied else coefficients, 0).astype(coefficients.dtype)
 
 
 def group_rows(group: Group, variables: Variables) -> Float[Array, "L d"]:

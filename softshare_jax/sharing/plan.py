@@ -15,8 +15,8 @@ from softshare_jax.sharing.slices import check_slices
 from softshare_jax.sharing.tree import Path, PyTree
 
 # The newest version of the JSON. Version 0 has no version field, and paths as text only. Version 1 has no
-# slices; a plan without slices is still written as version 1.
-VERSION = 2
+# slices, and version 2 has no tied groups. A plan is written in the oldest version that has what it uses.
+VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +32,12 @@ class Group:
         assignment: for a folded group the template that each layer uses, ``[L]``. Every row of
             coefficients has its one nonzero entry there, and training keeps it so. ``None`` if layers
             mix all templates.
+        tied: for a folded group whether layers with one template are equal. Their coefficients then count
+            as 1, and training does not change them. Otherwise each layer scales its template.
 
     Raises:
         PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
-            or the assignment does not name one template per layer.
+            the assignment does not name one template per layer, or a tied group has no assignment.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Group:
     templates: int
     shape: tuple[int, ...]
     assignment: tuple[int, ...] | None = None
+    tied: bool = False
 
     def __post_init__(self) -> None:
         layers = len(self.members)
@@ -67,6 +70,8 @@ class Group:
                 f"group {self.name!r}: the assignment {self.assignment} does not give each of "
                 f"{layers} layers one of {self.templates} templates"
             )
+        if self.tied and self.assignment is None:
+            raise PlanError(f"group {self.name!r} is tied and has no assignment: only a folded group is tied")
 
     @property
     def layers(self) -> int:
@@ -148,7 +153,7 @@ class Plan:
             tuple(
                 group
                 if templates.get(group.name, group.templates) == group.templates
-                else dataclasses.replace(group, templates=templates[group.name], assignment=None)
+                else dataclasses.replace(group, templates=templates[group.name], assignment=None, tied=False)
                 for group in self.groups
             )
         )
@@ -192,8 +197,8 @@ class Plan:
 
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
-        groups = [{**dataclasses.asdict(g), "members": [_as_dict(m) for m in g.members]} for g in self.groups]
-        return json.dumps({"version": VERSION if self.slices else 1, "groups": groups}, indent=1)
+        version = 3 if any(group.tied for group in self.groups) else 2 if self.slices else 1
+        return json.dumps({"version": version, "groups": list(map(_group_as_dict, self.groups))}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
@@ -220,6 +225,11 @@ def _as_dict(member: Member) -> dict[str, Any]:
     return values if member.slice is None else {**values, "slice": dataclasses.asdict(member.slice)}
 
 
+def _group_as_dict(group: Group) -> dict[str, Any]:
+    values = {**dataclasses.asdict(group), "members": [_as_dict(member) for member in group.members]}
+    return values if values.pop("tied") is False else {**values, "tied": True}
+
+
 def _member_from_dict(values: Mapping[str, Any]) -> Member:
     cut = values.get("slice")
     return Member(**{**values, "slice": None if cut is None else Slice(**cut)})
@@ -233,4 +243,5 @@ def _group_from_dict(group: Mapping[str, Any]) -> Group:
         templates=group["templates"],
         shape=tuple(group["shape"]),
         assignment=None if assignment is None else tuple(assignment),
+        tied=group.get("tied", False),
     )

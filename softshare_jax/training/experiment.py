@@ -15,9 +15,11 @@ from softshare_jax import sharing
 from softshare_jax.config import Config
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
+from softshare_jax.models.anytime import Anytime
 from softshare_jax.ops.convolution import choose
 from softshare_jax.sharing.initializers import Initializer
 from softshare_jax.training import mesh as mesh_lib
+from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.network import build_network, check_image_size
 from softshare_jax.training.optimizer import at_step, make_optimizer
@@ -79,13 +81,25 @@ class Experiment:
             optimizer=self.optimizer,
             seed=config.seed,
             recurrence=config.sharing.recurrence,
+            signed=config.sharing.signed,
             ema_decay=config.optimizer.ema_decay,
             aux_loss_weight=config.aux_loss_weight,
             drop_path_rate=drop_path if config.drop_path_rate else None,
+            loop=self._loop,
             mesh=self.mesh,
             gradient_dtype=config.gradient_dtype,
             shard_state=config.shard_state,
         )
+
+    @property
+    def _loop(self) -> LoopTraining | None:
+        """How the network trains as a loop; ``None`` before it is folded."""
+        loop = self.config.loop
+        if not loop.weight or all(group.assignment is None for group in self.plan.groups):
+            return None
+        total = self.schedule.total
+        noise = (lambda step: loop.noise * (step / total) ** 2) if loop.noise else None
+        return LoopTraining(loop.weight, loop.detach_rate, noise, mesh_lib.AXIS)
 
     @property
     def convolution(self) -> str:
@@ -153,6 +167,11 @@ def make_experiment(
     for field in ("recurrence", "anneal"):
         if getattr(config.sharing, field) and not plan.groups:
             raise UserError(f"config.sharing.{field} needs shared layers, but {config.model} has none")
+    if config.loop.weight and not isinstance(network, Anytime):
+        raise UserError(
+            f"config.loop.weight is {config.loop.weight}, and {config.model} cannot answer after every "
+            "layer; choose a network such as sgated-20-24"
+        )
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(
         config=config,

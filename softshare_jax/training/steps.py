@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from softshare_jax.models.network import AUXILIARY
 from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
+from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.gradients import split_over
 from softshare_jax.training.mesh import state_specs
 from softshare_jax.training.randomness import stream
@@ -30,9 +31,11 @@ class TrainStep:
         optimizer: optimizer of the trainable collections.
         seed: the run's seed; randomness in the step is a function of the seed and the step's number.
         recurrence: lambda_R, the weight of the recurrence regularizer; 0: none.
+        signed: whether the regularizer sums cosines instead of their absolute values.
         ema_decay: decay of the EMA of the variables; 0: no EMA.
         aux_loss_weight: loss weight of the auxiliary classifier; 0 if the network has none.
         drop_path_rate: step -> probability of dropping a path; ``None`` if the network has no drop-path.
+        loop: how a folded network trains as a loop; ``None`` to train it as any other.
         mesh: the devices that split the batch; their number changes only rounding. ``None`` for a step on one
             device, without collectives.
         gradient_dtype: all-reduce precision of the gradients.
@@ -45,9 +48,11 @@ class TrainStep:
     optimizer: optax.GradientTransformation
     seed: int
     recurrence: float = 0.0
+    signed: bool = False
     ema_decay: float = 0.0
     aux_loss_weight: float = 0.0
     drop_path_rate: optax.Schedule | None = None
+    loop: LoopTraining | None = None
     mesh: Mesh | None = None
     gradient_dtype: str = "float32"
     shard_state: bool = False
@@ -92,17 +97,32 @@ class TrainStep:
             train=True,
             mutable=[*statistics, *auxiliary],
             rngs={"dropout": key},
+            method=None if self.loop is None else self._as_loop(self.loop, step),
             **scheduled,
         )
-        logits, updated = cast(tuple[jax.Array, dict[str, Any]], outputs)
+        logits, updated = cast(tuple[Any, dict[str, Any]], outputs)
+        if self.loop:
+            logits, earlier = logits
         losses = self.task.loss(logits, batch, train=True)
         objective = jnp.mean(losses)
+        if self.loop:
+            weight, early = self.loop.weight, jnp.mean(self.task.loss(earlier, batch, train=True))
+            objective = (1 - weight) * objective + weight * early
         if self.aux_loss_weight:
             (aux_logits,) = updated.pop("intermediates")[AUXILIARY]
             objective += self.aux_loss_weight * jnp.mean(self.task.loss(aux_logits, batch, train=True))
         if self.recurrence:
-            objective -= self.recurrence * recurrence_penalty(self.plan, weights)
+            objective -= self.recurrence * recurrence_penalty(self.plan, weights, self.signed)
         return objective, (updated, (logits, losses))
+
+    def _as_loop(self, loop: LoopTraining, step):
+        """Returns the method of the network that answers twice."""
+
+        def method(network, images, train):
+            del train
+            return loop.run(network, images, stream(self.seed, "loop", step), step)
+
+        return method
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

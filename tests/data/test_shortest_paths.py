@@ -114,3 +114,41 @@ def test_random_numbers_do_not_depend_on_the_default_key_type():
 def test_dense_grids_still_have_paths():
     data = shortest_paths.generate(jax.random.key(3), 30, 9, 0.99, 101)
     assert np.asarray(data["labels"]).any((1, 2)).all()
+
+
+def test_points_in_channels_of_their_own():
+    arguments = jax.random.key(4), 20, 9, 0.3, 7
+    together, split = (shortest_paths.generate(*arguments, split_points=s) for s in (False, True))
+    assert split["images"].shape == (20, 9, 9, 3)
+    np.testing.assert_array_equal(split["labels"], together["labels"])
+    first, second, obstacles = np.moveaxis(np.asarray(split["images"]), -1, 0)
+    np.testing.assert_array_equal(np.stack([first | second, obstacles], -1), together["images"])
+    assert (first.sum((1, 2)) == 1).all()
+    assert (second.sum((1, 2)) == 1).all()
+
+
+@pytest.mark.parametrize(("side", "window"), [(9, 17), (13, 7)])
+def test_mazes_have_one_path(side, window):
+    data = shortest_paths.generate(jax.random.key(5), 12, side, 0.1, window, generator="maze")
+    spans = []
+    for image, label in zip(np.asarray(data["images"]), np.asarray(data["labels"]), strict=True):
+        free = image[..., 1] == 0
+        assert nx.is_tree(graph(free))
+        assert free[::2, ::2].all()
+        assert not free[1::2, 1::2].any()
+        a, b = (tuple(int(x) for x in node) for node in np.argwhere(image[..., 0]))
+        assert not any(x % 2 for x in (*a, *b))
+        np.testing.assert_array_equal(label, path_pixels(free, a, b))
+        assert label.sum() == nx.shortest_path_length(graph(free), a, b) + 1
+        spans.append(np.abs(np.subtract(a, b)).max())
+    assert max(spans) <= window // 2
+    assert len({image.tobytes() for image in np.asarray(data["images"])[..., 1]}) == 12
+
+
+def test_passages_of_mazes_lead_in_all_directions():
+    walls = np.asarray(shortest_paths.generate(jax.random.key(6), 60, 9, 0.1, 17, generator="maze")["images"])
+    passages = walls[..., 1].sum(0) == 0
+    assert not passages[1::2, 1::2].any()
+    # Every wall between two cells is a passage in some mazes and stands in others.
+    for between in (walls[:, ::2, 1::2, 1], walls[:, 1::2, ::2, 1]):
+        assert (between.any(0) & ~between.all(0)).all()

@@ -29,6 +29,32 @@ def test_networks(given, meant):
     assert len(said) < 150
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "deeper"),
+    [
+        ("sgated-20-24", 80, "sgated-80-24"),
+        ("gated-20-20", 5, "gated-5-20"),
+        ("scnn-20-20-2", 30, "scnn-30-20-2"),
+        ("swrn-28-10-2", 40, "swrn-40-10-2"),
+    ],
+)
+def test_the_same_network_at_another_depth(name, depth, deeper):
+    assert zoo.at_depth(name, depth) == deeper
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "message"),
+    [
+        ("wrn-28-10", 29, r"wrn-29-10: a wide ResNet has 6n \+ 4 layers"),
+        ("gated-20-24", 0, "unknown network 'gated-0-24'"),
+        ("darts", 4, "darts has no depth in its name"),
+    ],
+)
+def test_depths_that_do_not_exist(name, depth, message):
+    with pytest.raises(UserError, match=message):
+        zoo.at_depth(name, depth)
+
+
 def test_a_name_unlike_any_network():
     with pytest.raises(UserError, match="unknown network 'vgg16'; names are such as wrn-28-10") as caught:
         zoo.named("vgg16")

@@ -146,3 +146,111 @@ def test_other_collections_pass_through():
     folded = sharing.fold(plan, {**variables, "batch_stats": {"mean": 1}}, 0.0)
     assert folded.variables["batch_stats"] == {"mean": 1}
     assert sharing.fold(sharing.Plan(), {"params": {"w": 1}}).variables == {"params": {"w": 1}}
+
+
+@given(shared(), THRESHOLDS)
+def test_tied_layers_are_the_mean_of_the_layers_that_merge(case, threshold):
+    plan, variables = case
+    folded = sharing.fold(plan, variables, threshold, tied=True)
+    before, after = (layer_weights(p, sharing.materialize(p, v)) for p, v in (case, folded))
+    for group in folded.plan.groups:
+        if not group.tied:
+            continue
+        weights, merged = before[group.name], np.array(group.assignment)
+        for template in set(group.assignment):
+            same = merged == template
+            mean = weights[same].astype(np.float64).mean(0)
+            for weight in after[group.name][same]:
+                np.testing.assert_allclose(weight, mean, atol=1e-5)
+                np.testing.assert_array_equal(weight, after[group.name][same][0])
+            # No layer is folded into its opposite.
+            first = weights[same][0].ravel()
+            assert all(first @ weight.ravel() > -1e-4 for weight in weights[same][1:])
+    assert sharing.Plan.from_json(folded.plan.to_json()) == folded.plan
+    again = sharing.fold(*folded, 1.0)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-2),
+        *(sharing.materialize(*each) for each in (folded, again)),
+    )
+
+
+def test_training_keeps_tied_layers_equal():
+    folded = sharing.fold(*one_group([[1, 0.01], [2, 0], [1, 0], [0, 1]], np.eye(2)), 0.9, tied=True)
+    (group,) = folded.plan.groups
+    assert (group.assignment, group.tied) == ((0, 0, 0, 1), True)
+
+    def loss(variables):
+        weights = sharing.materialize(folded.plan, variables)
+        return sum(jnp.sum((i + 1) * weights[f"layer_{i}"] ** 3) for i in range(4))
+
+    gradients = jax.grad(loss)(folded.variables)
+    assert not np.asarray(gradients["coefficients"]["g"]).any()
+    moved = jax.tree.map(lambda x, g: x - 0.1 * g - 0.3, folded.variables, gradients)
+    weights = sharing.materialize(folded.plan, moved)
+    for layer in (1, 2):
+        np.testing.assert_array_equal(weights["layer_0"], weights[f"layer_{layer}"])
+    # Resized, the group mixes templates again and computes the same.
+    larger = sharing.resize(folded.plan, moved, 3)
+    assert not larger[0].groups[0].tied
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sharing.materialize(*larger), weights
+    )
+    # Dense weights become a tied group again.
+    back = sharing.from_dense(folded.plan, weights)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        sharing.materialize(folded.plan, back),
+        weights,
+    )
+
+
+def test_layers_of_opposite_sign_merge_only_if_scalars_are_kept():
+    case = one_group([[1, 0], [-2, 0], [3, 0]], np.eye(2))
+    assert sharing.fold(*case).plan.groups[0].assignment == (0, 0, 0)
+    folded = sharing.fold(*case, tied=True)
+    assert folded.plan.groups[0].assignment == (0, 1, 0)
+    np.testing.assert_allclose(folded.variables["templates"]["g"], [[2, 0], [-2, 0]])
+
+
+def test_tied_rows_are_equal_while_there_are_more_distinct_layers():
+    plan, variables = one_group([[1, 0], [0, 1], [1, 1], [2, 2]], np.eye(2))
+    folded = sharing.fold(plan, variables, 0.99, tied=True)
+    assert folded.plan == plan
+    np.testing.assert_allclose(folded.variables["coefficients"]["g"][2:], [[1.5, 1.5], [1.5, 1.5]])
+
+
+def two_groups():
+    """Two leaves per layer: the first leaf is alike in all layers, the second in every other layer."""
+    rows = {"a": [[1, 0.1], [1, 0], [1, 0.1], [1, 0]], "b": [[1, 0], [0, 1], [1, 0], [0, 1]]}
+    members = {name: tuple(sharing.Member(f"{name}_{i}") for i in range(4)) for name in rows}
+    plan = sharing.Plan(tuple(sharing.Group(name, members[name], 2, (2,)) for name in rows))
+    arrays = {name: jnp.asarray(row, jnp.float32) for name, row in rows.items()}
+    return plan, {"templates": {name: jnp.eye(2) for name in rows}, "coefficients": arrays}
+
+
+def test_groups_fold_jointly():
+    alone, together = (sharing.fold(*two_groups(), 0.9, joint=j).plan for j in ((), [("a", "b")]))
+    assert [group.assignment for group in alone.groups] == [(0, 0, 0, 0), (0, 1, 0, 1)]
+    assert [group.assignment for group in together.groups] == [(0, 1, 0, 1), (0, 1, 0, 1)]
+    (found, _), _ = sharing.fold_within(*two_groups(), lambda dense: 0.0, 1.0, joint=[("a", "b")])
+    assert [group.templates for group in found.groups] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("joint", "message"),
+    [
+        ([("a", "c")], "there is no group 'c', the groups are a, b"),
+        ([("a", "b"), ("b",)], "group 'b' is named twice"),
+    ],
+)
+def test_groups_that_cannot_fold_jointly(joint, message):
+    with pytest.raises(sharing.PlanError, match=message):
+        sharing.fold(*two_groups(), joint=joint)
+
+
+def test_groups_of_different_depth_cannot_fold_jointly():
+    plan, variables = two_groups()
+    first = sharing.Group("a", plan.groups[0].members[:2], 2, (2,))
+    variables["coefficients"]["a"] = jnp.eye(2)
+    with pytest.raises(sharing.PlanError, match="need one number of layers: a has 2, b has 4"):
+        sharing.fold(sharing.Plan((first, plan.groups[1])), variables, joint=[("a", "b")])

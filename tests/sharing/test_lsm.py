@@ -220,3 +220,26 @@ def test_similarity_and_fold_have_one_default():
         inspect.signature(f).parameters["measure"].default for f in (sharing.similarity, sharing.fold)
     }
     assert defaults == {"weights"}
+
+
+def test_the_signed_penalty_draws_opposite_layers_to_one_side():
+    plan = sharing.Plan((sharing.Group("g", tuple(map(sharing.Member, "abc")), 2, (2,)),))
+    alpha = jnp.array([[1.0, 0.1], [-2.0, 0.1], [1.0, 0.0]])
+    variables = {"templates": {"g": jnp.eye(2)}, "coefficients": {"g": alpha}}
+    rows = np.asarray(alpha) / np.linalg.norm(alpha, axis=1, keepdims=True)
+    assert float(sharing.recurrence_penalty(plan, variables, signed=True)) == pytest.approx(
+        float((rows @ rows.T).sum()), abs=1e-5
+    )
+
+    def rise(signed):
+        def penalty(coefficients):
+            given = {**variables, "coefficients": {"g": coefficients}}
+            return sharing.recurrence_penalty(plan, given, signed)
+
+        coefficients = alpha
+        for _ in range(200):
+            coefficients = coefficients + 0.1 * jax.grad(penalty)(coefficients)
+        return np.sign(np.asarray(coefficients @ coefficients[0]))
+
+    assert rise(signed=False).tolist() == [1, -1, 1]
+    assert rise(signed=True).tolist() == [1, 1, 1]

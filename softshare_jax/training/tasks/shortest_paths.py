@@ -1,6 +1,7 @@
 """Shortest paths with a curriculum."""
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ class ShortestPathsTask(ResidentTask):
         self.train_examples = data.train_examples
         self.phases = len(data.windows)
         self.phase_duration = data.phase
-        self.input_shape = (data.side, data.side, 2)
+        self.input_shape = (data.side, data.side, 3 if data.split_points else 2)
 
     def phase_name(self, phase: int) -> str:
         """Returns the name of a phase, such as ``'window 9x9'``."""
@@ -33,15 +34,23 @@ class ShortestPathsTask(ResidentTask):
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 (a task lives as long as its process)
     def load(self, split: Split, phase: int) -> Batch:
-        """Returns ``images`` ``[N, H, W, 2]`` and ``labels`` ``[N, H, W]``, both uint8."""
+        """Returns ``images`` ``[N, H, W, C]`` and ``labels`` ``[N, H, W]``, both uint8; C is 2 or 3."""
         data = self._data
         number = data.train_examples if split == "train" else data.test_examples
         key = stream(self._seed, f"shortest paths {split}", phase)
-        made = shortest_paths.generate(key, number, data.side, data.density, data.windows[phase])
+        made = shortest_paths.generate(
+            key,
+            number,
+            data.side,
+            data.density,
+            data.windows[phase],
+            data.split_points,
+            cast(shortest_paths.Generator, data.generator),
+        )
         return {name: jnp.asarray(array) for name, array in made.items()}
 
     def inputs(self, batch: Batch) -> jax.Array:
-        """Returns the network's inputs, ``[B, H, W, 2]`` float32."""
+        """Returns the network's inputs, ``[B, H, W, C]`` float32."""
         return batch["images"].astype(jnp.float32)
 
     def loss(self, logits: jax.Array, batch: Batch, train: bool = False) -> jax.Array:

@@ -1,0 +1,266 @@
+"""A discovered loop runs longer: F1 on grids larger than those of training, over the number of turns.
+
+    python -m benchmarks.extrapolation --output=runs/extrapolation
+
+For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a loop), the unshared
+network and SCNN. It measures them on grids of several sizes after several numbers of layers, the loop also
+beyond its own, and writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which a large
+grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from softshare_jax import durable, sharing
+from softshare_jax.data import shortest_paths
+from softshare_jax.errors import UserError
+from softshare_jax.models.anytime import answers
+from softshare_jax.reporting import chart, theme
+from softshare_jax.runs.lengthening import with_layers
+from softshare_jax.runs.load import Trained, load
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import cli
+from softshare_jax.training import randomness
+
+REPO = pathlib.Path(__file__).parents[1]
+NETWORKS = ("loop", "scnn", "cnn")
+LABELS = {"loop": "discovered loop", "scnn": "SCNN", "cnn": "unshared"}
+# (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
+SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
+TURNS = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 200)
+# Layers of the networks that are trained.
+LAYERS = 20
+# Steps of the discovery and of all training.
+STEPS = (300, 3000)
+# Examples at a time: at most this many pixels.
+PIXELS = 2**17
+ANIMATED, SCALE = 64, 6
+
+
+class Row(NamedTuple):
+    """A measurement: F1 over all pixels, and the fraction of grids without a wrong pixel."""
+
+    network: str
+    seed: int
+    side: int
+    window: int
+    layers: int
+    f1: float
+    exact: float
+
+
+def main() -> None:
+    """Trains what is not trained, measures what is not measured, and writes the output."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="runs/extrapolation", help="folder for the runs and results")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each network")
+    parser.add_argument("--steps", type=int, default=STEPS[1], help="steps of each run")
+    parser.add_argument("--examples", type=int, default=100, help="test grids of each size")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    arguments = parser.parse_args()
+    output = pathlib.Path(arguments.output)
+    file = output / "rows.jsonl"
+    for seed in range(arguments.seeds):
+        for network in arguments.networks:
+            workdir = train(output, network, seed, arguments.steps)
+            rows = read(file)
+            sizes = [s for s in SIZES if not any(r[:4] == (network, seed, *s) for r in rows)]
+            if not sizes:
+                continue
+            trained = load(workdir)
+            for side, window in sizes:
+                print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
+                found = measure(trained, network, seed, side, window, arguments.examples)
+                rows += found
+                durable.write(file, "".join(json.dumps(row._asdict()) + "\n" for row in rows).encode())
+    rows = read(file)
+    text = table(rows)
+    durable.write(output / "table.md", text.encode())
+    durable.write(output / "turns.svg", figure(rows))
+    if "loop" in arguments.networks:
+        animate(load(Workdir(output / "loop-0")), output / "solved.gif")
+    print(text)
+
+
+def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
+    """Trains or resumes one run through the commands, and returns its workdir."""
+    target = output / f"{network}-{seed}"
+    flags = [f"--config.seed={seed}"]
+    discovery = min(STEPS[0], steps * 3 // 4)
+    config = REPO / "configs" / f"extrapolation.py:{network}"
+    scaled = f"--config.data.phase={max(1, steps * 450 // STEPS[1])} steps"
+    if network != "loop":
+        run("main", f"--config={config}", f"--workdir={target}", *flags, scaled, duration(steps))
+        return Workdir(target)
+    found = output / f"discovered-{seed}"
+    if not target.exists():
+        run("main", f"--config={config}", f"--workdir={found}", *flags, scaled, duration(discovery))
+        run("fold", f"--workdir={found}", f"--output={target}", "--tied")
+        check_loop(Workdir(target))
+    run("main", f"--workdir={target}", duration(steps))
+    return Workdir(target)
+
+
+def check_loop(workdir: Workdir) -> None:
+    """Checks that all layers of a folded run became one.
+
+    Raises:
+        UserError: they did not.
+    """
+    (group,) = workdir.read_plan().groups
+    if group.templates > 1:
+        raise UserError(f"the layers of {workdir.root} did not become one loop: use more --steps")
+
+
+def duration(steps: int) -> str:
+    """Returns the flag of a duration."""
+    return f"--config.duration={steps} steps"
+
+
+def run(command: str, *arguments: object) -> None:
+    """Runs a command to its end."""
+    subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)], check=True)
+
+
+def read(file: pathlib.Path) -> list[Row]:
+    """Returns the rows that were measured before."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [Row(**json.loads(line)) for line in lines]
+
+
+def measure(trained: Trained, network: str, seed: int, side: int, window: int, examples: int) -> list[Row]:
+    """Measures a run on new grids of a size, after several numbers of layers.
+
+    A loop is lengthened to the largest number. Other networks answer after their own layers at most.
+    """
+    turns = TURNS if network == "loop" else [turn for turn in TURNS if turn <= LAYERS]
+    data = grids(examples, side, window)
+    labels = data["labels"] > 0
+    marked = solve(lengthened(trained, max(turns)), data["images"], turns)
+    rows = []
+    for turn, found in zip(turns, marked, strict=True):
+        right = int((found & labels).sum())
+        f1 = 2 * right / max(int(found.sum() + labels.sum()), 1)
+        exact = float((found == labels).all((1, 2)).mean())
+        rows.append(Row(network, seed, side, window, turn, round(f1, 4), round(exact, 4)))
+    return rows
+
+
+def grids(number: int, side: int, window: int) -> dict[str, np.ndarray]:
+    """Returns test grids of a size, which no run was trained on."""
+    key = randomness.stream(0, "extrapolation", side * 1000 + window)
+    return jax.tree.map(np.asarray, shortest_paths.generate(key, number, side, 0.1, window))
+
+
+def lengthened(trained: Trained, layers: int) -> Trained:
+    """Returns a run with other numbers of layers; a run with that many as it is."""
+    return trained if layers == LAYERS else with_layers(trained, layers)
+
+
+def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndarray:
+    """Returns the pixels that a network marks after each number of layers, ``[T, N, H, W]`` bool."""
+    dense = sharing.to_dense(trained.experiment.plan, trained.variables)
+    network = trained.experiment.network
+
+    @jax.jit
+    def marked(dense: Any, images: jax.Array) -> jax.Array:
+        inputs = images.astype(jnp.float32)
+        logits = cast(jax.Array, network.apply(dense, inputs, tuple(turns), method=answers))
+        return logits > 0
+
+    size = max(1, PIXELS // images[0, ..., 0].size)
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    padded = [np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
+    found = [np.asarray(marked(dense, part))[:, : len(own)] for part, own in zip(padded, parts, strict=True)]
+    return np.concatenate(found, axis=1)
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Returns a Markdown table of F1, mean over seeds, with the number of layers in parentheses."""
+    head = "".join(f" {LABELS[name]}, {LAYERS} layers |" for name in ("cnn", "scnn", "loop"))
+    lines = [f"| grid, window |{head} the loop at its best |", "|---|---|---|---|---|"]
+    lines[0] += " the loop, most layers |"
+    lines[1] += "---|"
+    for side, window in SIZES:
+        here = [row for row in rows if row.side == side and row.window == window]
+        cells = [cell(here, name, LAYERS) for name in ("cnn", "scnn", "loop")]
+        turns = sorted({row.layers for row in here if row.network == "loop"})
+        best = max(turns, key=lambda turn: mean(here, "loop", turn), default=LAYERS)
+        cells += [cell(here, "loop", turn, True) for turn in (best, max(turns, default=LAYERS))]
+        lines.append(f"| {side}x{side}, {window} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def mean(rows: Iterable[Row], network: str, layers: int) -> float:
+    """Returns the mean F1 of a network over seeds."""
+    return statistics.mean(row.f1 for row in rows if (row.network, row.layers) == (network, layers))
+
+
+def cell(rows: Iterable[Row], network: str, layers: int, named: bool = False) -> str:
+    """Returns mean F1 and, over several seeds, its deviation; a dash if it was not measured."""
+    values = [row.f1 for row in rows if (row.network, row.layers) == (network, layers)]
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}" + (f" ({layers})" if named else "")
+
+
+def figure(rows: Sequence[Row]) -> bytes:
+    """Draws F1 of the loop over the number of turns, a line for each size of grids."""
+    lines = []
+    for place, (side, window) in enumerate(SIZES):
+        here = [row for row in rows if row[2:4] == (side, window)]
+        turns = sorted({row.layers for row in here if row.network == "loop"})
+        if turns:
+            points = [(turn, mean(here, "loop", turn)) for turn in turns]
+            lines.append(chart.Line(f"{side}×{side}, {window}", f"c{place}", points, LAYERS))
+    return chart.curves("turns", "F1 of the discovered loop", "turn", lines).content if lines else b""
+
+
+def animate(trained: Trained, file: pathlib.Path) -> None:
+    """Draws how a loop solves a large grid: after each turn, the pixels that it marks as a path.
+
+    Of 40 grids it is the one where the loop finds the most pixels of paths, less the pixels that are wrong.
+    """
+    data = grids(40, ANIMATED, 2 * ANIMATED - 1)
+    labels = data["labels"] > 0
+    turns = [*range(1, 41), *range(42, 121, 2)]
+    marked = solve(lengthened(trained, max(turns)), data["images"], turns)
+    gain = np.sum(marked & labels, (2, 3)) - np.sum(marked & ~labels, (2, 3))
+    index = int(gain.max(axis=0).argmax())
+    frames = [frame(data["images"][index], labels[index], found) for found in marked[:, index]]
+    frames[0].save(
+        file, save_all=True, append_images=frames[1:], duration=[80] * (len(frames) - 1) + [3000], loop=0
+    )
+
+
+def frame(image: np.ndarray, label: np.ndarray, found: np.ndarray) -> Image.Image:
+    """Draws a grid: obstacles, pixels that are right, wrong and missed, and both points."""
+    kinds = ("surface", "wall", "right", "wrong", "line", "target")
+    drawn = np.zeros(label.shape, np.uint8)
+    drawn[label & ~found] = kinds.index("line")
+    drawn[image[..., -1] > 0] = kinds.index("wall")
+    drawn[label & found] = kinds.index("right")
+    drawn[found & ~label] = kinds.index("wrong")
+    drawn[image[..., :-1].any(axis=-1)] = kinds.index("target")
+    colors = theme.variables()
+    picture = Image.fromarray(drawn, "P")
+    picture.putpalette([part for kind in kinds for part in theme.rgb(colors[kind])])
+    return picture.resize((label.shape[1] * SCALE, label.shape[0] * SCALE), Image.Resampling.NEAREST)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,34 @@
+"""Makes a run whose loops run more or less often than those of a folded run."""
+
+from softshare_jax.config import Config
+from softshare_jax.conversion.output import check_unused, new_workdir, write_run
+from softshare_jax.runs.lengthening import with_layers
+from softshare_jax.runs.load import Trained, load_settled
+from softshare_jax.runs.workdir import Workdir
+
+
+def lengthen_run(
+    source: Workdir, output: Workdir, layers: int, config: Config | None = None, step: int | None = None
+) -> Trained:
+    """Makes a run whose loops run more or less often than those of a folded run.
+
+    Args:
+        source: workdir of a folded run; it does not change.
+        output: workdir to make; it must not exist, or be an empty folder.
+        layers: depth in the name of the new network.
+        config: how to train on, from step 0; ``None`` to continue with the source's config from its step.
+        step: step of the checkpoint; ``None`` for the newest.
+
+    Returns:
+        The new run.
+
+    Raises:
+        UserError: the source holds no folded run, its loops do not make that many layers, or the output is in
+            use.
+    """
+    check_unused(output.root)
+    made = with_layers(load_settled(source, step), layers, config)
+    made = made._replace(step=0 if config else made.step)
+    with new_workdir(output) as workdir:
+        write_run(workdir, made.experiment, made.step, made.variables)
+    return made
