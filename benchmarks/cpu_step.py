@@ -55,9 +55,8 @@ def main() -> None:
             turn[name] = pipe.recv()
         turns.append(turn)
     base = min((n for n in pipes if n in LAYOUTS), key=lambda n: _median(turns, n), default="xla")
-    print(
-        f"{arguments.network}, batch {arguments.batch_size}, {arguments.cores} core(s); speed relative to {base}"
-    )
+    print(f"{arguments.network}, batch {arguments.batch_size}, {arguments.cores} core(s)")
+    print(f"milliseconds of a step, and speed over {base}")
     for name in pipes:
         ratios = sorted(turn[base] / turn[name] for turn in turns)
         quarter = len(ratios) // 4
