@@ -78,7 +78,8 @@ def _run(name: str, arguments: argparse.Namespace, pipe: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = str(arguments.cores)
     timed = _torch(name, arguments) if name in LAYOUTS else _ours(name, arguments)
     if isinstance(timed, str):
-        return pipe.send(timed)
+        pipe.send(timed)
+        return
     timed.block(2)
     pipe.send(time.process_time())
     while pipe.recv():

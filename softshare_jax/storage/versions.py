@@ -69,8 +69,8 @@ def change_of_bits(saved: Mapping[str, Any], convolution: str) -> str | None:
         A predicate for a sentence about the checkpoint; ``None`` if jax, Python and the implementation are
         the same, or if jax and Python are unknown.
     """
-    # Version 0.2 had another batch-norm, and stamped no implementation.
-    there = (saved.get("jax"), _minor(saved.get("python")), saved.get(CONVOLUTION, "version 0.2"))
+    # Versions that stamped no implementation had another batch-norm too.
+    there = (saved.get("jax"), _minor(saved.get("python")), saved.get(CONVOLUTION, "an earlier version"))
     here = (jax.__version__, _minor(platform.python_version()), convolution)
     if None in there or there == here:
         return None
