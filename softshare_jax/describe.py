@@ -1,4 +1,4 @@
-"""Prints parameters, groups and FLOPs of a network, and the cost of its training step on TPUs.
+"""Prints parameters, groups and FLOPs of a network, and the cost of its training step on TPUs or GPUs.
 
 python -m softshare_jax.describe swrn-28-10-2 --num_classes=10 --json
 python -m softshare_jax.describe swrn-28-10-2 --topology=v5e:16x16 --batch_size=8192
@@ -49,7 +49,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("name", help="network, such as swrn-28-10-2 or cnn-20-32")
     parser.add_argument("--num_classes", type=int, default=10, help="classes of a classifier (10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--topology", help="compile the train step for these TPUs, such as v5e:4x4")
+    parser.add_argument(
+        "--topology", help="compile the train step for TPUs, such as v5e:4x4, or GPUs, such as h100:8"
+    )
     parser.add_argument("--batch_size", type=int, default=1024, help="global batch size (1024)")
     floats = ["float32", "bfloat16"]
     parser.add_argument("--dtype", choices=floats, default="bfloat16", help="of activations (bfloat16)")

@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 import jax
+from jaxlib._jax import hlo_module_cost_analysis
 
 from softshare_jax import config as config_lib
 from softshare_jax.description.chips import CHIPS, roofline
 from softshare_jax.description.collectives import sent, summarize
+from softshare_jax.description.description import describe
 from softshare_jax.description.gpus import GPUS, Gpu, target_config
 from softshare_jax.errors import UserError
 from softshare_jax.training.experiment import Experiment, make_experiment
@@ -19,6 +21,9 @@ from softshare_jax.training.mesh import replicated
 from softshare_jax.training.state import trainable
 
 log = logging.getLogger(__name__)
+
+# Operations that only name memory.
+NO_KERNEL = ("bitcast", "constant", "get-tuple-element", "parameter", "tuple")
 
 
 def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
@@ -36,7 +41,8 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
     Returns:
         JSON values: ``topology``, ``chips``, ``batch_size``, ``dtype``, ``compile_seconds``; per chip
         ``memory_bytes``, ``argument_bytes`` (state and data), ``temporary_bytes``, ``code_bytes``; per chip
-        and step ``flops`` and ``hbm_bytes`` (XLA's bytes accessed, which may include on-chip memory);
+        and step ``flops``, ``hbm_bytes`` (XLA's bytes accessed, which may include on-chip memory) and
+        ``kernels``;
         ``collectives``, the result of ``collectives.summarize``; and ``roofline`` in seconds.
 
     Raises:
@@ -62,7 +68,7 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
             f"{config.batch_size} ({text}): use more chips or a smaller batch"
         ) from error
     seconds = time.monotonic() - start
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory, (flops, hbm_bytes) = compiled.memory_analysis(), _work(compiled, config, len(devices))
     weights = trainable(experiment.programs.state_shapes().variables)
     collectives = summarize(
         sent(compiled.as_text(), len(devices)), [leaf.shape for leaf in jax.tree.leaves(weights)]
@@ -80,11 +86,36 @@ def compile_for(topology: str, config: config_lib.Config) -> dict[str, Any]:
         "argument_bytes": held,
         "temporary_bytes": temporary,
         "code_bytes": code,
-        "flops": int(cost["flops"]),
-        "hbm_bytes": int(cost["bytes accessed"]),
+        "flops": flops,
+        "hbm_bytes": hbm_bytes,
+        "kernels": kernels(compiled.as_text()),
         "collectives": collectives,
-        "roofline": roofline(chip, cost["flops"], cost["bytes accessed"], collectives, len(devices)),
+        "roofline": roofline(chip, flops, hbm_bytes, collectives, len(devices)),
     }
+
+
+def _work(compiled: jax.stages.Compiled, config: config_lib.Config, devices: int) -> tuple[int, int]:
+    """Returns the operations of a chip in a step, and the bytes that it reads and writes."""
+    if cost := compiled.cost_analysis():
+        return int(cost["flops"]), int(cost["bytes accessed"])
+    # Without a GPU jax has no client to ask. Any client can count the bytes of a compiled module, but XLA
+    # sees no operations in the calls of cuDNN. A backward pass does twice the work of a forward pass.
+    executable: Any = compiled.runtime_executable()
+    (module,) = executable.hlo_modules()
+    counted = hlo_module_cost_analysis(jax.devices()[0].client, module)
+    forward = describe(config.model)["flops_per_example"] * config.batch_size
+    return int(3 * forward / devices), int(counted["bytes accessed"])
+
+
+def kernels(module: str) -> int:
+    """Returns the number of operations of a module that run on the device.
+
+    Args:
+        module: ``compiled.as_text()``.
+    """
+    entry = module.partition("\nENTRY")[2]
+    operations = re.findall(r"^\s+(?:ROOT )?\S+ = .*? ([a-z][a-z0-9-]*)\(", entry, re.MULTILINE)
+    return sum(not operation.endswith("-done") and operation not in NO_KERNEL for operation in operations)
 
 
 def abstract_arguments(experiment: Experiment) -> tuple[Any, ...]:
@@ -107,7 +138,8 @@ def as_table(compiled: dict[str, Any]) -> str:
         f"{compiled['available_bytes'] / 1e9:.0f}   (state and data {compiled['argument_bytes'] / 1e9:.2f}, "
         f"temporary {compiled['temporary_bytes'] / 1e9:.2f}, code {compiled['code_bytes'] / 1e9:.2f})",
         f"  FLOPs per chip      {compiled['flops'] / 1e9:>10.1f} G per step",
-        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB per chip and step, as XLA counts",
+        f"  HBM traffic         {compiled['hbm_bytes'] / 1e9:>10.2f} GB per chip and step, as XLA counts, in "
+        f"{compiled['kernels']:,} kernels",
     ]
     for row in compiled["collectives"]:
         lines.append(

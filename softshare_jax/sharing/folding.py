@@ -181,12 +181,10 @@ def _fold_group(
     if tied:
         means, used = tie(weights, assignment, len(kept))
         return folded, in_box_of(templates, means), used.astype(coefficients.dtype)
-    one_hot = jnp.zeros((group.layers, len(kept)), coefficients.dtype)
-    return (
-        folded,
-        in_box_of(templates, weights[np.array(kept)]),
-        one_hot.at[layers, np.array(assignment)].set(scales),
-    )
+    # NumPy, because jax compiles for each number of kept layers, and a search tries many.
+    one_hot = np.zeros((group.layers, len(kept)), coefficients.dtype)
+    one_hot[layers, assignment] = scales
+    return folded, in_box_of(templates, jnp.asarray(np.asarray(weights)[kept])), jnp.asarray(one_hot)
 
 
 def fold_within(

@@ -79,8 +79,8 @@ def cache_programs(environ: MutableMapping[str, str]) -> None:
     kind = hashlib.sha256("".join([platform.machine(), *lines]).encode()).hexdigest()[:8]
     with contextlib.suppress(RuntimeError):  # without a home folder there is no cache
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(paths.cache() / "programs" / kind))
-    # By default jax keeps only programs that took a second or more.
-    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    # By default jax keeps only programs that took a second or more; a command starts with many others.
+    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def keep_memory() -> None:
@@ -88,7 +88,7 @@ def keep_memory() -> None:
 
     XLA:CPU allocates the memory of a program anew at each call. By default glibc returns large blocks to the
     system at once, and the system hands out zeroed pages again: about a sixth of a training step
-    (``python -m benchmarks.allocator``).
+    (``python -m benchmarks.cpu_step``).
     """
     try:
         set_option = ctypes.CDLL("libc.so.6").mallopt

@@ -159,9 +159,8 @@ def make_experiment(
         check_image_size(config)
     mesh = mesh_lib.data_mesh(config.batch_size, devices)
     network = build_network(config, task.classes, mesh_lib.platform(mesh))
-    shapes = jax.eval_shape(lambda: network.init(key(0), jnp.zeros((1, *task.input_shape))))
     try:
-        plan = (plan or zoo.named(config.model).rule)(shapes["params"])
+        plan = (plan or zoo.named(config.model).rule)(_shapes(network, task.input_shape)["params"])
     except sharing.PlanError as error:
         earlier = "an earlier version (0.1) may have made this plan: " if plan else ""
         raise UserError(f"{config.model}: {earlier}{error}") from error
@@ -184,3 +183,9 @@ def make_experiment(
         optimizer=make_optimizer(config.optimizer, schedule.total, schedule.warmup),
         mesh=mesh,
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _shapes(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """Returns the shapes of a network's variables. A report makes several experiments of one network."""
+    return jax.eval_shape(lambda: network.init(key(0), jnp.zeros((1, *input_shape))))

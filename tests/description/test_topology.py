@@ -1,6 +1,7 @@
 """The traffic of a compiled step, and the errors of compiling for absent TPUs."""
 
 import dataclasses
+import importlib.util
 import runpy
 
 import jax
@@ -10,9 +11,10 @@ import pytest
 
 from softshare_jax import config as config_lib
 from softshare_jax.config.by_network import recipe
-from softshare_jax.description.chips import Chip, roofline
+from softshare_jax.description.chips import CHIPS, Chip, roofline
 from softshare_jax.description.collectives import Sent, sent, summarize
-from softshare_jax.description.topology import abstract_arguments, as_table, compile_for
+from softshare_jax.description.gpus import GPUS, target_config
+from softshare_jax.description.topology import abstract_arguments, as_table, compile_for, kernels
 from softshare_jax.errors import UserError
 from softshare_jax.sharing.parameters import count
 from softshare_jax.training import mesh as mesh_lib
@@ -112,6 +114,26 @@ MODULE = """
 """
 
 
+ENTRY = """
+%fused (p: f32[4]) -> f32[4] {
+  ROOT %neg = f32[4]{0} negate(%p)
+}
+
+ENTRY %main (a: f32[4]) -> (f32[4], f32[2,2]) {
+  %a = f32[4]{0} parameter(0), metadata={op_name="x = f(y)"}
+  %one = f32[] constant(1)
+  %f = f32[4]{0} fusion(%a), kind=kLoop, calls=%fused
+  %view = f32[2,2]{1,0} bitcast(%f)
+  %conv = (f32[4]{0}, u8[64]{0}) custom-call(%f, %a), custom_call_target="__cudnn$convForward"
+  %first = f32[4]{0} get-tuple-element(%conv), index=0
+  %start = f32[4]{0} all-reduce-start(%first), to_apply=%add
+  %done = f32[4]{0} all-reduce-done(%start)
+  %copied = f32[2,2]{1,0} copy(%view)
+  ROOT %out = (f32[4]{0}, f32[2,2]{1,0}) tuple(%done, %copied)
+}
+"""
+
+
 def test_reading_a_module():
     assert list(sent(MODULE, 4)) == [
         Sent("all-reduce", (2, 16), 128, "%a"),
@@ -125,6 +147,11 @@ def test_reading_a_module():
     statistics = rows["all-reduce", "batch-norm and metrics"]
     assert (statistics["operations"], statistics["arrays"], statistics["numbers"]) == (2, 2, 33)
     assert rows["reduce-scatter", "other"]["arrays"] == rows["all-gather", "weights"]["arrays"] == 1
+
+
+def test_kernels_are_what_runs():
+    # Of the entry computation: not its parameters and views of memory, nor the ends of asynchronous calls.
+    assert kernels(ENTRY) == 4
 
 
 def test_norm_means_are_told_from_gradients_of_the_same_size():
@@ -156,11 +183,13 @@ def test_the_table_shows_the_compiled_module():
         "batch_size": 8,
         "dtype": "bfloat16",
         "compile_seconds": 2.0,
+        "kernels": 1234,
         "collectives": summarize([Sent("all-reduce", (1000,), 4000, "%a")], [(1000,)]),
         "roofline": {"compute": 1e-3, "memory": 4e-3, "links": 2e-3, "step": 4e-3},
     }
     table = as_table(compiled)
     assert "1,000 numbers in 1 arrays and 1 operations: gradients" in table
+    assert "in 1,234 kernels" in table
     assert "4.00 ms per step, 2,000 images/s" in table
 
 
@@ -186,8 +215,11 @@ def test_the_recipe_is_that_of_the_shipped_config(file, name, classes):
 
 
 def test_invalid_topologies():
-    with pytest.raises(UserError, match="unknown chip in --topology=h100:8; name one of v5e, v5p, v6e"):
-        compile_for("h100:8", small())
+    with pytest.raises(UserError, match="unknown chip in --topology=b999:8; name one of v5e, v5p, v6e, a100"):
+        compile_for("b999:8", small())
+    for layout in ("", ":", ":0", ":2x2"):
+        with pytest.raises(UserError, match=r"ends with their number, such as h100:8, not with '(0|2x2)?'"):
+            compile_for(f"h100{layout}", small())
     with pytest.raises(UserError, match=r"libtpu|unknown topology 'v5e:3x5'"):
         compile_for("v5e:3x5", small())
     with pytest.raises(UserError, match="10 or 100 classes, not 7"):
@@ -198,6 +230,20 @@ def test_invalid_topologies():
     ):
         with pytest.raises(UserError, match=message):
             small(batch=batch)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax_cuda13_plugin") is not None, reason="it would compile")
+def test_gpus_need_a_plugin():
+    with pytest.raises(UserError, match=r"needs jax's CUDA plugin: pip install -e '\.\[cuda\]'"):
+        compile_for("h100:1", small())
+
+
+def test_every_gpu_has_peak_figures():
+    for name, gpu in GPUS.items():
+        # The vendor rounds. The memory that a program sees is a bit different.
+        assert CHIPS[name].memory == pytest.approx(gpu.memory, rel=0.08)
+        assert CHIPS[name].memory_rate == pytest.approx(gpu.memory_rate, rel=0.01)
+        assert gpu.name in target_config(gpu)
 
 
 def test_describe_says_one_line(tmp_path):
