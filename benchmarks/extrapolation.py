@@ -43,13 +43,14 @@ TURNS = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 200)
 # Layers of the networks that are trained.
 LAYERS = 20
 # Steps of the discovery, of all training, of a phase of the curriculum, and of settling.
-DISCOVERY, STEPS, PHASE, SETTLING = 300, 3000, 450, 450
+DISCOVERY, STEPS, PHASE, SETTLING = 300, 3000, 450, 330
 # Fields of the config that change when a loop settles; it then sees the last window only.
 SETTLED = {
-    "loop.noise": 0.1,
+    "loop.noise": 0.2,
     "loop.detach_rate": 0.75,
-    "optimizer.learning_rate": 0.0015,
+    "optimizer.learning_rate": 0.002,
     "data.windows": (23,),
+    "data.train_examples": 24000,
 }
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
