@@ -2,10 +2,11 @@
 
     python -m benchmarks.extrapolation --output=runs/extrapolation
 
-For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a loop), the unshared
-network and SCNN. It measures them on grids of several sizes after several numbers of layers, the loop also
-beyond its own, and writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which a large
-grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
+For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a loop), the same loop
+settled (lengthened to twice the turns and trained a little more with noise, so that its answer stays), the
+unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, loops
+also beyond their own, and writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which a
+large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from PIL import Image
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
-from softshare_jax.models.anytime import answers
+from softshare_jax.models.anytime import Anytime, answers
 from softshare_jax.reporting import chart, theme
 from softshare_jax.runs.lengthening import with_layers
 from softshare_jax.runs.load import Trained, load
@@ -34,15 +35,23 @@ from softshare_jax.shell import cli
 from softshare_jax.training import randomness
 
 REPO = pathlib.Path(__file__).parents[1]
-NETWORKS = ("loop", "scnn", "cnn")
-LABELS = {"loop": "discovered loop", "scnn": "SCNN", "cnn": "unshared"}
+NETWORKS = ("loop", "settled", "scnn", "cnn")
+LOOPS = ("loop", "settled")
 # (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
 SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
 TURNS = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 200)
 # Layers of the networks that are trained.
 LAYERS = 20
-# Steps of the discovery and of all training.
-STEPS = (300, 3000)
+# Steps of the discovery, of all training, of a phase of the curriculum, and of settling.
+DISCOVERY, STEPS, PHASE, SETTLING = 300, 3000, 450, 330
+# Fields of the config that change when a loop settles; it then sees the last window only.
+SETTLED = {
+    "loop.noise": 0.2,
+    "loop.detach_rate": 0.75,
+    "optimizer.learning_rate": 0.002,
+    "data.windows": (23,),
+    "data.train_examples": 24000,
+}
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
 ANIMATED, SCALE = 64, 6
@@ -67,7 +76,7 @@ def main() -> None:
     )
     parser.add_argument("--output", default="runs/extrapolation", help="folder for the runs and results")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each network")
-    parser.add_argument("--steps", type=int, default=STEPS[1], help="steps of each run")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each run")
     parser.add_argument("--examples", type=int, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()
@@ -90,28 +99,39 @@ def main() -> None:
     text = table(rows)
     durable.write(output / "table.md", text.encode())
     durable.write(output / "turns.svg", figure(rows))
-    if "loop" in arguments.networks:
-        animate(load(Workdir(output / "loop-0")), output / "solved.gif")
+    if loops := [name for name in LOOPS if name in arguments.networks]:
+        animate(load(Workdir(output / f"{loops[-1]}-0")), output / "solved.gif")
     print(text)
 
 
 def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
     target = output / f"{network}-{seed}"
-    flags = [f"--config.seed={seed}"]
-    discovery = min(STEPS[0], steps * 3 // 4)
-    config = REPO / "configs" / f"extrapolation.py:{network}"
-    scaled = f"--config.data.phase={max(1, steps * 450 // STEPS[1])} steps"
+    if network == "settled":
+        if not target.exists():
+            loop = train(output, "loop", seed, steps).root
+            fields = [f"--config.{name}={value}" for name, value in SETTLED.items()]
+            fields.append(duration(scaled(SETTLING, steps)))
+            run("convert", f"--folded={loop}", f"--layers={2 * LAYERS}", f"--output={target}", *fields)
+        run("main", f"--workdir={target}")
+        return Workdir(target)
+    config = f"--config={REPO / 'configs' / 'extrapolation.py'}:{network}"
+    flags = [config, f"--config.seed={seed}", f"--config.data.phase={scaled(PHASE, steps)} steps"]
     if network != "loop":
-        run("main", f"--config={config}", f"--workdir={target}", *flags, scaled, duration(steps))
+        run("main", f"--workdir={target}", *flags, duration(steps))
         return Workdir(target)
     found = output / f"discovered-{seed}"
     if not target.exists():
-        run("main", f"--config={config}", f"--workdir={found}", *flags, scaled, duration(discovery))
+        run("main", f"--workdir={found}", *flags, duration(min(DISCOVERY, steps * 3 // 4)))
         run("fold", f"--workdir={found}", f"--output={target}", "--tied")
-        check_loop(Workdir(target))
+    check_loop(Workdir(target))
     run("main", f"--workdir={target}", duration(steps))
     return Workdir(target)
+
+
+def scaled(part: int, steps: int) -> int:
+    """Returns a number of steps, given that of a whole run of ``STEPS``."""
+    return max(1, part * steps // STEPS)
 
 
 def check_loop(workdir: Workdir) -> None:
@@ -131,8 +151,10 @@ def duration(steps: int) -> str:
 
 
 def run(command: str, *arguments: object) -> None:
-    """Runs a command to its end."""
-    subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)], check=True)
+    """Runs a command to its end; ends with its exit code if it fails or is interrupted."""
+    done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def read(file: pathlib.Path) -> list[Row]:
@@ -146,7 +168,7 @@ def measure(trained: Trained, network: str, seed: int, side: int, window: int, e
 
     A loop is lengthened to the largest number. Other networks answer after their own layers at most.
     """
-    turns = TURNS if network == "loop" else [turn for turn in TURNS if turn <= LAYERS]
+    turns = TURNS if network in LOOPS else [turn for turn in TURNS if turn <= LAYERS]
     data = grids(examples, side, window)
     labels = data["labels"] > 0
     marked = solve(lengthened(trained, max(turns)), data["images"], turns)
@@ -167,7 +189,8 @@ def grids(number: int, side: int, window: int) -> dict[str, np.ndarray]:
 
 def lengthened(trained: Trained, layers: int) -> Trained:
     """Returns a run with other numbers of layers; a run with that many as it is."""
-    return trained if layers == LAYERS else with_layers(trained, layers)
+    depth = cast(Anytime, trained.experiment.network).depth
+    return trained if layers == depth else with_layers(trained, layers)
 
 
 def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndarray:
@@ -189,19 +212,23 @@ def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndar
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Returns a Markdown table of F1, mean over seeds, with the number of layers in parentheses."""
-    head = "".join(f" {LABELS[name]}, {LAYERS} layers |" for name in ("cnn", "scnn", "loop"))
-    lines = [f"| grid, window |{head} the loop at its best |", "|---|---|---|---|---|"]
-    lines[0] += " the loop, most layers |"
-    lines[1] += "---|"
+    """Returns a Markdown table of F1, mean over seeds; the number of layers is in parentheses."""
+    head = ["grid, window", "unshared", "SCNN", "loop", "loop at its best", "settled loop at its best"]
+    head.append("settled loop, most turns")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for side, window in SIZES:
         here = [row for row in rows if row.side == side and row.window == window]
         cells = [cell(here, name, LAYERS) for name in ("cnn", "scnn", "loop")]
-        turns = sorted({row.layers for row in here if row.network == "loop"})
-        best = max(turns, key=lambda turn: mean(here, "loop", turn), default=LAYERS)
-        cells += [cell(here, "loop", turn, True) for turn in (best, max(turns, default=LAYERS))]
+        cells += [cell(here, name, best(here, name)) for name in LOOPS]
+        cells.append(cell(here, "settled", max(TURNS)))
         lines.append(f"| {side}x{side}, {window} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def best(rows: Sequence[Row], network: str) -> int:
+    """Returns the number of layers after which a network has the highest mean F1."""
+    found = {row.layers for row in rows if row.network == network}
+    return max(found, key=lambda layers: mean(rows, network, layers), default=LAYERS)
 
 
 def mean(rows: Iterable[Row], network: str, layers: int) -> float:
@@ -209,25 +236,33 @@ def mean(rows: Iterable[Row], network: str, layers: int) -> float:
     return statistics.mean(row.f1 for row in rows if (row.network, row.layers) == (network, layers))
 
 
-def cell(rows: Iterable[Row], network: str, layers: int, named: bool = False) -> str:
+def cell(rows: Iterable[Row], network: str, layers: int) -> str:
     """Returns mean F1 and, over several seeds, its deviation; a dash if it was not measured."""
     values = [row.f1 for row in rows if (row.network, row.layers) == (network, layers)]
     if not values:
         return "–"
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}" + (f" ({layers})" if named else "")
+    return f"{statistics.mean(values):.3f}{spread} ({layers})"
 
 
 def figure(rows: Sequence[Row]) -> bytes:
-    """Draws F1 of the loop over the number of turns, a line for each size of grids."""
+    """Draws F1 of the settled loop over the number of turns, a line for each size of grids.
+
+    A size is "near" if its window is smaller than the grid.
+    """
     lines = []
     for place, (side, window) in enumerate(SIZES):
         here = [row for row in rows if row[2:4] == (side, window)]
-        turns = sorted({row.layers for row in here if row.network == "loop"})
+        turns = sorted({row.layers for row in here if row.network == "settled"})
         if turns:
-            points = [(turn, mean(here, "loop", turn)) for turn in turns]
-            lines.append(chart.Line(f"{side}×{side}, {window}", f"c{place}", points, LAYERS))
-    return chart.curves("turns", "F1 of the discovered loop", "turn", lines).content if lines else b""
+            points = [(turn, mean(here, "settled", turn)) for turn in turns]
+            label = str(side) if window > side else f"{side} near"
+            lines.append(chart.Line(label, f"c{place}", points, 2 * LAYERS))
+    return (
+        chart.curves("turns", "F1 of the settled loop, by side of the grid", "turn", lines).content
+        if lines
+        else b""
+    )
 
 
 def animate(trained: Trained, file: pathlib.Path) -> None:

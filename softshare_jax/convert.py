@@ -42,7 +42,13 @@ flags.DEFINE_integer("k", None, "With --dense or --shared: templates per group."
 flags.DEFINE_integer(
     "budget", None, "Instead of --k: total parameters; each group gets the k with the least loss."
 )
-flags.DEFINE_integer("layers", None, "With --folded: depth in the name of the new network.", lower_bound=1)
+flags.DEFINE_integer(
+    "layers",
+    None,
+    "With --folded: depth in the name of the new network.",
+    lower_bound=1,
+    allow_override=True,  # a program may import this module and main, whose flag has the same name
+)
 flags.DEFINE_integer("step", None, "Checkpoint of the source run (default: the newest).")
 flags.DEFINE_integer("batch_norm_batches", 0, "Then recalibrate batch-norm over this many batches.")
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
