@@ -54,9 +54,9 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
     tried = []
     within = sharing.fold_within
 
-    def spy(plan, variables, evaluate, *rest):
+    def spy(plan, variables, evaluate, *rest, **options):
         tried.append(evaluate)
-        return within(plan, variables, evaluate, *rest)
+        return within(plan, variables, evaluate, *rest, **options)
 
     monkeypatch.setattr(sharing, "fold_within", spy)
     certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
