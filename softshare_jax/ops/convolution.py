@@ -23,20 +23,22 @@ CONVOLUTIONS: dict[str, Convolution] = {
 }
 
 
-def choose(name: str, platform: str) -> str:
+def choose(name: str, platform: str, devices: int) -> str:
     """Returns the name of the convolution to use.
 
     Args:
-        name: a key of ``CONVOLUTIONS``, or ``"auto"``: on CPUs oneDNN where it is installed and matrix
-            products elsewhere; XLA's own on accelerators.
+        name: a key of ``CONVOLUTIONS``, or ``"auto"``: on one CPU device oneDNN, where it is installed; on
+            other CPUs matrix products; XLA's own on accelerators. XLA's partitioner does not split oneDNN's
+            convolutions over devices, so evaluation would run whole on each.
         platform: platform of the devices, such as ``"cpu"``.
+        devices: number of devices.
 
     Raises:
         UserError: oneDNN was asked for and cannot be used.
     """
     if platform != "cpu":
         return "xla"
-    if name in ("auto", "onednn") and onednn.available():
+    if (name == "onednn" or (name == "auto" and devices == 1)) and onednn.available():
         return "onednn"
     if name == "onednn":
         raise UserError("config.convolution is 'onednn', which is not installed: pip install -e '.[cpu]'")

@@ -72,7 +72,7 @@ class Experiment:
         """The pure training step, split over the mesh."""
         config = self.config
         # The same network, for devices that each see a part of the batch.
-        network = build_network(config, self.task.classes, mesh_lib.platform(self.mesh), mesh_lib.AXIS)
+        network = build_network(config, self.task.classes, self.mesh, mesh_lib.AXIS)
         drop_path = optax.linear_schedule(0.0, config.drop_path_rate, self.schedule.total)
         return TrainStep(
             model=sharing.SoftShare(network, self.plan, self.coefficients),
@@ -104,7 +104,7 @@ class Experiment:
     @property
     def convolution(self) -> str:
         """The implementation of convolutions, a key of ``CONVOLUTIONS``."""
-        return choose(self.config.convolution, mesh_lib.platform(self.mesh))
+        return choose(self.config.convolution, mesh_lib.platform(self.mesh), self.mesh.size)
 
     @property
     def steps_per_dispatch(self) -> int:
@@ -158,7 +158,7 @@ def make_experiment(
     if plan is None:
         check_image_size(config)
     mesh = mesh_lib.data_mesh(config.batch_size, devices)
-    network = build_network(config, task.classes, mesh_lib.platform(mesh))
+    network = build_network(config, task.classes, mesh)
     try:
         plan = (plan or zoo.named(config.model).rule)(_shapes(network, task.input_shape)["params"])
     except sharing.PlanError as error:

@@ -2,25 +2,25 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from softshare_jax.config import Cifar, Config, ImageNet
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.ops.convolution import CONVOLUTIONS, choose
+from softshare_jax.training import mesh as mesh_lib
 
 # Largest side, in pixels, of an image that counts as small.
 SMALL = 64
 
 
-def build_network(
-    config: Config, classes: int | None, platform: str, axis_name: str | None = None
-) -> nn.Module:
+def build_network(config: Config, classes: int | None, mesh: Mesh, axis_name: str | None = None) -> nn.Module:
     """Builds the unshared network of a config.
 
     Args:
         config: the network's name and options.
         classes: number of classes; ``None`` if the task is not classification.
-        platform: platform of the devices, such as ``"cpu"``.
+        mesh: the devices; their platform and number decide how blocks and convolutions are computed.
         axis_name: mapped axis over which devices split the batch; ``None`` for a whole batch.
 
     Raises:
@@ -30,6 +30,7 @@ def build_network(
     if named.classifies is (classes is None):
         answer = "a class" if named.classifies else "a value for every pixel"
         raise UserError(f"{config.model} predicts {answer}; {config.data.name} needs another network")
+    platform = mesh_lib.platform(mesh)
     # XLA:CPU runs convolutions in a loop more than ten times slower.
     scan = config.scan_blocks == "yes" or (config.scan_blocks == "auto" and platform != "cpu")
     return named.build(
@@ -42,7 +43,7 @@ def build_network(
             aux_loss_weight=config.aux_loss_weight,
             drop_path_rate=config.drop_path_rate,
             axis_name=axis_name,
-            convolution=CONVOLUTIONS[choose(config.convolution, platform)],
+            convolution=CONVOLUTIONS[choose(config.convolution, platform, mesh.size)],
         )
     )
 

@@ -167,14 +167,15 @@ def test_the_same_bits_each_time(convolution):
 
 
 def test_the_choice(monkeypatch):
-    """On CPUs oneDNN where it is available, otherwise matrix products; XLA's own on accelerators."""
+    """On one CPU device oneDNN where it is available, on others matrix products; XLA's on accelerators."""
     for available, chosen in ((True, "onednn"), (False, "matmul")):
         monkeypatch.setattr(onednn, "available", lambda available=available: available)
-        assert choose("auto", "cpu") == chosen
-        assert choose("xla", "cpu") == "xla"
-        assert choose("auto", "tpu") == choose("onednn", "cuda") == "xla"
+        assert choose("auto", "cpu", 1) == chosen
+        assert choose("auto", "cpu", 4) == "matmul"
+        assert choose("xla", "cpu", 1) == "xla"
+        assert choose("auto", "tpu", 1) == choose("onednn", "cuda", 1) == "xla"
     with pytest.raises(UserError, match=r"config.convolution is 'onednn'.*pip install"):
-        choose("onednn", "cpu")
+        choose("onednn", "cpu", 1)
 
 
 def test_without_a_compiler(monkeypatch, tmp_path, caplog):
