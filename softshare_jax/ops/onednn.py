@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from softshare_jax import paths
+from softshare_jax.errors import one_line
 from softshare_jax.ops.dense_convolution import Padding, Strides, by_xla
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,9 @@ def _compiled(headers: pathlib.Path, library: pathlib.Path) -> pathlib.Path:
         command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", "-o", str(made), str(SOURCE)]
         command += ["-I", jax.ffi.include_dir(), "-I", str(headers), str(library)]
         command += [f"-Wl,-rpath,{library.parent}"]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            raise OSError(f"{compiler}: {one_line(done.stderr, 160)}")
         # Processes that start together may all compile; the last one's file stays.
         made.replace(compiled)
     return compiled

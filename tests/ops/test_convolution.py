@@ -187,3 +187,19 @@ def test_without_a_compiler(monkeypatch, tmp_path, caplog):
     assert not onednn.available.__wrapped__()
     (record,) = caplog.records
     assert record.getMessage().startswith("oneDNN is installed but cannot be used (there is no C++ compiler)")
+
+
+def test_a_compiler_that_fails(monkeypatch, tmp_path, caplog):
+    """The line holds the start of what the compiler says, and nothing is left in the cache."""
+    if not onednn.available():
+        pytest.skip("the extra cpu is not installed")
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho 'fatal error: no such header' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with caplog.at_level("WARNING"):
+        assert not onednn.available.__wrapped__()
+    (record,) = caplog.records
+    assert "c++: fatal error: no such header" in record.getMessage()
+    assert not list((tmp_path / "cache" / "softshare_jax").iterdir())
