@@ -54,6 +54,8 @@ def main() -> None:
             pipe.send(1)
             turn[name] = pipe.recv()
         turns.append(turn)
+    for pipe in pipes.values():
+        pipe.send(0)
     base = min((n for n in pipes if n in LAYOUTS), key=lambda n: _median(turns, n), default="xla")
     print(f"{arguments.network}, batch {arguments.batch_size}, {arguments.cores} core(s)")
     print(f"milliseconds of a step, and speed over {base}")
