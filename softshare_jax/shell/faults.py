@@ -66,6 +66,9 @@ def _memory(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, MemoryError):
         text = one_line(error, 120)
         return errno.ENOMEM, "out of memory" + (f": {text}" if text else "")
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        # Python's only sign of a failed clone, for want of memory or because of a limit on processes.
+        return errno.EAGAIN, "the system refused another thread: too little memory, or too many processes"
     if device and "RESOURCE_EXHAUSTED" in str(error):
         text = one_line(str(error).partition("RESOURCE_EXHAUSTED: ")[2], 120)
         return errno.ENOMEM, f"a device is out of memory ({text}); reduce --config.batch_size"

@@ -98,6 +98,7 @@ def test_faults_are_told_from_bugs():
     text = "NOT_FOUND: Error writing \"/disk/a\": No space [os_error_code='28' source locations='...']"
     assert str(faults.explain(ValueError(text))) == "No space left on device: /disk/a"
     assert "out of memory" in str(faults.explain(MemoryError()))
+    assert "refused another thread" in str(faults.explain(RuntimeError("can't start new thread")))
     assert isinstance(faults.explain(disk), RunError)
     for bug in (ValueError("a shape is wrong"), KeyError("name"), RuntimeError("")):
         assert faults.explain(bug) is None
