@@ -17,7 +17,7 @@ from softshare_jax.errors import RunError, UserError
 from softshare_jax.job import cluster
 from softshare_jax.reporting import poster
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.shell import environment, faults
+from softshare_jax.shell import devices, environment, faults
 from tests import forking, tiny
 
 QUICKSTART = "--config=configs/quickstart.py"
@@ -363,3 +363,9 @@ def test_large_blocks_stay_with_the_process():
         for word in ("keep", "return")
     }
     assert faults["keep"] < faults["return"] / 5
+
+
+def test_a_limit_on_memory_that_jax_cannot_live_with(monkeypatch):
+    monkeypatch.setattr(devices.resource, "getrlimit", lambda _: (2**30, 2**30))
+    with pytest.raises(RunError, match=r"limited to 1\.0 GiB of addresses \(ulimit -v\), and jax needs 1\.5"):
+        devices.check()
