@@ -7,8 +7,7 @@
 
 Twenty gated layers on all pairs of points of 12x12 grids. The recurrence regularizer makes them one loop
 within 300 steps, and the folded run trains as a loop (the section ``loop``). Variants: ``loop`` (the
-default), ``scnn`` (one template per layer, no regularizer) and ``cnn`` (unshared). On one CPU core the
-3,000 steps of a variant take 15 to 30 minutes.
+default), ``scnn`` (one template per layer, no regularizer) and ``cnn`` (unshared).
 """
 
 from ml_collections import ConfigDict

@@ -247,8 +247,8 @@ class Config:
     convolution: str = field(
         "auto",
         "Implementation of convolutions on CPUs: xla, matmul (weight gradients as matrix products), onednn "
-        "(needs the extra cpu), or auto (onednn where it is installed, otherwise matmul). Results "
-        "are equal to rounding.",
+        "(needs the extra cpu), or auto (onednn where it is installed and there is one device, otherwise "
+        "matmul). Results are equal to rounding.",
         choices=("auto", "xla", "matmul", "onednn"),
         may_change=True,
     )

@@ -1,6 +1,6 @@
 """Implementations of 2-D convolution for ``nn.Conv(conv_general_dilated=...)``, and the choice by platform.
 
-All compute the same to rounding. XLA's own runs everywhere, but its weight gradient on CPUs takes two to
+All compute the same to rounding. XLA's own runs everywhere, but its weight gradient on CPUs takes up to
 eight times as long as the same work as matrix products.
 """
 
@@ -41,5 +41,8 @@ def choose(name: str, platform: str, devices: int) -> str:
     if (name == "onednn" or (name == "auto" and devices == 1)) and onednn.available():
         return "onednn"
     if name == "onednn":
-        raise UserError("config.convolution is 'onednn', which is not installed: pip install -e '.[cpu]'")
+        raise UserError(
+            "config.convolution is 'onednn', which cannot be used here; "
+            "it needs pip install -e '.[cpu]' and a C++ compiler"
+        )
     return "matmul" if name == "auto" else name

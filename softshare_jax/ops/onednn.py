@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -61,9 +62,10 @@ def convolve(images: jax.Array, kernel: jax.Array, strides: Strides, padding: Pa
 
     It cannot be differentiated twice.
     """
-    if kernel.shape[:2] == (1, 1) and strides != (1, 1) and not np.any(padding):
+    if kernel.shape[:2] == (1, 1):
         # With few input channels oneDNN 3.2 computes wrong weight gradients for strided 1x1 kernels.
-        images, strides = images[:, :: strides[0], :: strides[1]], (1, 1)
+        images = jnp.pad(images, ((0, 0), *padding, (0, 0)))[:, :: strides[0], :: strides[1]]
+        strides, padding = (1, 1), ((0, 0), (0, 0))
     return _convolve(images, kernel, strides, padding)
 
 

@@ -1,7 +1,7 @@
 """A convolution whose weight gradient is a matrix product of output gradients and patches of the images.
 
 XLA:CPU computes the weight gradient as a convolution with a kernel of the size of the image. As a matrix
-product, over blocks of images whose patches fit the cache of a core, it runs two to eight times as fast
+product, over blocks of images whose patches fit the cache of a core, it runs up to eight times as fast
 (``python -m benchmarks.convolutions``).
 """
 

@@ -87,7 +87,7 @@ def keep_memory() -> None:
     """Makes the allocator of Linux (glibc) keep large blocks for the next step.
 
     XLA:CPU allocates the memory of a program at each call. By default glibc returns large blocks to the
-    system at once, and the system hands out zeroed pages again: about a sixth of a training step
+    system at once, and the system hands out zeroed pages again: about a tenth of a training step
     (``python -m benchmarks.cpu_step``).
     """
     try:

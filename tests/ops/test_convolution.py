@@ -18,6 +18,7 @@ SHAPES = {
     # oneDNN 3.2 is wrong or crashes here when asked for the strided convolution itself.
     "1x1, stride 2": (4, 8, 8, 4, 6, 1, 2, "VALID"),
     "1x1, stride 2, three channels": (4, 8, 8, 3, 16, 1, 2, "VALID"),
+    "1x1, stride 2, padded": (4, 8, 8, 3, 16, 1, 2, ((1, 1), (0, 1))),
     "7x7, uneven": (2, 14, 12, 3, 8, 7, 2, ((3, 2), (2, 3))),
     "one image": (1, 5, 5, 3, 2, 3, 1, "SAME"),
     "many blocks": (24, 32, 32, 8, 8, 3, 1, "SAME"),
