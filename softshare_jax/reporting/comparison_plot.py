@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from softshare_jax.reporting import published
+from softshare_jax.description import published
 from softshare_jax.reporting.chart import Figure, Plot, around, dot, legend, path, text
 
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet2012": "ImageNet"}

@@ -10,10 +10,11 @@ import jinja2
 
 from softshare_jax import durable
 from softshare_jax.config.by_network import recipe
+from softshare_jax.description import published
 from softshare_jax.description.description import parameters
+from softshare_jax.description.published import Published
 from softshare_jax.errors import UserError, cannot_write
-from softshare_jax.reporting import comparison, published, tables
-from softshare_jax.reporting.published import Published
+from softshare_jax.reporting import comparison, tables
 from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.durations import to_steps

@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 import softshare_jax
 from softshare_jax import durable
+from softshare_jax.description import published
 from softshare_jax.errors import UserError, cannot_write
-from softshare_jax.reporting import matrices, published, theme
+from softshare_jax.reporting import matrices, theme
 from softshare_jax.reporting.comparison import Comparison, compare
 from softshare_jax.reporting.section import Section, make_section
 from softshare_jax.reporting.tables import Table

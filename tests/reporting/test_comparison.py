@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from softshare_jax.reporting import comparison_plot, published, scores
+from softshare_jax.description import published
+from softshare_jax.reporting import comparison_plot, scores
 from softshare_jax.reporting.write import write_report
 from softshare_jax.runs.read import read
 from tests import cifar as fakes

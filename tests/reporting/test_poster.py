@@ -9,9 +9,10 @@ import pytest
 
 from softshare_jax import config as config_lib
 from softshare_jax import poster
+from softshare_jax.description import published
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from softshare_jax.reporting import comparison, published
+from softshare_jax.reporting import comparison
 from softshare_jax.reporting.poster import settings, write_poster
 from softshare_jax.runs.artifacts import Conversion, Counts, Difference, Metric, Models
 from softshare_jax.runs.workdir import Workdir
