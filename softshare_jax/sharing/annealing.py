@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from softshare_jax.sharing.checks import check_variables
-from softshare_jax.sharing.materialization import Variables, group_coefficients, group_rows
 from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.weights import Variables, columns, group_coefficients, mixtures
 
 
 def anneal(
@@ -20,7 +20,8 @@ def anneal(
     Splits the weights of each group ``[L, d]`` into their best approximation of rank k and the
     residual, and removes a fraction of the residual. At 0 nothing changes. At 1 the group has rank k, and
     ``resize`` to k templates loses nothing. Only the coefficients change. Differentiable, with the
-    directions of the split held constant; costs an eigendecomposition ``[L, L]`` per group.
+    directions of the split held constant; costs an eigendecomposition ``[L, L]`` per group, or per channel of
+    a group with coefficients per channel.
 
     Args:
         plan: plan before annealing, with more templates than the target; one per layer to start unshared.
@@ -39,11 +40,12 @@ def anneal(
         if target[group.name] == group.templates:
             continue
         alpha = group_coefficients(group, variables)
-        rows = jax.lax.stop_gradient(group_rows(group, variables))
+        rows = jax.lax.stop_gradient(jnp.moveaxis(columns(group, mixtures(group, variables)), 2, 0))
         # The directions do not depend on the scale, and squares of scaled rows do not overflow.
         rows = rows / jnp.maximum(jnp.max(jnp.abs(rows)), np.finfo(rows.dtype).tiny)
-        _, directions = jnp.linalg.eigh(jnp.matmul(rows, rows.T, precision="highest"))
-        rest = directions[:, : group.layers - target[group.name]]
-        gone = jnp.matmul(rest, jnp.matmul(rest.T, alpha, precision="highest"), precision="highest")
-        coefficients[group.name] = alpha - fraction * gone
+        _, directions = jnp.linalg.eigh(jnp.matmul(rows, rows.mT, precision="highest"))
+        rest = directions[:, :, : group.layers - target[group.name]]
+        own = jnp.moveaxis(columns(group, alpha), 2, 0)
+        gone = jnp.matmul(rest, jnp.matmul(rest.mT, own, precision="highest"), precision="highest")
+        coefficients[group.name] = alpha - fraction * jnp.moveaxis(gone, 0, 2).reshape(alpha.shape)
     return {**variables, "coefficients": coefficients}

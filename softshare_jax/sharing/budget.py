@@ -51,7 +51,8 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
         values = spectra(plan, params)
         for group in plan.groups:
             errors.append(truncation_errors(values[group.name]))
-            costs.append(np.arange(1, group.layers + 1) * (group.layers + math.prod(group.shape)))
+            one = group.layers * group.channels + math.prod(group.shape)
+            costs.append(np.arange(1, group.layers + 1) * one)
         least = private + sum(int(cost[0]) for cost in costs)
         if least > parameters:
             raise PlanError(f"a budget of {parameters} is too small: one template a group takes {least}")

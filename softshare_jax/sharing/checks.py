@@ -37,7 +37,7 @@ def check_variables(plan: Any, variables: Any) -> None:
     for group in plan.groups:
         for collection, shape in (
             ("templates", (group.templates, *group.shape)),
-            ("coefficients", (group.layers, group.templates)),
+            ("coefficients", group.coefficients_shape),
         ):
             arrays = variables.get(collection)
             if not isinstance(arrays, Mapping) or group.name not in arrays:

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from softshare_jax.sharing.checks import check_finite
-from softshare_jax.sharing.lsm import Measure, measured_rows
-from softshare_jax.sharing.materialization import Variables, group_weights
+from softshare_jax.sharing.lsm import Measure, measured_columns
 from softshare_jax.sharing.plan import Group
+from softshare_jax.sharing.weights import Variables, columns, group_weights
 
 _Numbers = np.ndarray[Any, Any]
 # Numbers of each layer that are multiplied at once, so that a copy in float64 stays small.
@@ -20,15 +20,19 @@ class Comparison(NamedTuple):
 
     Attributes:
         similarity: layer similarity matrix, ``[L, L]`` float64.
-        scale: ``[L, L]`` float64; ``scale[j, i] W_i`` is the multiple of layer i nearest to layer j.
+        scale: ``[L, L, C]`` float64; ``scale[j, i] W_i`` is the multiple of layer i nearest to layer j, for
+            each channel if the group has coefficients per channel, else C = 1.
     """
 
     similarity: Float64[_Numbers, "L L"]
-    scale: Float64[_Numbers, "L L"]
+    scale: Float64[_Numbers, "L L C"]
 
 
-def compare(group: Group, variables: Variables, measure: Measure) -> Comparison:
+def compare(group: Group, variables: Variables, measure: Measure, tied: bool = False) -> Comparison:
     """Compares the layers of a group.
+
+    If merged layers become equal (``tied``), a similarity is negative between layers that point in opposite
+    directions; channels with opposite signs cancel.
 
     In float32 the error of a cosine over a million weights exceeds the difference between two layers.
     Similarity is that of the weights before they are rounded to their dtype. Scale uses the rounded
@@ -40,10 +44,14 @@ def compare(group: Group, variables: Variables, measure: Measure) -> Comparison:
     """
     weights = group_weights(group, variables)
     check_finite(group, weights)
-    products = _inner_products(weights)
-    squares = np.diagonal(products)
+    products = _inner_products(columns(group, weights))
+    squares = np.diagonal(products).T
     scale = products / np.where(squares > 0, squares, 1)
-    return Comparison(exact_similarity(group, variables, measure), scale)
+    similarity = exact_similarity(group, variables, measure)
+    if tied:
+        whole = np.abs(products).sum(axis=2)
+        similarity *= np.where(whole > 0, products.sum(axis=2) / np.where(whole > 0, whole, 1), 1)
+    return Comparison(similarity, scale)
 
 
 def exact_similarity(group: Group, variables: Variables, measure: Measure) -> Float64[_Numbers, "L L"]:
@@ -55,18 +63,21 @@ def exact_similarity(group: Group, variables: Variables, measure: Measure) -> Fl
         ValueError: the measure is unknown.
         PlanError: a layer is not finite.
     """
-    products = _inner_products(measured_rows(group, variables, measure))
-    norms = np.sqrt(np.diagonal(products))
-    cosines = np.abs(products) / np.where(norms > 0, norms, 1) / np.where(norms > 0, norms, 1)[:, None]
+    products = _inner_products(measured_columns(group, variables, measure))
+    norms = np.sqrt(np.diagonal(products).T)
+    whole = norms @ norms.T
+    cosines = np.abs(products).sum(axis=2) / np.where(whole > 0, whole, 1)
     if group.assignment is not None:  # it decides, whatever the rounding
         cosines[np.equal.outer(group.assignment, group.assignment)] = 1.0
-    return np.minimum(cosines, 1.0)
+    bounded: Float64[_Numbers, "L L"] = np.minimum(cosines, 1.0)
+    return bounded
 
 
-def _inner_products(rows: Float[Array, "L ..."]) -> Float64[_Numbers, "L L"]:
-    flat = rows.reshape(len(rows), -1)
-    products = np.zeros((len(rows), len(rows)))
-    for start in range(0, flat.shape[1], CHUNK):
-        part = np.asarray(flat[:, start : start + CHUNK]).astype(np.float64)
-        products += part @ part.T
-    return products
+def _inner_products(layers: Float[Array, "L q C"]) -> Float64[_Numbers, "L L C"]:
+    number, length, channels = layers.shape
+    products = np.zeros((channels, number, number))
+    step = max(CHUNK // channels, 1)
+    for start in range(0, length, step):
+        part = np.moveaxis(np.asarray(layers[:, start : start + step]).astype(np.float64), 2, 0)
+        products += part @ part.swapaxes(1, 2)
+    return np.moveaxis(products, 0, 2)

@@ -10,16 +10,13 @@ from jaxtyping import Float
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.comparison import Comparison, compare, exact_similarity
-from softshare_jax.sharing.dense import tie, to_dense
+from softshare_jax.sharing.dense import to_dense
 from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.fitting import tie
 from softshare_jax.sharing.lsm import Measure
-from softshare_jax.sharing.materialization import (
-    Variables,
-    group_coefficients,
-    group_weights,
-    in_box_of,
-)
+from softshare_jax.sharing.materialization import in_box_of
 from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.weights import Variables, columns, group_coefficients, group_weights
 
 _Numbers = np.ndarray[Any, Any]
 # Two layers count as one if their weights are parallel, up to the rounding of training in float32.
@@ -77,7 +74,8 @@ def fold(
 
     A merged layer j becomes s_j W_i, where W_i is the kept layer and s_j the least-squares scalar
     ``<W_i, W_j> / <W_i, W_i>``. ``|cos|`` ignores scale and sign and the network does not; with s_j the
-    fold of parallel weights is exact.
+    fold of parallel weights is exact. In a group with coefficients per channel each channel has its own s_j,
+    and the fold of layers with parallel channels is exact.
 
     If a group has at most as many distinct layers as templates, it is rolled back to the standard
     parameterization: its templates become the distinct weights themselves, each row of coefficients keeps
@@ -115,10 +113,7 @@ def _compare_all(
 ) -> list[Comparison]:
     found = {}
     for group in plan.groups:
-        similarity, scale = compare(group, variables, measure)
-        if tied or group.tied:
-            similarity = np.where(scale < 0, -1.0, similarity)
-        found[group.name] = Comparison(similarity, scale)
+        found[group.name] = compare(group, variables, measure, tied or group.tied)
     for names in _checked(plan, joint):
         least = np.minimum.reduce([found[name].similarity for name in names])
         found |= {name: found[name]._replace(similarity=least) for name in names}
@@ -160,7 +155,7 @@ def _fold(
 
 
 def _fold_group(
-    group: Group, variables: Variables, scale: Float[_Numbers, "L L"], merged: tuple[int, ...], tied: bool
+    group: Group, variables: Variables, scale: Float[_Numbers, "L L C"], merged: tuple[int, ...], tied: bool
 ) -> tuple[Group, Any, Any]:
     """Returns the folded group, its templates and its coefficients."""
     templates, coefficients = variables["templates"][group.name], variables["coefficients"][group.name]
@@ -171,20 +166,22 @@ def _fold_group(
     multiples = scale[layers, kept_layers]
     if tied:
         alike = np.equal.outer(kept_layers, kept_layers)
-        multiples = alike @ multiples / alike.sum(axis=1)
-    scales = jnp.asarray(multiples, coefficients.dtype)
+        multiples = alike @ multiples / alike.sum(axis=1, keepdims=True)
+    scales = multiples.astype(coefficients.dtype)
     if len(kept) > group.templates:
-        return group, templates, scales[:, None] * group_coefficients(group, variables)[kept_layers]
+        rows = columns(group, group_coefficients(group, variables))[kept_layers]
+        return group, templates, (scales[:, None] * rows).reshape(group.coefficients_shape)
     assignment = tuple(kept.index(layer) for layer in merged)
     weights = group_weights(group, variables)
     folded = dataclasses.replace(group, templates=len(kept), assignment=assignment, tied=tied)
     if tied:
-        means, used = tie(weights, assignment, len(kept))
+        means, used = tie(folded, weights)
         return folded, in_box_of(templates, means), used.astype(coefficients.dtype)
     # NumPy, because jax compiles for each number of kept layers, and a search tries many.
-    one_hot = np.zeros((group.layers, len(kept)), coefficients.dtype)
+    one_hot = np.zeros((group.layers, len(kept), group.channels), coefficients.dtype)
     one_hot[layers, assignment] = scales
-    return folded, in_box_of(templates, jnp.asarray(np.asarray(weights)[kept])), jnp.asarray(one_hot)
+    coefficients = jnp.asarray(one_hot.reshape(folded.coefficients_shape))
+    return folded, in_box_of(templates, jnp.asarray(np.asarray(weights)[kept])), coefficients
 
 
 def fold_within(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.materialization import box_templates, stack_members
-from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.tree import PyTree
 
 Initializer = Callable[[jax.Array, int, int], jax.Array]
@@ -70,8 +70,9 @@ def initialize(
 
     Returns:
         ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and ``coefficients``
-        ``{group: [L, k]}``, float32. If ``nn.with_partitioning`` boxed the weights, the templates are boxed
-        too, with a leading axis that is not partitioned.
+        ``{group: [L, k]}``, float32; with coefficients per channel ``[L, k, C]``, equal in all channels, so
+        that the network starts as the one without this option. If ``nn.with_partitioning`` boxed the
+        weights, the templates are boxed too, with a leading axis that is not partitioned.
 
     Raises:
         PlanError: the plan does not fit the parameters, or the initializer does
@@ -85,7 +86,16 @@ def initialize(
             plan, params, {group.name: dense[group.name][: group.templates] for group in plan.groups}
         ),
         "coefficients": {
-            group.name: coefficients(group_key, group.layers, group.templates)
+            group.name: _for_each_channel(group, coefficients(group_key, group.layers, group.templates))
             for group, group_key in zip(plan.groups, keys, strict=False)
         },
     }
+
+
+def _for_each_channel(
+    group: Group, coefficients: Float[Array, "L k"]
+) -> Float[Array, "L k"] | Float[Array, "L k C"]:
+    """Returns the coefficients of a group in which all channels start alike."""
+    if not group.per_channel:
+        return coefficients
+    return jnp.repeat(coefficients[:, :, None], group.channels, axis=2)

@@ -11,11 +11,11 @@ from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers
 from softshare_jax.sharing.loops import Loop, Step, find_loops, format_loops, unroll
-from softshare_jax.sharing.materialization import Variables
 from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.slices import take_out
 from softshare_jax.sharing.tree import Path, PyTree
+from softshare_jax.sharing.weights import Variables
 
 # Leaves that an error names.
 NAMED = 3

@@ -1,10 +1,8 @@
-"""The one place where weights are computed from templates."""
+"""Puts the weights of all groups into a parameter tree, and takes them out."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core.meta import AxisMetadata
@@ -14,70 +12,10 @@ from jaxtyping import Array, Float
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.checks import check_plan, check_variables
 from softshare_jax.sharing.member import Slice
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.slices import put_back, take_out
 from softshare_jax.sharing.tree import Path, PyTree
-
-Variables = Mapping[str, Any]
-# Number of templates up to which weights are sums of scaled templates.
-FEW = 4
-
-
-def group_templates(group: Group, variables: Variables) -> Float[Array, "k *shape"]:
-    """Returns the templates of a group, ``[k, *shape]``, unboxed."""
-    return jnp.asarray(tree.unbox(variables["templates"][group.name]))
-
-
-def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k"]:
-    """Returns the effective coefficients of a group, ``[L, k]``, in float32 or finer.
-
-    In a folded group only the entries that the assignment names are used. All others are replaced by zeros,
-    and their gradient is zero, so no optimizer can separate merged layers. In a tied group the used entries
-    are replaced by ones.
-    """
-    coefficients = in_float32(jnp.asarray(variables["coefficients"][group.name]))
-    if group.assignment is None:
-        return coefficients
-    used = np.arange(group.templates) == np.array(group.assignment)[:, None]
-    return jnp.where(used, 1 if group.tied else coefficients, 0).astype(coefficients.dtype)
-
-
-def group_rows(group: Group, variables: Variables) -> Float[Array, "L d"]:
-    """Returns the weights of a group before they are rounded, ``[L, d]`` in float32 or finer.
-
-    The product has full precision on every backend. By default, matrix units may round its inputs to
-    bfloat16.
-    """
-    templates = in_float32(group_templates(group, variables)).reshape(group.templates, -1)
-    coefficients = group_coefficients(group, variables)
-    return jnp.matmul(coefficients, templates, precision=jax.lax.Precision.HIGHEST)
-
-
-def group_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
-    """Returns the weights of a group, ``[L, *shape]``: W_i = sum_j alpha_ij T_j.
-
-    They have the dtype of the templates, which is that of the model's own parameters.
-    """
-    templates = group_templates(group, variables)
-    weights = _combine(group_coefficients(group, variables), in_float32(templates))
-    return weights.astype(templates.dtype)
-
-
-def _combine(
-    coefficients: Float[Array, "L k"], templates: Float[Array, "k *shape"]
-) -> Float[Array, "L *shape"]:
-    if len(templates) > FEW:
-        return jnp.einsum("lk,k...->l...", coefficients, templates, precision=jax.lax.Precision.HIGHEST)
-    # XLA fuses this sum, and its gradient, with the cast and the slices that follow. A matrix product writes
-    # all weights in float32 first, a tenth of the memory traffic of a step of SWRN 28-10-2.
-    scalars = coefficients.reshape(*coefficients.shape, *[1] * (templates.ndim - 1))
-    products = [scalars[:, j] * templates[j : j + 1] for j in range(len(templates))]
-    return functools.reduce(jnp.add, products)
-
-
-def in_float32(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Returns an array in float32, or in its own dtype if that is finer."""
-    return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
+from softshare_jax.sharing.weights import Variables, group_weights
 
 
 def materialize(plan: Plan, variables: Variables) -> PyTree:
@@ -89,8 +27,8 @@ def materialize(plan: Plan, variables: Variables) -> PyTree:
     Args:
         plan: which layers share.
         variables: ``params`` (private), and by group name ``templates`` ``[k, *shape]`` and
-            ``coefficients`` ``[L, k]``. Other collections are not read, and a plan without groups needs
-            ``params`` alone.
+            ``coefficients`` ``[L, k]``, or ``[L, k, C]`` per output channel. Other collections are not read,
+            and a plan without groups needs ``params`` alone.
 
     Returns:
         A parameter tree as the model itself initializes it, with the same structure: a dictionary, an NNX

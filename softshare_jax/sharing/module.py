@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from softshare_jax.sharing.dense import to_dense
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.initializers import Initializer, initialize, orthogonal
-from softshare_jax.sharing.materialization import Variables, materialize
+from softshare_jax.sharing.materialization import materialize
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.use import check_stacks, trace
+from softshare_jax.sharing.weights import Variables
 
 SHARED = ["params", "templates", "coefficients"]
 # A method of the model: its name, or a function whose first argument is the model.

@@ -15,8 +15,11 @@ from softshare_jax.sharing.slices import check_slices
 from softshare_jax.sharing.tree import Path, PyTree
 
 # The newest version of the JSON. Version 0 has no version field, and paths as text only. Version 1 has no
-# slices, and version 2 has no tied groups. A plan is written in the oldest version that has what it uses.
-VERSION = 3
+# slices, version 2 has no tied groups, and version 3 no coefficients per channel and no residuals. A plan is
+# written in the oldest version that has what it uses.
+VERSION = 4
+# Options of a group that older versions do not know, with the values that mean what these versions do.
+NEWER = {"tied": False, "per_channel": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Group:
             mix all templates.
         tied: for a folded group whether layers with one template are equal. Their coefficients then count
             as 1, and training does not change them. Otherwise each layer scales its template.
+        per_channel: whether each output channel, a position on the last axis of the weight, has coefficients
+            of its own. They are then ``[L, k, C]`` instead of ``[L, k]``.
 
     Raises:
         PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
-            the assignment does not name one template per layer, or a tied group has no assignment.
+            the assignment does not name one template per layer, a tied group has no assignment, or a scalar
+            has coefficients per channel.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Group:
     shape: tuple[int, ...]
     assignment: tuple[int, ...] | None = None
     tied: bool = False
+    per_channel: bool = False
 
     def __post_init__(self) -> None:
         layers = len(self.members)
@@ -72,11 +79,24 @@ class Group:
             )
         if self.tied and self.assignment is None:
             raise PlanError(f"group {self.name!r} is tied and has no assignment: only a folded group is tied")
+        if self.per_channel and not self.shape:
+            raise PlanError(f"group {self.name!r} shares scalars, which have no channels")
 
     @property
     def layers(self) -> int:
         """L, the number of layers."""
         return len(self.members)
+
+    @property
+    def channels(self) -> int:
+        """C with coefficients per channel, else 1: the number of columns with coefficients of their own."""
+        return self.shape[-1] if self.per_channel else 1
+
+    @property
+    def coefficients_shape(self) -> tuple[int, ...]:
+        """``(L, k)``, or ``(L, k, C)`` per channel."""
+        shape = (self.layers, self.templates)
+        return (*shape, self.channels) if self.per_channel else shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +217,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
-        version = 3 if any(group.tied for group in self.groups) else 2 if self.slices else 1
+        version = max(2 if self.slices else 1, *map(_version, self.groups), 1)
         return json.dumps({"version": version, "groups": list(map(_group_as_dict, self.groups))}, indent=1)
 
     @classmethod
@@ -218,6 +238,11 @@ class Plan:
             raise PlanError(f"this is not the JSON of a plan: {error}") from error
 
 
+def _version(group: Group) -> int:
+    """Returns the oldest version of the JSON that has all options of a group."""
+    return 4 if group.per_channel else 3 if group.tied else 1
+
+
 def _as_dict(member: Member) -> dict[str, Any]:
     """Returns the arguments of a member, with the path as text if ``Member`` reads that back."""
     readable = member.keys and not any("/" in key for key in member.keys)
@@ -227,7 +252,7 @@ def _as_dict(member: Member) -> dict[str, Any]:
 
 def _group_as_dict(group: Group) -> dict[str, Any]:
     values = {**dataclasses.asdict(group), "members": [_as_dict(member) for member in group.members]}
-    return values if values.pop("tied") is False else {**values, "tied": True}
+    return {name: value for name, value in values.items() if name not in NEWER or value != NEWER[name]}
 
 
 def _member_from_dict(values: Mapping[str, Any]) -> Member:
@@ -243,5 +268,5 @@ def _group_from_dict(group: Mapping[str, Any]) -> Group:
         templates=group["templates"],
         shape=tuple(group["shape"]),
         assignment=None if assignment is None else tuple(assignment),
-        tied=group.get("tied", False),
+        **{name: group.get(name, default) for name, default in NEWER.items()},
     )

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.checks import check_variables
-from softshare_jax.sharing.dense import factorize
-from softshare_jax.sharing.materialization import (
+from softshare_jax.sharing.fitting import factorize
+from softshare_jax.sharing.materialization import in_box_of
+from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.weights import (
     Variables,
+    columns,
     group_coefficients,
     group_templates,
     group_weights,
-    in_box_of,
 )
-from softshare_jax.sharing.plan import Group, Plan
 
 
 def resize(
@@ -47,25 +48,23 @@ def resize(
     for old, new in zip(plan.groups, resized.groups, strict=True):
         if old == new:
             continue
-        change = _grow if new.templates > old.templates else _shrink
-        resized_templates, coefficients[new.name] = change(old, variables, new.templates)
+        if new.templates > old.templates:
+            resized_templates, coefficients[new.name] = _grow(old, variables, new)
+        else:
+            resized_templates, coefficients[new.name] = factorize(new, group_weights(old, variables))
         new_templates[new.name] = in_box_of(new_templates[new.name], resized_templates)
     return resized, {**variables, "templates": new_templates, "coefficients": coefficients}
 
 
 def _grow(
-    group: Group, variables: Variables, k: int
-) -> tuple[Float[Array, "{k} *shape"], Float[Array, "L {k}"]]:
-    templates, coefficients = group_templates(group, variables), group_coefficients(group, variables)
-    old = group.templates
+    old: Group, variables: Variables, new: Group
+) -> tuple[Float[Array, "_ *shape"], Float[Array, "L _ *channel"]]:
+    templates = group_templates(old, variables)
+    coefficients = jnp.moveaxis(columns(old, group_coefficients(old, variables)), 2, 0)
     # Left singular vectors after the k-th are orthogonal to all columns, whatever their rank.
     basis, _, _ = jnp.linalg.svd(coefficients, full_matrices=True)
-    scale = jnp.linalg.norm(coefficients) / old**0.5
-    zeros = jnp.zeros((k - old, *templates.shape[1:]), templates.dtype)
-    return jnp.concatenate([templates, zeros]), jnp.concatenate([coefficients, scale * basis[:, old:k]], 1)
-
-
-def _shrink(
-    group: Group, variables: Variables, k: int
-) -> tuple[Float[Array, "{k} *shape"], Float[Array, "L {k}"]]:
-    return factorize(group_weights(group, variables), k)
+    scale = jnp.linalg.norm(coefficients, axis=(1, 2), keepdims=True) / old.templates**0.5
+    more = scale * basis[:, :, old.templates : new.templates]
+    zeros = jnp.zeros((new.templates - old.templates, *new.shape), templates.dtype)
+    grown = jnp.moveaxis(jnp.concatenate([coefficients, more], axis=2), 0, 2)
+    return jnp.concatenate([templates, zeros]), grown.reshape(new.coefficients_shape)

@@ -14,6 +14,8 @@ from softshare_jax.sharing.tree import Path, PyTree
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
+# An option of all groups, or by group name; groups that are not named do not have it.
+PerChannel = bool | Mapping[str, bool]
 # Embeddings, the parameters of norms, and biases.
 PRIVATE = r".*embed.*|.*norm(?!al).*|(.*/)?bias(/.*)?"
 
@@ -29,6 +31,7 @@ def by_regex(
     stacked: str | None = None,
     order: Sequence[str] | None = None,
     slices: Mapping[str, Slice] | None = None,
+    per_channel: PerChannel = False,
 ) -> Rule:
     """Groups leaves by name: one group per regular expression.
 
@@ -45,6 +48,7 @@ def by_regex(
             them. Other paths come after these, in natural sort order: ``block_2`` before ``block_10``.
         slices: group name -> the part of each of its layers that shares; the rest of the layer is
             private. Groups without a slice share whole layers.
+        per_channel: whether each output channel has coefficients of its own, for all groups or by group name.
 
     Returns:
         A rule.
@@ -75,8 +79,10 @@ def by_regex(
             shapes = {layer.shape for layer in layers}
             if len(shapes) > 1:
                 raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
-            groups.append(_group(name, [layer.member for layer in layers], shapes.pop(), templates))
-        return _plan(groups, templates)(params)
+            groups.append(
+                _group(name, [layer.member for layer in layers], shapes.pop(), templates, per_channel)
+            )
+        return _plan(groups, templates, per_channel)(params)
 
     return rule
 
@@ -87,6 +93,7 @@ def by_shape(
     stacked: str | None = None,
     order: Sequence[str] | None = None,
     roles: bool = True,
+    per_channel: PerChannel = False,
 ) -> Rule:
     """Groups weights with equal role, shape and dtype, in any model.
 
@@ -101,6 +108,7 @@ def by_shape(
         exclude: regular expression for paths that stay private; case does not matter.
         stacked, order: as for ``by_regex``.
         roles: ``False`` groups by shape and dtype alone.
+        per_channel: as for ``by_regex``.
 
     Returns:
         A rule.
@@ -131,11 +139,12 @@ def by_shape(
                 f"so none can share; looked at {_examples(candidates, with_shapes=True)}"
             )
         sizes = [size for size, _, _ in alike]
+        names = [size if sizes.count(size) == 1 else f"{role}-{size}" for size, role, _ in alike]
         groups = [
-            _group(size if sizes.count(size) == 1 else f"{role}-{size}", members, shape, templates)
-            for (size, role, shape), members in alike.items()
+            _group(name, members, shape, templates, per_channel)
+            for name, ((_, _, shape), members) in zip(names, alike.items(), strict=True)
         ]
-        return _plan(groups, templates)(params)
+        return _plan(groups, templates, per_channel)(params)
 
     return rule
 
@@ -257,15 +266,29 @@ def _sliced(layer: _Layer, part: Slice, group: str) -> _Layer:
     return _Layer(Member(layer.member.keys, layer.member.index, part), shape)
 
 
-def _group(name: str, members: list[Member], shape: tuple[int, ...], templates: Templates) -> Group:
-    k = templates.get(name) if isinstance(templates, Mapping) else templates
-    return Group(name, tuple(members), len(members) if k is None else k, shape)
+def _group(
+    name: str, members: list[Member], shape: tuple[int, ...], templates: Templates, per_channel: PerChannel
+) -> Group:
+    k = _of(templates, name)
+    return Group(
+        name,
+        tuple(members),
+        len(members) if k is None else k,
+        shape,
+        per_channel=bool(_of(per_channel, name)),
+    )
 
 
-def _plan(groups: list[Group], templates: Templates) -> Plan:
-    """Returns the plan of these groups, after a check of the names in ``templates``."""
-    if isinstance(templates, Mapping):
-        _check_names(templates, [group.name for group in groups])
+def _of(option: Any, name: str) -> Any:
+    """Returns the value of an option for a group; ``None`` if it is given by name and does not name it."""
+    return option.get(name) if isinstance(option, Mapping) else option
+
+
+def _plan(groups: list[Group], *options: Any) -> Plan:
+    """Returns the plan of these groups, after a check of the names in options."""
+    for option in options:
+        if isinstance(option, Mapping):
+            _check_names(option, [group.name for group in groups])
     return Plan(tuple(groups))
 
 

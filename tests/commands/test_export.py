@@ -23,7 +23,7 @@ from softshare_jax.conversion.output import new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.sharing.materialization import FEW
+from softshare_jax.sharing.weights import FEW
 from softshare_jax.training.experiment import make_experiment
 from tests import forking, tiny
 from tests.commands.lines import check

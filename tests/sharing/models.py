@@ -246,4 +246,14 @@ CASES: dict[str, Callable[[], Case]] = {
         EqxScanned(KEY), ROW, sharing.by_shape(2, stacked="layers/.*"), {"6x6": 4}
     ),
     "a list of dictionaries": list_of_dictionaries,
+    # The richer forms.
+    "linen conv, per channel": lambda: linen(
+        ConvNet(), IMAGE, sharing.by_shape(2, per_channel=True), {"3x3x4x4": 3}
+    ),
+    "nnx scan, per channel": lambda: of_nnx(
+        NnxScanned(nnx.Rngs(0)),
+        ROW,
+        sharing.by_shape(2, stacked="layers/.*", per_channel=True),
+        {"6x6": 4},
+    ),
 }

@@ -13,8 +13,8 @@ from softshare_jax.sharing import Group, Member, Plan, Slice
 def shared(draw) -> tuple[Plan, dict]:
     """Draws a plan over one or two sets of leaves, and random variables.
 
-    The layers are leaves, rows of a stack, or slices of either. Slices may belong to two groups. Numbers of
-    layers and templates are few, because each one compiles.
+    The layers are leaves, rows of a stack, or slices of either. Slices may belong to two groups. Coefficients
+    are those of layers or of channels. Numbers of layers and templates are few, because each one compiles.
     """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
@@ -28,6 +28,7 @@ def shared(draw) -> tuple[Plan, dict]:
         shape = draw(st.sampled_from([(3,), (2, 3), (3, 3, 2, 2)]))
         name, stacked = f"group_{number}", draw(st.booleans())
         parts, left = draw(slices(shape))
+        per_channel = draw(st.booleans())
         for letter, part in zip("ab", parts, strict=False):
             members = [
                 Member(f"{name}/stack", i, part)
@@ -36,9 +37,10 @@ def shared(draw) -> tuple[Plan, dict]:
                 for i in range(layers)
             ]
             k = draw(st.sampled_from(sorted({1, 2, layers - 1, layers})))
-            groups.append(Group(name + letter, tuple(members), k, shape))
+            group = Group(name + letter, tuple(members), k, shape, per_channel=per_channel)
+            groups.append(group)
             templates[name + letter] = normal(k, *shape)
-            coefficients[name + letter] = normal(layers, k)
+            coefficients[name + letter] = normal(*group.coefficients_shape)
         if left and stacked:
             params[name] = {"stack": normal(layers, *left)}
         elif left:

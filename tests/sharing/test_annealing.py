@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.weights import layer_weights
+from tests.sharing.weights import columns, layer_weights
 
 
 @given(shared(), st.floats(0, 1))
@@ -17,14 +17,15 @@ def test_a_fraction_of_the_rank_k_residual_is_removed(case, fraction):
     sizes = {g.name: 1 for g in plan.groups}
     annealed = sharing.anneal(plan, variables, sizes, fraction)
     before, after = (layer_weights(plan, sharing.materialize(plan, v)) for v in (variables, annealed))
-    for name, weights in before.items():
-        rows = weights.reshape(len(weights), -1).astype(np.float64)
-        u, s, vt = np.linalg.svd(rows, full_matrices=False)
-        if len(s) > 1 and s[1] > 0.99 * s[0]:
-            continue  # rounding decides which direction comes first
-        best = s[0] * np.outer(u[:, 0], vt[0])
-        expected = best + (1 - fraction) * (rows - best)
-        np.testing.assert_allclose(after[name].reshape(rows.shape), expected, atol=1e-2 * s[0])
+    for group in plan.groups:
+        old, new = (columns(group, weights[group.name]).transpose(2, 0, 1) for weights in (before, after))
+        for rows, found in zip(old, new, strict=True):
+            u, s, vt = np.linalg.svd(rows, full_matrices=False)
+            if len(s) > 1 and s[1] > 0.99 * s[0]:
+                continue  # rounding decides which direction comes first
+            best = s[0] * np.outer(u[:, 0], vt[0])
+            expected = best + (1 - fraction) * (rows - best)
+            np.testing.assert_allclose(found, expected, atol=1e-2 * s[0])
 
 
 @given(shared())

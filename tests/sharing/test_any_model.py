@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from softshare_jax import sharing
 from softshare_jax.sharing.tree import named_arrays
 from tests.sharing.models import CASES, KEY
+from tests.sharing.weights import columns
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,18 +56,18 @@ def arrays(tree):
     return eqx.filter(tree, eqx.is_array)
 
 
-def rows(plan, params, group):
-    """Returns the weights of a group from the model's own parameters, one row per layer."""
+def weights(params, group):
+    """Returns the weights of a group from the model's own parameters, as columns ``[L, q, C]``."""
     leaves = named_arrays(params)
-    weights = [leaves[m.path] if m.index is None else leaves[m.path][m.index] for m in group.members]
-    return np.stack([np.asarray(w, np.float64).ravel() for w in weights])
+    layers = [leaves[m.path] if m.index is None else leaves[m.path][m.index] for m in group.members]
+    return columns(group, np.stack(layers))
 
 
 def check_tied(plan, params):
     for group in plan.groups:
-        values = np.linalg.svd(rows(plan, params, group), compute_uv=False)
-        assert np.all(values[2:] < 1e-5 * values[0])
-        assert values[1] > 1e-3 * values[0]
+        values = np.linalg.svd(weights(params, group).transpose(2, 0, 1), compute_uv=False)
+        assert np.all(values[:, 2:] < 1e-5 * values[:, :1])
+        assert values[:, 1].max() > 1e-3 * values[:, 0].max()
 
 
 def test_the_groups_are_the_expected_ones(case, plan):
@@ -138,14 +139,14 @@ def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, g
         sharing.materialize(plan, variables)
     )
     for group in plan.groups:
-        upstream = rows(plan, dense, group)
-        alpha = np.asarray(variables["coefficients"][group.name], np.float64)
-        templates = np.asarray(variables["templates"][group.name], np.float64).reshape(2, -1)
-        np.testing.assert_allclose(
-            gradients["coefficients"][group.name], upstream @ templates.T, rtol=1e-3, atol=1e-6
-        )
-        found = np.asarray(gradients["templates"][group.name]).reshape(2, -1)
-        np.testing.assert_allclose(found, alpha.T @ upstream, rtol=1e-3, atol=1e-6)
+        upstream = weights(dense, group)
+        alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
+        for collection, expected in (
+            ("coefficients", np.einsum("lqc,kqc->lkc", upstream, templates)),
+            ("templates", np.einsum("lkc,lqc->kqc", alpha, upstream)),
+        ):
+            found = columns(group, gradients[collection][group.name])
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_under_jit(case, plan, variables):
@@ -212,7 +213,8 @@ def test_a_folded_model_runs_with_one_layer_per_group(case, plan, variables):
     assert jax.tree.structure(dense) == jax.tree.structure(case.params)
     for group in folded.plan.groups:
         assert group.templates == 1
-        assert np.linalg.matrix_rank(rows(plan, dense, group), tol=1e-5) == 1
+        ranks = np.linalg.matrix_rank(weights(dense, group).transpose(2, 0, 1), tol=1e-5)
+        assert ranks.max() == 1
     assert np.all(np.isfinite(case.apply(dense)))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.weights import layer_weights
+from tests.sharing.weights import columns, layer_weights
 
 THRESHOLDS = st.floats(0, 1)
 
@@ -43,11 +43,11 @@ def test_a_folded_net_is_a_soft_shared_net(case, threshold):
     assert sharing.Plan.from_json(folded.plan.to_json()) == folded.plan
     for before, group in zip(plan.groups, folded.plan.groups, strict=True):
         assert group.templates <= before.templates
-        coefficients = np.asarray(folded.variables["coefficients"][group.name])
-        assert coefficients.shape == (group.layers, group.templates)
+        coefficients = columns(group, folded.variables["coefficients"][group.name])
+        assert coefficients.shape[:2] == (group.layers, group.templates)
         if group.assignment is not None:
             for layer, template in enumerate(group.assignment):
-                assert np.flatnonzero(coefficients[layer]).tolist() in ([template], [])
+                assert np.flatnonzero(coefficients[layer].any(axis=1)).tolist() in ([template], [])
 
 
 @given(shared(), THRESHOLDS)
@@ -56,12 +56,14 @@ def test_merged_weights_are_the_nearest_multiple_of_the_kept_one(case, threshold
     folded = sharing.fold(plan, variables, threshold)
     before = layer_weights(plan, sharing.materialize(plan, variables))
     after = layer_weights(plan, sharing.materialize(folded.plan, folded.variables))
-    for name, matrix in sharing.similarity(plan, variables, "weights").items():
-        merged = sharing.merge(np.asarray(matrix), threshold)
+    similarity = sharing.similarity(plan, variables, "weights")
+    for group in plan.groups:
+        merged = sharing.merge(np.asarray(similarity[group.name]), threshold)
+        old, new = (columns(group, weights[group.name]) for weights in (before, after))
         for layer, kept in enumerate(merged):
-            w, v = (before[name][i].astype(np.float64).ravel() for i in (layer, kept))
-            nearest = (w @ v) / (v @ v) * v
-            np.testing.assert_allclose(after[name][layer].ravel(), nearest, atol=2e-3)
+            w, v = old[layer], old[kept]
+            nearest = (w * v).sum(0) / (v * v).sum(0) * v
+            np.testing.assert_allclose(new[layer], nearest, atol=2e-3)
 
 
 @given(shared(), THRESHOLDS)

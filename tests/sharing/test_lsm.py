@@ -9,13 +9,12 @@ from hypothesis import given
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.weights import layer_weights
+from tests.sharing.weights import columns, layer_weights
+from tests.sharing.weights import cosines as cosines_of_columns
 
 
 def cosines(rows):
-    rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.abs(rows @ rows.T)
+    return cosines_of_columns(np.asarray(rows, np.float64).reshape(len(rows), -1, 1))
 
 
 @given(shared())
@@ -24,9 +23,13 @@ def test_both_measures_against_their_definition(case):
     weights = layer_weights(plan, sharing.materialize(plan, variables))
     by_coefficients = sharing.similarity(plan, variables, "coefficients")
     by_weights = sharing.similarity(plan, variables, "weights")
-    for name in weights:
-        np.testing.assert_allclose(by_coefficients[name], cosines(variables["coefficients"][name]), atol=1e-4)
-        np.testing.assert_allclose(by_weights[name], cosines(weights[name]), atol=1e-3)
+    for group in plan.groups:
+        for found, values in (
+            (by_coefficients, variables["coefficients"][group.name]),
+            (by_weights, weights[group.name]),
+        ):
+            expected = cosines_of_columns(columns(group, values))
+            np.testing.assert_allclose(found[group.name], expected, atol=1e-3)
 
 
 def change_basis(plan, variables, random):
@@ -101,7 +104,8 @@ def test_unknown_measure():
 @given(shared())
 def test_the_penalty_is_the_plain_sum(case):
     plan, variables = case
-    expected = sum(cosines(a).sum() for a in variables["coefficients"].values())
+    rows = (columns(group, variables["coefficients"][group.name]) for group in plan.groups)
+    expected = sum(cosines_of_columns(layers).sum() for layers in rows)
     np.testing.assert_allclose(sharing.recurrence_penalty(plan, variables), expected, rtol=1e-4)
     assert sharing.recurrence_penalty(sharing.Plan(), {}) == 0
 

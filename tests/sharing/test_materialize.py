@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from softshare_jax import sharing
 from softshare_jax.sharing.materialization import stack_members
 from tests.sharing.strategies import shared, stacks
-from tests.sharing.weights import layer_weights
+from tests.sharing.weights import columns, expected_weights, layer_weights
 
 
 @given(shared())
 def test_every_weight_is_its_combination_of_templates(case):
     plan, variables = case
     params = sharing.materialize(plan, variables)
-    for name, weights in layer_weights(plan, params).items():
-        alpha, templates = (np.asarray(variables[c][name], np.float64) for c in ("coefficients", "templates"))
-        for i, weight in enumerate(weights):
-            expected = sum(alpha[i, j] * templates[j] for j in range(len(templates)))
-            np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-5)
+    found = layer_weights(plan, params)
+    for group in plan.groups:
+        np.testing.assert_allclose(
+            found[group.name], expected_weights(group, variables), rtol=1e-5, atol=1e-5
+        )
     assert params["private"] == variables["params"]["private"]
 
 
@@ -59,13 +59,16 @@ def test_gradients_are_those_of_the_chain_rule(case):
         return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(sharing.materialize(plan, v)))
 
     gradient = jax.jit(jax.grad(loss))(variables)
-    for name, weights in layer_weights(plan, sharing.materialize(plan, variables)).items():
-        upstream = np.cos(weights).reshape(len(weights), -1)
-        templates = np.asarray(variables["templates"][name])
-        flat = templates.reshape(len(templates), -1)
-        np.testing.assert_allclose(gradient["coefficients"][name], upstream @ flat.T, rtol=1e-3, atol=1e-4)
-        by_template = (np.asarray(variables["coefficients"][name]).T @ upstream).reshape(templates.shape)
-        np.testing.assert_allclose(gradient["templates"][name], by_template, rtol=1e-3, atol=1e-4)
+    found = layer_weights(plan, sharing.materialize(plan, variables))
+    for group in plan.groups:
+        upstream = columns(group, np.cos(found[group.name]))
+        alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
+        for collection, expected in (
+            ("coefficients", np.einsum("lqc,kqc->lkc", upstream, templates)),
+            ("templates", np.einsum("lkc,lqc->kqc", alpha, upstream)),
+        ):
+            actual = columns(group, gradient[collection][group.name])
+            np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 @settings(max_examples=8)
@@ -96,7 +99,7 @@ def test_stack_members_reads_back_what_materialize_wrote(case):
 @given(shared(), st.integers(0, 2**31))
 def test_full_rank_from_dense_is_exact(case, seed):
     plan, variables = case
-    full = sharing.Plan(tuple(sharing.Group(g.name, g.members, g.layers, g.shape) for g in plan.groups))
+    full = plan.with_templates({group.name: group.layers for group in plan.groups})
     params = sharing.materialize(plan, variables)
     again = sharing.materialize(full, sharing.from_dense(full, params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), params, again)
@@ -112,9 +115,9 @@ def test_from_dense_is_the_best_approximation(case):
     )
     found = layer_weights(plan, sharing.materialize(plan, sharing.from_dense(plan, doubled)))
     for group in plan.groups:
-        dense = layer_weights(plan, doubled)[group.name].reshape(group.layers, -1)
-        error = np.linalg.norm(dense - found[group.name].reshape(dense.shape))
-        left_out = np.linalg.svd(dense.astype(np.float64), compute_uv=False)[group.templates :]
+        dense = columns(group, layer_weights(plan, doubled)[group.name])
+        error = np.linalg.norm(dense - columns(group, found[group.name]))
+        left_out = np.linalg.svd(dense.transpose(2, 0, 1), compute_uv=False)[:, group.templates :]
         np.testing.assert_allclose(error, np.linalg.norm(left_out), atol=1e-3)
 
 

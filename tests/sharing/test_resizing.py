@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from softshare_jax import sharing
 from tests.sharing.strategies import shared
-from tests.sharing.weights import layer_weights
+from tests.sharing.weights import columns, layer_weights
 
 
 def loss(plan, variables):
@@ -28,7 +28,7 @@ def test_growth_changes_nothing_and_the_first_step_uses_it(case, more):
     before, after = (sharing.materialize(p, v) for p, v in ((plan, variables), (grown_plan, grown)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), before, after)
     gradients = jax.jit(jax.grad(lambda v: loss(grown_plan, v)))(grown)
-    for old in plan.groups:
+    for old, new_group in zip(plan.groups, grown_plan.groups, strict=True):
         np.testing.assert_array_equal(
             grown["templates"][old.name][: old.templates], variables["templates"][old.name]
         )
@@ -36,8 +36,8 @@ def test_growth_changes_nothing_and_the_first_step_uses_it(case, more):
         assert len(new) == sizes[old.name] - old.templates
         # The first gradient moves every new template.
         assert all(np.linalg.norm(g) > 1e-3 for g in new)
-        columns = np.asarray(grown["coefficients"][old.name], np.float64)
-        products = columns[:, : old.templates].T @ columns[:, old.templates :]
+        alpha = columns(new_group, grown["coefficients"][old.name])
+        products = np.einsum("lac,lbc->cab", alpha[:, : old.templates], alpha[:, old.templates :])
         np.testing.assert_allclose(products, 0, atol=1e-4)
 
 
@@ -49,11 +49,11 @@ def test_shrinking_is_the_best_approximation(case):
     dense, found = (
         layer_weights(p, sharing.materialize(p, v)) for p, v in ((plan, variables), (small_plan, small))
     )
-    for name, weights in dense.items():
-        rows = weights.reshape(len(weights), -1).astype(np.float64)
-        error = np.linalg.norm(rows - found[name].reshape(rows.shape))
-        values = np.linalg.svd(rows, compute_uv=False)
-        np.testing.assert_allclose(error, np.linalg.norm(values[1:]), atol=1e-3)
+    for group in plan.groups:
+        rows = columns(group, dense[group.name])
+        error = np.linalg.norm(rows - columns(group, found[group.name]))
+        values = np.linalg.svd(rows.transpose(2, 0, 1), compute_uv=False)
+        np.testing.assert_allclose(error, np.linalg.norm(values[:, 1:]), atol=1e-3)
 
 
 @given(shared())

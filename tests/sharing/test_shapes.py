@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from softshare_jax import sharing
-from softshare_jax.sharing import dense, lsm
+from softshare_jax.sharing import fitting, lsm
 from tests import shapes
 
 
@@ -18,9 +18,10 @@ def test_arguments():
 
 def test_results(monkeypatch):
     weights = np.ones((4, 2, 3), np.float32)
-    monkeypatch.setattr(dense, "_rows", lambda weights: weights.reshape(4, -1))
+    group = sharing.Group("g", tuple(map(sharing.Member, "abcd")), 2, (2, 3))
+    monkeypatch.setattr(fitting, "rows_by_channel", lambda group, weights: weights.reshape(1, 4, -1))
     with pytest.raises(jaxtyping.TypeCheckError, match="weights"):  # of NumPy, not of jax
-        dense.factorize(weights, 2)
+        fitting.factorize(group, weights)
 
 
 def test_containers():

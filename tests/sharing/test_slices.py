@@ -116,7 +116,7 @@ def test_json_has_slices_only_if_the_plan_has():
         ],
     }
     with pytest.raises(PlanError, match="newer version"):
-        Plan.from_json(plan.to_json().replace('"version": 2', '"version": 4'))
+        Plan.from_json(plan.to_json().replace('"version": 2', '"version": 5'))
 
 
 def test_names():

@@ -1,8 +1,8 @@
-"""Reads the weights of layers by their names in the plan."""
+"""Reads the weights of layers by their names in the plan, and computes them from their definition."""
 
 import numpy as np
 
-from softshare_jax.sharing import Plan
+from softshare_jax.sharing import Group, Plan
 
 
 def layer_weights(plan: Plan, params: dict) -> dict[str, np.ndarray]:
@@ -20,3 +20,22 @@ def layer_weights(plan: Plan, params: dict) -> dict[str, np.ndarray]:
             rows.append(row)
         weights[group.name] = np.stack(rows)
     return weights
+
+
+def columns(group: Group, array) -> np.ndarray:
+    """Returns weights or coefficients with an axis for the channels, ``[n, q, C]`` in float64."""
+    channels = group.shape[-1] if group.per_channel else 1
+    return np.asarray(array, np.float64).reshape(len(array), -1, channels)
+
+
+def expected_weights(group: Group, variables: dict) -> np.ndarray:
+    """Returns the weights of a group by definition, ``[L, *shape]`` in float64."""
+    alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
+    return np.einsum("lkc,kqc->lqc", alpha, templates).reshape(-1, *group.shape)
+
+
+def cosines(layers: np.ndarray) -> np.ndarray:
+    """Returns the absolute cosines of layers ``[L, q, C]``: a mean over channels, weighted by norms."""
+    products = np.einsum("iqc,jqc->ijc", layers, layers)
+    norms = np.sqrt(np.einsum("iic->ic", products))
+    return np.abs(products).sum(-1) / (norms @ norms.T)
