@@ -28,24 +28,23 @@ def check_variables(plan: Any, variables: Any) -> None:
     """Rejects variables that do not belong to a plan.
 
     Raises:
-        PlanError: the plan is not a plan, or templates or coefficients of a group are missing, as in dense
-            parameters, have the shape of another plan, or are not real floating-point numbers.
+        PlanError: the plan is not a plan, or templates, coefficients or residuals of a group are missing, as
+            in dense parameters, have the shape of another plan, or are not real floating-point numbers.
     """
     check_plan(plan)
     if not isinstance(variables, Mapping):
         raise PlanError(f"variables are a dictionary of collections, not {type(variables).__name__}")
     for group in plan.groups:
-        for collection, shape in (
-            ("templates", (group.templates, *group.shape)),
-            ("coefficients", group.coefficients_shape),
-        ):
-            arrays = variables.get(collection)
-            if not isinstance(arrays, Mapping) or group.name not in arrays:
-                raise PlanError(
-                    f"the variables have no {collection} of group {group.name!r}: "
-                    "make them from dense parameters with from_dense or initialize"
-                )
-            array = unbox(arrays[group.name])
+        for (collection, *side), shape in _shapes(group).items():
+            value: Any = variables
+            for key in (collection, group.name, *side):
+                if not isinstance(value, Mapping) or key not in value:
+                    raise PlanError(
+                        f"the variables have no {collection} of group {group.name!r}: "
+                        "make them from dense parameters with from_dense or initialize"
+                    )
+                value = value[key]
+            array = unbox(value)
             if jnp.shape(array) != shape:
                 raise PlanError(
                     f"the {collection} of group {group.name!r} have shape {jnp.shape(array)}, "
@@ -56,6 +55,19 @@ def check_variables(plan: Any, variables: Any) -> None:
                     f"the {collection} of group {group.name!r} have dtype {jnp.result_type(array)}: "
                     "only real floating-point weights can share"
                 )
+
+
+def _shapes(group: Group) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Returns the shapes of a group's arrays by collection, and by side for residuals."""
+    shapes: dict[tuple[str, ...], tuple[int, ...]] = {
+        ("templates",): (group.templates, *group.shape),
+        ("coefficients",): group.coefficients_shape,
+    }
+    if group.rank:
+        m, n = group.matrix
+        shapes["residuals", "left"] = (group.layers, m, group.rank)
+        shapes["residuals", "right"] = (group.layers, group.rank, n)
+    return shapes
 
 
 def check_finite(group: Group, rows: Shaped[Array, "L ..."], what: str = "weights") -> None:

@@ -8,14 +8,13 @@ from jaxtyping import Array, Float, Float64
 from numpy.typing import ArrayLike
 
 from softshare_jax.sharing.checks import check_finite
-from softshare_jax.sharing.fitting import factorize, rows_by_channel, tie
+from softshare_jax.sharing.fitting import fit, singular_values
 from softshare_jax.sharing.materialization import box_templates, materialize, stack_members
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import PyTree
 from softshare_jax.sharing.weights import Variables
 
 _Numbers = np.ndarray[Any, Any]
-SHARING_COLLECTIONS = ("params", "templates", "coefficients")
 
 
 def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
@@ -39,12 +38,12 @@ def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
         PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
     private, dense = _finite_members(plan, params)
-    templates, coefficients = {}, {}
+    arrays: dict[str, dict[str, Any]] = {name: {} for name in plan.collections[1:]}
     for group in plan.groups:
-        parts = (tie if group.tied else factorize)(group, dense[group.name])
-        templates[group.name], coefficients[group.name] = parts
-    boxed = box_templates(plan, params, templates)
-    return {"params": private, "templates": boxed, "coefficients": coefficients}
+        for name, value in fit(group, dense[group.name]).items():
+            arrays[name][group.name] = value
+    boxed = box_templates(plan, params, arrays["templates"])
+    return {"params": private, **arrays, "templates": boxed}
 
 
 def _finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
@@ -69,10 +68,7 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, Float[Array, " _"]]:
         PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
     _, dense = _finite_members(plan, params)
-    by_channel = {
-        group.name: jnp.linalg.svd(rows_by_channel(group, dense[group.name]), compute_uv=False)
-        for group in plan.groups
-    }
+    by_channel = {group.name: singular_values(group, dense[group.name]) for group in plan.groups}
     return {name: _root_of_squares(values) for name, values in by_channel.items()}
 
 
@@ -103,5 +99,5 @@ def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
     Raises:
         PlanError: the variables are not those of the plan.
     """
-    others = {name: value for name, value in variables.items() if name not in SHARING_COLLECTIONS}
+    others = {name: value for name, value in variables.items() if name not in plan.collections}
     return {"params": materialize(plan, variables), **others}

@@ -82,6 +82,10 @@ def fold(
     one nonzero entry, and the group's ``assignment`` names it. Otherwise the templates stay, and rows of
     coefficients become parallel.
 
+    Layers are compared with their residuals. A group that is rolled back has no residuals any more: its
+    templates are the weights of the kept layers with their residuals. In other groups a merged layer takes
+    the residual of the kept one, times s_j. Both are exact for parallel weights.
+
     Args:
         plan: which layers share; groups may be folded already.
         variables: ``params``, ``templates``, ``coefficients`` and any other collection.
@@ -143,25 +147,30 @@ def _checked(plan: Plan, joint: Sequence[Sequence[str]]) -> Sequence[Sequence[st
 def _fold(
     plan: Plan, variables: Variables, comparisons: list[Comparison], threshold: float, tied: bool
 ) -> Folded:
-    groups, templates, coefficients = [], {}, {}
+    groups, arrays = [], dict(variables)
+    for name in plan.collections[1:] if plan.groups else ():
+        arrays[name] = {}
     for group, comparison in zip(plan.groups, comparisons, strict=True):
         merged = merge(comparison.similarity, threshold)
-        folded, templates[group.name], coefficients[group.name] = _fold_group(
-            group, variables, comparison.scale, merged, tied or group.tied
-        )
+        folded, parts = _fold_group(group, variables, comparison.scale, merged, tied or group.tied)
         groups.append(folded)
-    sharing = {"templates": templates, "coefficients": coefficients} if groups else {}
-    return Folded(Plan(tuple(groups)), {**variables, **sharing})
+        for name, value in parts.items():
+            arrays[name][group.name] = value
+    folded_plan = Plan(tuple(groups))
+    for name in set(plan.collections) - set(folded_plan.collections):
+        del arrays[name]
+    return Folded(folded_plan, arrays)
 
 
 def _fold_group(
     group: Group, variables: Variables, scale: Float[_Numbers, "L L C"], merged: tuple[int, ...], tied: bool
-) -> tuple[Group, Any, Any]:
-    """Returns the folded group, its templates and its coefficients."""
-    templates, coefficients = variables["templates"][group.name], variables["coefficients"][group.name]
+) -> tuple[Group, dict[str, Any]]:
+    """Returns the folded group and its arrays by collection."""
+    arrays = {name: variables[name][group.name] for name in group.collections}
+    templates, coefficients = arrays["templates"], arrays["coefficients"]
     kept = sorted(set(merged))
     if len(kept) == group.layers:
-        return group, templates, coefficients
+        return group, arrays
     layers, kept_layers = np.arange(group.layers), np.array(merged)
     multiples = scale[layers, kept_layers]
     if tied:
@@ -170,18 +179,28 @@ def _fold_group(
     scales = multiples.astype(coefficients.dtype)
     if len(kept) > group.templates:
         rows = columns(group, group_coefficients(group, variables))[kept_layers]
-        return group, templates, (scales[:, None] * rows).reshape(group.coefficients_shape)
+        arrays["coefficients"] = (scales[:, None] * rows).reshape(group.coefficients_shape)
+        if group.rank:
+            left, right = (arrays["residuals"][side] for side in ("left", "right"))
+            scaled = (scales[:, None] * right[kept_layers]).astype(right.dtype)
+            arrays["residuals"] = {"left": left[kept_layers], "right": scaled}
+        return group, arrays
     assignment = tuple(kept.index(layer) for layer in merged)
     weights = group_weights(group, variables)
-    folded = dataclasses.replace(group, templates=len(kept), assignment=assignment, tied=tied)
+    folded = dataclasses.replace(group, templates=len(kept), assignment=assignment, tied=tied, rank=0)
     if tied:
         means, used = tie(folded, weights)
-        return folded, in_box_of(templates, means), used.astype(coefficients.dtype)
+        return folded, {
+            "templates": in_box_of(templates, means),
+            "coefficients": used.astype(coefficients.dtype),
+        }
     # NumPy, because jax compiles for each number of kept layers, and a search tries many.
     one_hot = np.zeros((group.layers, len(kept), group.channels), coefficients.dtype)
     one_hot[layers, assignment] = scales
-    coefficients = jnp.asarray(one_hot.reshape(folded.coefficients_shape))
-    return folded, in_box_of(templates, jnp.asarray(np.asarray(weights)[kept])), coefficients
+    return folded, {
+        "templates": in_box_of(templates, jnp.asarray(np.asarray(weights)[kept])),
+        "coefficients": jnp.asarray(one_hot.reshape(folded.coefficients_shape)),
+    }
 
 
 def fold_within(

@@ -71,8 +71,10 @@ def initialize(
     Returns:
         ``params`` (private), ``templates`` ``{group: [k, *shape]}`` and ``coefficients``
         ``{group: [L, k]}``, float32; with coefficients per channel ``[L, k, C]``, equal in all channels, so
-        that the network starts as the one without this option. If ``nn.with_partitioning`` boxed the
-        weights, the templates are boxed too, with a leading axis that is not partitioned.
+        that the network starts as the one without this option. Groups with residuals have ``residuals``:
+        ``left`` is zero and ``right`` is normal with variance 1 / n, so they start without effect. If
+        ``nn.with_partitioning`` boxed the weights, the templates are boxed too, with a leading axis that is
+        not partitioned.
 
     Raises:
         PlanError: the plan does not fit the parameters, or the initializer does
@@ -80,6 +82,11 @@ def initialize(
     """
     private, dense = stack_members(plan, params)
     keys = jax.random.split(key, max(len(plan.groups), 1))
+    residuals = {
+        group.name: _no_residual(group, group_key, dense[group.name].dtype)
+        for group, group_key in zip(plan.groups, keys, strict=False)
+        if group.rank
+    }
     return {
         "params": private,
         "templates": box_templates(
@@ -89,7 +96,21 @@ def initialize(
             group.name: _for_each_channel(group, coefficients(group_key, group.layers, group.templates))
             for group, group_key in zip(plan.groups, keys, strict=False)
         },
+        **({"residuals": residuals} if residuals else {}),
     }
+
+
+def _no_residual(group: Group, key: jax.Array, dtype: Any) -> dict[str, Float[Array, "L _ _"]]:
+    """Returns the factors of residuals that are zero and can be trained: ``left`` is zero, ``right`` is not.
+
+    The rows of ``right`` have norm 1 in expectation and are nearly orthogonal, so a gradient step on ``left``
+    moves the weights as a step on the weights themselves would, projected onto these rows.
+    """
+    m, n = group.matrix
+    # Another key than that of the coefficients. Drawn flat, which compiles faster.
+    drawn = jax.random.normal(jax.random.fold_in(key, 1), (group.layers * group.rank * n,)) / n**0.5
+    right = drawn.reshape(group.layers, group.rank, n)
+    return {"left": jnp.zeros((group.layers, m, group.rank), dtype), "right": right.astype(dtype)}
 
 
 def _for_each_channel(

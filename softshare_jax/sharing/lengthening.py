@@ -1,6 +1,8 @@
 """Lengthening: the loops of a folded network run more often, or less often."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,13 +84,22 @@ def _with_layers(plan: Plan, variables: Variables, rule: Rule, params: PyTree, s
         )
     private = _private(plan, variables, other, params)
     same = distinct_layers(plan, variables)
-    groups, coefficients = [], {}
+    groups: list[Group] = []
+    # Templates do not depend on the number of layers.
+    by_layer: dict[str, dict[str, Any]] = {name: {} for name in plan.collections[2:]}
     for old, new in zip(plan.groups, other.groups, strict=True):
         source = _sources(old, same[old.name], new.layers, sign)
-        coefficients[old.name] = jnp.asarray(variables["coefficients"][old.name])[np.array(source)]
+        for name, arrays in by_layer.items():
+            if name in old.collections:
+                rows = functools.partial(_rows, layers=np.array(source))
+                arrays[old.name] = jax.tree.map(rows, variables[name][old.name])
         assignment = None if old.assignment is None else tuple(old.assignment[layer] for layer in source)
         groups.append(dataclasses.replace(old, members=new.members, assignment=assignment))
-    return Folded(Plan(tuple(groups)), {**variables, "params": private, "coefficients": coefficients})
+    return Folded(Plan(tuple(groups)), {**variables, "params": private, **by_layer})
+
+
+def _rows(array: Any, layers: np.ndarray[Any, Any]) -> jax.Array:
+    return jnp.asarray(array)[layers]
 
 
 def _sources(group: Group, same: tuple[int, ...], layers: int, sign: int) -> tuple[int, ...]:

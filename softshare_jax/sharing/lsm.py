@@ -12,9 +12,9 @@ from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.weights import (
     Variables,
     columns,
+    exact_weights,
     group_coefficients,
     group_templates,
-    mixtures,
 )
 
 Measure = Literal["coefficients", "weights"]
@@ -30,7 +30,7 @@ def measured_columns(group: Group, variables: Variables, measure: Measure) -> Fl
     """
     if measure not in MEASURES:
         raise ValueError(f"measure is 'coefficients' or 'weights', not {measure!r}")
-    read = group_coefficients if measure == "coefficients" else mixtures
+    read = group_coefficients if measure == "coefficients" else exact_weights
     values = read(group, variables)
     dtype = values.dtype if measure == "coefficients" else group_templates(group, variables).dtype
     check_finite(group, values.astype(dtype), measure)

@@ -19,7 +19,7 @@ from softshare_jax.sharing.weights import Variables, group_weights
 
 
 def materialize(plan: Plan, variables: Variables) -> PyTree:
-    """Returns the dense parameters of the network: W_i = sum_j alpha_ij T_j.
+    """Returns the dense parameters of the network: W_i = sum_j alpha_ij T_j + left_i right_i.
 
     Pure and differentiable. Under ``jit`` it costs one small matrix product per group and step
     (Savarese & Maire 2019, section 3).
@@ -27,8 +27,9 @@ def materialize(plan: Plan, variables: Variables) -> PyTree:
     Args:
         plan: which layers share.
         variables: ``params`` (private), and by group name ``templates`` ``[k, *shape]`` and
-            ``coefficients`` ``[L, k]``, or ``[L, k, C]`` per output channel. Other collections are not read,
-            and a plan without groups needs ``params`` alone.
+            ``coefficients`` ``[L, k]``, or ``[L, k, C]`` per output channel. A group with residuals has
+            ``residuals`` ``{"left": [L, m, r], "right": [L, r, n]}``. Other collections are not read, and a
+            plan without groups needs ``params`` alone.
 
     Returns:
         A parameter tree as the model itself initializes it, with the same structure: a dictionary, an NNX

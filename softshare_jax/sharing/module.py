@@ -17,7 +17,6 @@ from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.use import check_stacks, trace
 from softshare_jax.sharing.weights import Variables
 
-SHARED = ["params", "templates", "coefficients"]
 # A method of the model: its name, or a function whose first argument is the model.
 Method = Callable[..., Any] | str | None
 
@@ -118,7 +117,7 @@ class SoftShare(nn.Module):
 
         run: Callable[..., Any] = nn.map_variables(
             lambda wrapper, *args, **kwargs: _call(wrapper.model, method, *args, **kwargs),
-            SHARED,
+            list(plan.collections),
             trans_in_fn=to_unshared,
             trans_out_fn=to_shared,
             init=initializing,

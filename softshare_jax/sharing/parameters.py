@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+from softshare_jax.sharing.plan import COLLECTIONS
+
 
 class Parameters(NamedTuple):
     """Numbers of trainable parameters of a network.
 
     Attributes:
-        shared: in templates and coefficients.
+        shared: in templates, coefficients and residuals.
         private: in all other parameters.
     """
 
@@ -27,4 +29,5 @@ class Parameters(NamedTuple):
 def count(variables: Mapping[str, Any]) -> Parameters:
     """Counts the parameters of soft-shared variables (arrays or their shapes)."""
     sizes = {name: sum(math.prod(x.shape) for x in jax.tree.leaves(tree)) for name, tree in variables.items()}
-    return Parameters(sizes.get("templates", 0) + sizes.get("coefficients", 0), sizes.get("params", 0))
+    private, *shared = (sizes.get(name, 0) for name in COLLECTIONS)
+    return Parameters(sum(shared), private)

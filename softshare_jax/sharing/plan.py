@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,14 @@ from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.slices import check_slices
 from softshare_jax.sharing.tree import Path, PyTree
 
+# The trained collections of soft-shared variables.
+COLLECTIONS = ("params", "templates", "coefficients", "residuals")
 # The newest version of the JSON. Version 0 has no version field, and paths as text only. Version 1 has no
 # slices, version 2 has no tied groups, and version 3 no coefficients per channel and no residuals. A plan is
 # written in the oldest version that has what it uses.
 VERSION = 4
 # Options of a group that older versions do not know, with the values that mean what these versions do.
-NEWER = {"tied": False, "per_channel": False}
+NEWER = {"tied": False, "per_channel": False, "rank": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Group:
     """L layers of one weight shape that share k templates.
 
     Attributes:
-        name: key of the group in the ``templates`` and ``coefficients`` collections.
+        name: key of the group in the ``templates``, ``coefficients`` and ``residuals`` collections.
         members: the L layers, in the order in which the network runs them.
         templates: k, from 1 to L. More templates than layers would only add parameters: L templates
             already reach every set of L weights.
@@ -39,11 +42,14 @@ class Group:
             as 1, and training does not change them. Otherwise each layer scales its template.
         per_channel: whether each output channel, a position on the last axis of the weight, has coefficients
             of its own. They are then ``[L, k, C]`` instead of ``[L, k]``.
+        rank: r, the rank of the residual of each layer, a matrix that is added to its combination of
+            templates. 0 for none; the smaller side of the weight as a matrix (see ``matrix``) reaches every
+            weight.
 
     Raises:
         PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
-            the assignment does not name one template per layer, a tied group has no assignment, or a scalar
-            has coefficients per channel.
+            the assignment does not name one template per layer, a tied group has no assignment, a folded
+            group has residuals, the rank is outside its range, or a scalar has coefficients per channel.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Group:
     assignment: tuple[int, ...] | None = None
     tied: bool = False
     per_channel: bool = False
+    rank: int = 0
 
     def __post_init__(self) -> None:
         layers = len(self.members)
@@ -81,6 +88,16 @@ class Group:
             raise PlanError(f"group {self.name!r} is tied and has no assignment: only a folded group is tied")
         if self.per_channel and not self.shape:
             raise PlanError(f"group {self.name!r} shares scalars, which have no channels")
+        if not 0 <= self.rank <= min(self.matrix):
+            raise PlanError(
+                f"group {self.name!r} shares weights of shape {self.shape} and asks for residuals of rank "
+                f"{self.rank}: choose from 0 to {min(self.matrix)}"
+            )
+        if self.rank and self.assignment is not None:
+            raise PlanError(
+                f"group {self.name!r} has an assignment and residuals: layers of a folded group are "
+                "multiples of their template, so it needs rank 0"
+            )
 
     @property
     def layers(self) -> int:
@@ -97,6 +114,22 @@ class Group:
         """``(L, k)``, or ``(L, k, C)`` per channel."""
         shape = (self.layers, self.templates)
         return (*shape, self.channels) if self.per_channel else shape
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collections with arrays of the group; ``residuals`` only if it has them."""
+        return COLLECTIONS[1:] if self.rank else COLLECTIONS[1:-1]
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """``(m, n)``, the sides of one weight as a matrix; n is the last axis of the weight."""
+        return math.prod(self.shape[:-1]), math.prod(self.shape[-1:])
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of templates, coefficients and residuals."""
+        shared = self.templates * math.prod(self.shape) + math.prod(self.coefficients_shape)
+        return shared + self.layers * self.rank * sum(self.matrix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +182,11 @@ class Plan:
     def paths(self) -> tuple[str, ...]:
         """The same as ``leaves``, as people read them."""
         return tuple(map(tree.name, self.leaves))
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collections of soft-shared variables; ``residuals`` only if a group has them."""
+        return COLLECTIONS if any(group.rank for group in self.groups) else COLLECTIONS[:-1]
 
     @property
     def templates(self) -> dict[str, int]:
@@ -240,7 +278,7 @@ class Plan:
 
 def _version(group: Group) -> int:
     """Returns the oldest version of the JSON that has all options of a group."""
-    return 4 if group.per_channel else 3 if group.tied else 1
+    return 4 if group.per_channel or group.rank else 3 if group.tied else 1
 
 
 def _as_dict(member: Member) -> dict[str, Any]:

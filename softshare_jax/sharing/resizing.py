@@ -15,7 +15,7 @@ from softshare_jax.sharing.weights import (
     columns,
     group_coefficients,
     group_templates,
-    group_weights,
+    mixtures,
 )
 
 
@@ -29,6 +29,7 @@ def resize(
     new templates toward what the layers lack. (New templates with zero coefficients compute the same, but
     their direction would be random.) With fewer templates, each group becomes the best k templates of its
     weights, by truncated SVD. A folded group whose k changes mixes templates again.
+    Residuals do not change: only the combinations of templates are approximated.
 
     Args:
         plan: which layers share.
@@ -51,7 +52,7 @@ def resize(
         if new.templates > old.templates:
             resized_templates, coefficients[new.name] = _grow(old, variables, new)
         else:
-            resized_templates, coefficients[new.name] = factorize(new, group_weights(old, variables))
+            resized_templates, coefficients[new.name] = _shrink(old, variables, new)
         new_templates[new.name] = in_box_of(new_templates[new.name], resized_templates)
     return resized, {**variables, "templates": new_templates, "coefficients": coefficients}
 
@@ -68,3 +69,11 @@ def _grow(
     zeros = jnp.zeros((new.templates - old.templates, *new.shape), templates.dtype)
     grown = jnp.moveaxis(jnp.concatenate([coefficients, more], axis=2), 0, 2)
     return jnp.concatenate([templates, zeros]), grown.reshape(new.coefficients_shape)
+
+
+def _shrink(
+    old: Group, variables: Variables, new: Group
+) -> tuple[Float[Array, "_ *shape"], Float[Array, "L _ *channel"]]:
+    dtype = group_templates(old, variables).dtype
+    templates, coefficients = factorize(new, mixtures(old, variables).astype(dtype))
+    return templates.astype(dtype), coefficients

@@ -14,8 +14,9 @@ from softshare_jax.sharing.tree import Path, PyTree
 
 Rule = Callable[[PyTree], Plan]
 Templates = int | Mapping[str, int] | None
-# An option of all groups, or by group name; groups that are not named do not have it.
+# Options of all groups, or by group name; groups that are not named do not have them.
 PerChannel = bool | Mapping[str, bool]
+Rank = int | Mapping[str, int]
 # Embeddings, the parameters of norms, and biases.
 PRIVATE = r".*embed.*|.*norm(?!al).*|(.*/)?bias(/.*)?"
 
@@ -32,6 +33,7 @@ def by_regex(
     order: Sequence[str] | None = None,
     slices: Mapping[str, Slice] | None = None,
     per_channel: PerChannel = False,
+    rank: Rank = 0,
 ) -> Rule:
     """Groups leaves by name: one group per regular expression.
 
@@ -49,6 +51,7 @@ def by_regex(
         slices: group name -> the part of each of its layers that shares; the rest of the layer is
             private. Groups without a slice share whole layers.
         per_channel: whether each output channel has coefficients of its own, for all groups or by group name.
+        rank: r, the rank of the residual of each layer, for all groups or by group name.
 
     Returns:
         A rule.
@@ -79,10 +82,9 @@ def by_regex(
             shapes = {layer.shape for layer in layers}
             if len(shapes) > 1:
                 raise PlanError(f"group {name!r} matches layers of several shapes: {sorted(shapes)}")
-            groups.append(
-                _group(name, [layer.member for layer in layers], shapes.pop(), templates, per_channel)
-            )
-        return _plan(groups, templates, per_channel)(params)
+            members = [layer.member for layer in layers]
+            groups.append(_group(name, members, shapes.pop(), templates, per_channel, rank))
+        return _plan(groups, templates, per_channel, rank)(params)
 
     return rule
 
@@ -94,6 +96,7 @@ def by_shape(
     order: Sequence[str] | None = None,
     roles: bool = True,
     per_channel: PerChannel = False,
+    rank: Rank = 0,
 ) -> Rule:
     """Groups weights with equal role, shape and dtype, in any model.
 
@@ -108,7 +111,7 @@ def by_shape(
         exclude: regular expression for paths that stay private; case does not matter.
         stacked, order: as for ``by_regex``.
         roles: ``False`` groups by shape and dtype alone.
-        per_channel: as for ``by_regex``.
+        per_channel, rank: as for ``by_regex``.
 
     Returns:
         A rule.
@@ -141,10 +144,10 @@ def by_shape(
         sizes = [size for size, _, _ in alike]
         names = [size if sizes.count(size) == 1 else f"{role}-{size}" for size, role, _ in alike]
         groups = [
-            _group(name, members, shape, templates, per_channel)
+            _group(name, members, shape, templates, per_channel, rank)
             for name, ((_, _, shape), members) in zip(names, alike.items(), strict=True)
         ]
-        return _plan(groups, templates, per_channel)(params)
+        return _plan(groups, templates, per_channel, rank)(params)
 
     return rule
 
@@ -267,21 +270,14 @@ def _sliced(layer: _Layer, part: Slice, group: str) -> _Layer:
 
 
 def _group(
-    name: str, members: list[Member], shape: tuple[int, ...], templates: Templates, per_channel: PerChannel
+    name: str, members: list[Member], shape: tuple[int, ...], templates: Any, per_channel: Any, rank: Any
 ) -> Group:
-    k = _of(templates, name)
-    return Group(
-        name,
-        tuple(members),
-        len(members) if k is None else k,
-        shape,
-        per_channel=bool(_of(per_channel, name)),
+    k, per_channel, rank = (
+        option.get(name) if isinstance(option, Mapping) else option
+        for option in (templates, per_channel, rank)
     )
-
-
-def _of(option: Any, name: str) -> Any:
-    """Returns the value of an option for a group; ``None`` if it is given by name and does not name it."""
-    return option.get(name) if isinstance(option, Mapping) else option
+    k = len(members) if k is None else k
+    return Group(name, tuple(members), k, shape, per_channel=bool(per_channel), rank=rank or 0)
 
 
 def _plan(groups: list[Group], *options: Any) -> Plan:

@@ -2,7 +2,8 @@
 
 A weight ``[*shape]`` is seen as columns ``[q, C]``, each with coefficients of its own: one for each output
 channel if the group has coefficients per channel, else the whole weight is one column. So every function
-knows one form: ``W_i[:, c] = sum_j alpha_ijc T_j[:, c]``.
+knows one form: ``W_i[:, c] = sum_j alpha_ijc T_j[:, c]``. A group may add a residual of low rank to each
+layer, ``left_i right_i``, to the weight as a matrix ``[m, n]``.
 """
 
 import functools
@@ -44,7 +45,21 @@ def group_coefficients(group: Group, variables: Variables) -> Float[Array, "L k 
 
 def mixtures(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
     """Returns the combinations of templates before they are rounded, in float32 or finer."""
-    return _combine(group_coefficients(group, variables), in_float32(group_templates(group, variables)))
+    return combine(group_coefficients(group, variables), in_float32(group_templates(group, variables)))
+
+
+def residuals(
+    group: Group, left: Float[Array, "L m r"], right: Float[Array, "L r n"]
+) -> Float[Array, "L ..."]:
+    """Returns the residuals of a group, ``[L, *shape]`` in float32 or finer."""
+    factors = in_float32(jnp.asarray(left)), in_float32(jnp.asarray(right))
+    return jnp.matmul(*factors, precision=jax.lax.Precision.HIGHEST).reshape(-1, *group.shape)
+
+
+def exact_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
+    """Returns the weights of a group before they are rounded, in float32 or finer."""
+    weights = mixtures(group, variables)
+    return weights + residuals(group, **variables["residuals"][group.name]) if group.rank else weights
 
 
 def group_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
@@ -52,7 +67,7 @@ def group_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"
 
     They have the dtype of the templates, which is that of the model's own parameters.
     """
-    return mixtures(group, variables).astype(group_templates(group, variables).dtype)
+    return exact_weights(group, variables).astype(group_templates(group, variables).dtype)
 
 
 def columns(group: Group, weights: Float[Array, "_ *shape"]) -> Float[Array, "_ q C"]:
@@ -60,9 +75,10 @@ def columns(group: Group, weights: Float[Array, "_ *shape"]) -> Float[Array, "_ 
     return weights.reshape(len(weights), -1, group.channels)
 
 
-def _combine(
+def combine(
     coefficients: Float[Array, "L k *channel"], templates: Float[Array, "k *shape"]
 ) -> Float[Array, "L *shape"]:
+    """Returns combinations of templates, ``[L, *shape]``."""
     per_channel = coefficients.ndim > 2
     if len(templates) > FEW:
         equation = "lkc,k...c->l...c" if per_channel else "lk,k...->l..."

@@ -6,7 +6,10 @@ import flax
 import jax
 import optax
 
-TRAINABLE = ("params", "templates", "coefficients")
+from softshare_jax.sharing.plan import COLLECTIONS
+
+# The collections that the optimizer updates.
+TRAINABLE = COLLECTIONS
 # The collection with the exponential moving average (EMA) of all others, if the run keeps one.
 AVERAGE = "average"
 Batch = dict[str, jax.Array]
@@ -18,8 +21,8 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
         step: steps taken, int32 scalar. Data order and randomness are functions of it, so a resumed run
             continues bit for bit.
-        variables: collections of the network: ``params``, ``templates``, ``coefficients``, ``batch_stats``;
-            and ``average``, the EMA of all these, if the run keeps one.
+        variables: collections of the network: ``params``, ``templates``, ``coefficients``, ``residuals``,
+            ``batch_stats``; and ``average``, the EMA of all these, if the run keeps one.
         opt_state: the optimizer's state.
     """
 

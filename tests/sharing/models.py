@@ -256,4 +256,10 @@ CASES: dict[str, Callable[[], Case]] = {
         sharing.by_shape(2, stacked="layers/.*", per_channel=True),
         {"6x6": 4},
     ),
+    "equinox conv, residuals": lambda: equinox(
+        EqxConvNet(KEY), IMAGE, sharing.by_shape(2, rank=1), {"4x4x3x3": 3}
+    ),
+    "linen scan, per channel and residuals": lambda: linen(
+        Scanned(), ROW, sharing.by_shape(2, stacked="layers/.*", per_channel=True, rank=2), {"6x6": 4}
+    ),
 }

@@ -14,21 +14,22 @@ def shared(draw) -> tuple[Plan, dict]:
     """Draws a plan over one or two sets of leaves, and random variables.
 
     The layers are leaves, rows of a stack, or slices of either. Slices may belong to two groups. Coefficients
-    are those of layers or of channels. Numbers of layers and templates are few, because each one compiles.
+    are those of layers or of channels, and layers may have a residual. Numbers of layers and templates are
+    few, because each one compiles.
     """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
     def normal(*shape):
         return random.normal(size=shape).astype(np.float32)
 
-    groups, templates, coefficients = [], {}, {}
+    groups, templates, coefficients, residuals = [], {}, {}, {}
     params = {"private": {"bias": normal(3)}}
     for number in range(draw(st.integers(1, 2))):
         layers = draw(st.sampled_from([2, 3, 7]))
         shape = draw(st.sampled_from([(3,), (2, 3), (3, 3, 2, 2)]))
         name, stacked = f"group_{number}", draw(st.booleans())
         parts, left = draw(slices(shape))
-        per_channel = draw(st.booleans())
+        per_channel, rank = draw(st.booleans()), draw(st.integers(0, 1))
         for letter, part in zip("ab", parts, strict=False):
             members = [
                 Member(f"{name}/stack", i, part)
@@ -36,16 +37,21 @@ def shared(draw) -> tuple[Plan, dict]:
                 else Member(f"{name}/layer_{i}/kernel", None, part)
                 for i in range(layers)
             ]
-            k = draw(st.sampled_from(sorted({1, 2, layers - 1, layers})))
-            group = Group(name + letter, tuple(members), k, shape, per_channel=per_channel)
+            k = draw(st.sampled_from(sorted({1, 2, layers})))
+            group = Group(name + letter, tuple(members), k, shape, per_channel=per_channel, rank=rank)
             groups.append(group)
             templates[name + letter] = normal(k, *shape)
             coefficients[name + letter] = normal(*group.coefficients_shape)
+            if rank:
+                m, n = group.matrix
+                residuals[name + letter] = {"left": normal(layers, m, rank), "right": normal(layers, rank, n)}
         if left and stacked:
             params[name] = {"stack": normal(layers, *left)}
         elif left:
             params[name] = {f"layer_{i}": {"kernel": normal(*left)} for i in range(layers)}
     variables = {"params": params, "templates": templates, "coefficients": coefficients}
+    if residuals:
+        variables["residuals"] = residuals
     return Plan(tuple(groups)), jax.tree.map(jax.numpy.asarray, variables)
 
 

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from softshare_jax import sharing
 from softshare_jax.sharing.tree import named_arrays
 from tests.sharing.models import CASES, KEY
-from tests.sharing.weights import columns
+from tests.sharing.weights import columns, residuals
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,9 +63,10 @@ def weights(params, group):
     return columns(group, np.stack(layers))
 
 
-def check_tied(plan, params):
+def check_tied(plan, params, variables):
     for group in plan.groups:
-        values = np.linalg.svd(weights(params, group).transpose(2, 0, 1), compute_uv=False)
+        mixtures = weights(params, group) - columns(group, residuals(group, variables))
+        values = np.linalg.svd(mixtures.transpose(2, 0, 1), compute_uv=False)
         assert np.all(values[:, 2:] < 1e-5 * values[:, :1])
         assert values[:, 1].max() > 1e-3 * values[:, 0].max()
 
@@ -92,7 +93,7 @@ def test_the_materialized_model_is_a_model_of_its_kind(case, plan, variables):
     assert jax.tree.map(lambda x: (x.shape, x.dtype), arrays(dense)) == jax.tree.map(
         lambda x: (x.shape, x.dtype), arrays(case.params)
     )
-    check_tied(plan, dense)
+    check_tied(plan, dense, variables)
     private = [path for path in named_arrays(case.params) if path not in plan.paths]
     before, after = named_arrays(case.params), named_arrays(dense)
     assert private
@@ -124,13 +125,15 @@ def test_weights_are_tied_after_an_update(case, plan, variables, gradients):
             variables["coefficients"][name] - 0.1 * gradients["coefficients"][name],
             atol=1e-6,
         )
+        if group.rank:
+            assert np.abs(updated["residuals"][name]["left"]).max() > 1e-6
         np.testing.assert_allclose(
             updated["templates"][name],
             variables["templates"][name] * (1 - 1e-3) - 0.1 * gradients["templates"][name],
             atol=1e-6,
         )
     dense = sharing.materialize(plan, updated)
-    check_tied(plan, dense)
+    check_tied(plan, dense, updated)
     assert np.all(np.isfinite(case.apply(dense)))
 
 
@@ -147,6 +150,10 @@ def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, g
         ):
             found = columns(group, gradients[collection][group.name])
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+        if group.rank:
+            factors, found = (v["residuals"][group.name] for v in (variables, gradients))
+            expected = upstream.reshape(-1, *group.matrix) @ np.asarray(factors["right"]).swapaxes(1, 2)
+            np.testing.assert_allclose(found["left"], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_under_jit(case, plan, variables):

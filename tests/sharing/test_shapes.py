@@ -19,7 +19,7 @@ def test_arguments():
 def test_results(monkeypatch):
     weights = np.ones((4, 2, 3), np.float32)
     group = sharing.Group("g", tuple(map(sharing.Member, "abcd")), 2, (2, 3))
-    monkeypatch.setattr(fitting, "rows_by_channel", lambda group, weights: weights.reshape(1, 4, -1))
+    monkeypatch.setattr(fitting, "columns", lambda group, weights: weights.reshape(4, -1))
     with pytest.raises(jaxtyping.TypeCheckError, match="weights"):  # of NumPy, not of jax
         fitting.factorize(group, weights)
 

@@ -28,10 +28,25 @@ def columns(group: Group, array) -> np.ndarray:
     return np.asarray(array, np.float64).reshape(len(array), -1, channels)
 
 
-def expected_weights(group: Group, variables: dict) -> np.ndarray:
-    """Returns the weights of a group by definition, ``[L, *shape]`` in float64."""
+def mixtures(group: Group, variables: dict) -> np.ndarray:
+    """Returns the combinations of templates by definition, ``[L, *shape]`` in float64."""
     alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
     return np.einsum("lkc,kqc->lqc", alpha, templates).reshape(-1, *group.shape)
+
+
+def residuals(group: Group, variables: dict) -> np.ndarray:
+    """Returns the residuals by definition, ``[L, *shape]`` in float64."""
+    if not group.rank:
+        return np.zeros((group.layers, *group.shape))
+    left, right = (
+        np.asarray(variables["residuals"][group.name][side], np.float64) for side in ("left", "right")
+    )
+    return (left @ right).reshape(-1, *group.shape)
+
+
+def expected_weights(group: Group, variables: dict) -> np.ndarray:
+    """Returns the weights of a group by definition, ``[L, *shape]`` in float64."""
+    return mixtures(group, variables) + residuals(group, variables)
 
 
 def cosines(layers: np.ndarray) -> np.ndarray:
