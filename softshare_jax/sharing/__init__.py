@@ -9,6 +9,7 @@ This package imports jax, flax, optax and jaxtyping only.
 
 from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.budget import by_budget
+from softshare_jax.sharing.calibration import input_moments
 from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncation_errors
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
@@ -53,6 +54,7 @@ __all__ = [
     "from_dense",
     "identity",
     "initialize",
+    "input_moments",
     "lengthen",
     "materialize",
     "merge",

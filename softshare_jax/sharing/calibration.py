@@ -1,0 +1,122 @@
+"""Second moments of the inputs of layers: which errors of their weights change their outputs."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.fitting import EVERYTHING, Seen
+from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.tree import Path
+
+
+def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, "_ _ _"]]:
+    """Returns the second moments of the inputs of shared layers, for ``from_dense``.
+
+    Reads them while a linen model runs. Layers are kernels of ``nn.Dense`` and ``nn.Conv``; the inputs of a
+    convolution are the patches that its kernel sees.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from flax import linen as nn
+    >>> from softshare_jax import sharing
+    >>> mlp, x = nn.Sequential([nn.Dense(4) for _ in range(3)]), jnp.ones((8, 4))
+    >>> variables = mlp.init(jax.random.key(0), x)
+    >>> plan = sharing.by_shape(1)(variables["params"])
+    >>> moments = sharing.input_moments(plan, lambda: mlp.apply(variables, x))
+    >>> moments["4x4"].shape
+    (3, 4, 4)
+
+    Args:
+        plan: which layers share.
+        run: applies the unshared model to sample data, such as ``lambda: model.apply(variables, x)``.
+
+    Returns:
+        ``{group: [L, p, p]}``: the mean of ``x x^T`` over all positions and examples, where p is the number
+        of inputs of an output. Means over several batches of one size are the moments of all of them. Groups
+        in which a layer is not such a kernel are missing.
+
+    Raises:
+        PlanError: no group has such kernels only, or the model ran under ``jit``, where nothing can be read.
+    """
+    sums: dict[Path, tuple[Array, int]] = {}
+
+    def read(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        layer = context.module
+        called = context.method_name == "__call__" and isinstance(layer, nn.Dense | nn.Conv)
+        # Inside of loops there are no values.
+        if called and not isinstance(args[0], jax.core.Tracer):
+            inputs = _inputs(layer, args[0])
+            before, number = sums.get(path := (*layer.path, "kernel"), (0.0, 0))
+            products = jnp.matmul(inputs.T, inputs, precision="highest")
+            sums[path] = before + products, number + len(inputs)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(read):
+        run()
+    means = {path: products / number for path, (products, number) in sums.items()}
+    read_all = {
+        group.name: [means[member.keys] for member in group.members]
+        for group in plan.groups
+        if all(member.keys in means and member.index is None for member in group.members)
+    }
+    if not read_all:
+        raise PlanError(
+            f"no group has kernels of nn.Dense or nn.Conv for all its layers; the run called "
+            f"{', '.join('/'.join(path) for path in list(means)[:3]) or 'none'} (without jit?)"
+        )
+    return {name: jnp.stack(layers) for name, layers in read_all.items()}
+
+
+def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
+    """Returns what meets the kernel ``[p, outputs]`` at each position, in float32.
+
+    Raises:
+        PlanError: the convolution has groups, or padding that is not zeros.
+    """
+    x = x.astype(jnp.float32)
+    if isinstance(layer, nn.Dense):
+        return x.reshape(-1, x.shape[-1])
+    kernel = layer.kernel_size if not isinstance(layer.kernel_size, int) else (layer.kernel_size,)
+    if layer.feature_group_count != 1 or layer.padding not in ("SAME", "VALID"):
+        name = "/".join(layer.path)
+        raise PlanError(f"{name}: only convolutions without groups, with padding SAME or VALID, can be read")
+    axes = len(kernel)
+
+    def each(value: Any) -> Any:
+        return (value,) * axes if value is None or isinstance(value, int) else tuple(value)
+
+    patches = jax.lax.conv_general_dilated_patches(
+        jnp.moveaxis(x.reshape(-1, *x.shape[-axes - 1 :]), -1, 1),
+        kernel,
+        tuple(s or 1 for s in each(layer.strides)),
+        layer.padding,
+        rhs_dilation=tuple(d or 1 for d in each(layer.kernel_dilation)),
+    )
+    # [B, C * positions of the kernel, ...]: channels come last in a kernel.
+    by_channel = jnp.moveaxis(patches, 1, -1).reshape(-1, x.shape[-1], math.prod(kernel))
+    return by_channel.swapaxes(1, 2).reshape(len(by_channel), -1)
+
+
+def seen_by(group: Group, moments: Mapping[str, Any]) -> Seen:
+    """Returns what the inputs of a group see.
+
+    Raises:
+        PlanError: the moments do not fit the weights of the group.
+    """
+    if group.name not in moments:
+        return EVERYTHING
+    given = jnp.asarray(moments[group.name])
+    given = given[None] if given.ndim == 2 else given
+    sizes = [math.prod(group.shape[:axis]) for axis in range(1, len(group.shape))]
+    if given.shape not in [(number, p, p) for p in sizes for number in (1, group.layers)]:
+        allowed = " or ".join(f"[{p}, {p}]" for p in sorted(set(sizes))) or "none"
+        raise PlanError(
+            f"the moments of group {group.name!r} have shape {jnp.shape(moments[group.name])}: weights of "
+            f"shape {group.shape} need {allowed}, for all layers or for each of {group.layers}"
+        )
+    return Seen.by(given)
