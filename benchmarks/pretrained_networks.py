@@ -116,8 +116,8 @@ def _photo() -> np.ndarray:
     """Returns the photo that matplotlib ships, ``[600, 512, 3]`` from 0 to 1."""
     import matplotlib.cbook
 
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        image = np.asarray(Image.open(file).convert("RGB"), np.float32) / 255
+    file = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    image = np.asarray(Image.open(str(file)).convert("RGB"), np.float32) / 255
     return image[: image.shape[0] // 4 * 4]
 
 

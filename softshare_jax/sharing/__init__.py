@@ -9,7 +9,6 @@ This package imports jax, flax, optax and jaxtyping only.
 
 from softshare_jax.sharing.annealing import anneal
 from softshare_jax.sharing.budget import by_budget
-from softshare_jax.sharing.calibration import input_moments
 from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncation_errors
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
@@ -20,6 +19,7 @@ from softshare_jax.sharing.lsm import MEASURES, Measure, recurrence_penalty, sim
 from softshare_jax.sharing.materialization import materialize
 from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.module import SoftShare
+from softshare_jax.sharing.moments import input_moments
 from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 from numpy.typing import ArrayLike
 
-from softshare_jax.sharing.calibration import seen_by
 from softshare_jax.sharing.checks import check_finite
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.fitting import fit, singular_values
+from softshare_jax.sharing.factors import singular_values
+from softshare_jax.sharing.fitting import fit
 from softshare_jax.sharing.materialization import box_templates, materialize, stack_members
 from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.seen import seen_by
 from softshare_jax.sharing.tree import PyTree
 from softshare_jax.sharing.weights import Variables
 

@@ -12,7 +12,7 @@ from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.comparison import Comparison, compare, exact_similarity
 from softshare_jax.sharing.dense import to_dense
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.fitting import tie
+from softshare_jax.sharing.factors import tie
 from softshare_jax.sharing.lsm import Measure
 from softshare_jax.sharing.materialization import in_box_of
 from softshare_jax.sharing.plan import Group, Plan

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.checks import check_variables
-from softshare_jax.sharing.fitting import factorize
+from softshare_jax.sharing.factors import factorize
 from softshare_jax.sharing.materialization import in_box_of
 from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.weights import (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from softshare_jax import sharing
-from softshare_jax.sharing import fitting, lsm
+from softshare_jax.sharing import factors, lsm
 from tests import shapes
 
 
@@ -19,9 +19,9 @@ def test_arguments():
 def test_results(monkeypatch):
     weights = np.ones((4, 2, 3), np.float32)
     group = sharing.Group("g", tuple(map(sharing.Member, "abcd")), 2, (2, 3))
-    monkeypatch.setattr(fitting, "columns", lambda group, weights: weights.reshape(4, -1))
+    monkeypatch.setattr(factors, "columns", lambda group, weights: weights.reshape(4, -1))
     with pytest.raises(jaxtyping.TypeCheckError, match="weights"):  # of NumPy, not of jax
-        fitting.factorize(group, weights)
+        factors.factorize(group, weights)
 
 
 def test_containers():

@@ -1,7 +1,7 @@
 """Second moments of the inputs of layers: which errors of their weights change their outputs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.fitting import EVERYTHING, Seen
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import Path
 
 
@@ -47,9 +46,10 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
 
     def read(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         layer = context.module
-        called = context.method_name == "__call__" and isinstance(layer, nn.Dense | nn.Conv)
         # Inside of loops there are no values.
-        if called and not isinstance(args[0], jax.core.Tracer):
+        if context.method_name != "__call__" or isinstance(args[0], jax.core.Tracer):
+            return call(*args, **kwargs)
+        if isinstance(layer, nn.Dense | nn.Conv):
             inputs = _inputs(layer, args[0])
             before, number = sums.get(path := (*layer.path, "kernel"), (0.0, 0))
             products = jnp.matmul(inputs.T, inputs, precision="highest")
@@ -100,23 +100,3 @@ def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
     # [B, C * positions of the kernel, ...]: channels come last in a kernel.
     by_channel = jnp.moveaxis(patches, 1, -1).reshape(-1, x.shape[-1], math.prod(kernel))
     return by_channel.swapaxes(1, 2).reshape(len(by_channel), -1)
-
-
-def seen_by(group: Group, moments: Mapping[str, Any]) -> Seen:
-    """Returns what the inputs of a group see.
-
-    Raises:
-        PlanError: the moments do not fit the weights of the group.
-    """
-    if group.name not in moments:
-        return EVERYTHING
-    given = jnp.asarray(moments[group.name])
-    given = given[None] if given.ndim == 2 else given
-    sizes = [math.prod(group.shape[:axis]) for axis in range(1, len(group.shape))]
-    if given.shape not in [(number, p, p) for p in sizes for number in (1, group.layers)]:
-        allowed = " or ".join(f"[{p}, {p}]" for p in sorted(set(sizes))) or "none"
-        raise PlanError(
-            f"the moments of group {group.name!r} have shape {jnp.shape(moments[group.name])}: weights of "
-            f"shape {group.shape} need {allowed}, for all layers or for each of {group.layers}"
-        )
-    return Seen.by(given)
