@@ -1,25 +1,33 @@
-"""How many templates each group gets under one budget of parameters."""
+"""How many templates each group gets, and which rank, under one budget of parameters."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from softshare_jax.sharing.dense import spectra, truncation_errors
+from softshare_jax.sharing.dense import finite_members, root_of_squares, truncation_errors
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.plan import Plan
+from softshare_jax.sharing.factors import factorize, singular_values
+from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, leaves
+from softshare_jax.sharing.weights import combine, in_float32
 
 _Numbers = np.ndarray[Any, Any]
 
 
-def by_budget(rule: Rule, parameters: int) -> Rule:
-    """Chooses k for every group, so that given weights lose least within a budget of parameters.
+def by_budget(rule: Rule, parameters: int, ranks: Sequence[int] = ()) -> Rule:
+    """Chooses k for every group, and the rank of residuals, so that given weights lose least within a budget.
 
     Minimizes the squared error of the weights, summed over all groups, over all choices of 1 to L
-    templates per group that keep the network within the budget. This knapsack is solved exactly.
+    templates per group, and of a rank, that keep the network within the budget. This knapsack is solved
+    exactly. Without residuals the errors are those of ``from_dense``. With residuals they are those of the
+    best templates and then the best residuals; ``from_dense`` continues from there and loses less.
 
     >>> import jax.numpy as jnp
     >>> from softshare_jax.sharing import by_shape
@@ -30,13 +38,16 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
 
     Args:
         rule: rule or plan that makes the groups; its numbers of templates are not used.
-        parameters: largest number of parameters of the network: templates, coefficients and private.
+        parameters: largest number of parameters of the network: templates, coefficients, residuals and
+            private.
+        ranks: ranks to choose from, such as ``(0, 4, 8, 16)``; groups whose weights are too small for one do
+            not consider it. Empty: groups keep their rank.
 
     Returns:
         A rule. Unlike other rules it needs the weights themselves; their shapes are not enough.
 
     Raises:
-        PlanError: the rule raises it if one template per group is already too many, if it is
+        PlanError: the rule raises it if the smallest choice for each group is already too many, if it is
             given shapes, or if a layer is not finite.
     """
 
@@ -47,19 +58,39 @@ def by_budget(rule: Rule, parameters: int) -> Rule:
             raise PlanError("a budget needs the weights themselves; their shapes are not enough")
         private = sum(math.prod(array.shape) for array in arrays)
         private -= sum(group.layers * math.prod(group.shape) for group in plan.groups)
-        errors, costs = [], []
-        values = spectra(plan, params)
-        for group in plan.groups:
-            errors.append(truncation_errors(values[group.name]))
-            one = group.layers * group.channels + math.prod(group.shape)
-            costs.append(np.arange(1, group.layers + 1) * one)
-        least = private + sum(int(cost[0]) for cost in costs)
+        _, dense = finite_members(plan, params)
+        choices = [_choices(group, dense[group.name], ranks) for group in plan.groups]
+        costs = [np.array([group.parameters for group, _ in options]) for options in choices]
+        errors = [np.array([error for _, error in options]) for options in choices]
+        least = private + sum(int(cost.min()) for cost in costs)
         if least > parameters:
             raise PlanError(f"a budget of {parameters} is too small: one template a group takes {least}")
         chosen = _cheapest_error(costs, errors, parameters - private)
-        return plan.with_templates({g.name: k + 1 for g, k in zip(plan.groups, chosen, strict=True)})
+        return Plan(tuple(options[at][0] for options, at in zip(choices, chosen, strict=True)))
 
     return budgeted
+
+
+def _choices(
+    group: Group, weights: Float[Array, "L *shape"], ranks: Sequence[int]
+) -> list[tuple[Group, float]]:
+    """Returns what a group may become, and the squared error of its weights."""
+    considered = sorted({rank for rank in ranks if rank <= min(group.matrix)}) or [group.rank]
+    full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
+    plain = truncation_errors(root_of_squares(singular_values(group, weights)))
+    # The first k of the best L templates are the best k.
+    templates, coefficients = factorize(full, weights)
+    found = []
+    for k in range(1, group.layers + 1):
+        errors = plain[k - 1 : k]
+        if max(considered):
+            rest = in_float32(weights) - combine(coefficients[:, :k], templates[:k])
+            values = jnp.linalg.svd(rest.reshape(-1, *group.matrix), compute_uv=False)
+            errors = np.append(errors, truncation_errors(root_of_squares(values)))
+        found += [
+            (dataclasses.replace(full, templates=k, rank=rank), float(errors[rank])) for rank in considered
+        ]
+    return found
 
 
 def _cheapest_error(costs: list[_Numbers], errors: list[_Numbers], budget: int) -> list[int]:

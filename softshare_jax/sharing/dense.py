@@ -53,7 +53,7 @@ def from_dense(plan: Plan, params: PyTree, moments: Mapping[str, ArrayLike] | No
     Raises:
         PlanError: the plan or the moments do not fit the parameters, or a layer is not finite.
     """
-    private, dense = _finite_members(plan, params)
+    private, dense = finite_members(plan, params)
     if unknown := (moments or {}).keys() - dense.keys():
         raise PlanError(f"there is no group {min(unknown)!r}, the groups are {', '.join(dense)}")
     arrays: dict[str, dict[str, Any]] = {name: {} for name in plan.collections[1:]}
@@ -64,7 +64,8 @@ def from_dense(plan: Plan, params: PyTree, moments: Mapping[str, ArrayLike] | No
     return {"params": private, **arrays, "templates": boxed}
 
 
-def _finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
+def finite_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[Array, "_ ..."]]]:
+    """Returns private parameters and the weights of each group, which are finite; see ``stack_members``."""
     private, dense = stack_members(plan, params)
     for group in plan.groups:
         check_finite(group, dense[group.name])
@@ -85,12 +86,12 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, Float[Array, " _"]]:
     Raises:
         PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
-    _, dense = _finite_members(plan, params)
+    _, dense = finite_members(plan, params)
     by_channel = {group.name: singular_values(group, dense[group.name]) for group in plan.groups}
-    return {name: _root_of_squares(values) for name, values in by_channel.items()}
+    return {name: root_of_squares(values) for name, values in by_channel.items()}
 
 
-def _root_of_squares(values: Float[Array, "C L"]) -> Float[Array, " L"]:
+def root_of_squares(values: Float[Array, "C L"]) -> Float[Array, " L"]:
     """Returns the norm over the first axis. Squares of scaled values do not vanish."""
     largest = jnp.maximum(jnp.max(values, axis=0), np.finfo(values.dtype).tiny)
     norms: Float[Array, " L"] = largest * jnp.linalg.norm(values / largest[None], axis=0)

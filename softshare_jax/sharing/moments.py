@@ -42,18 +42,17 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
     Raises:
         PlanError: no group has such kernels only, or the model ran under ``jit``, where nothing can be read.
     """
+    shared = set(plan.leaves)
     sums: dict[Path, tuple[Array, int]] = {}
 
     def read(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        layer = context.module
+        layer, path = context.module, (*context.module.path, "kernel")
+        called = context.method_name == "__call__" and path in shared and args
         # Inside of loops there are no values.
-        if context.method_name != "__call__" or isinstance(args[0], jax.core.Tracer):
-            return call(*args, **kwargs)
-        if isinstance(layer, nn.Dense | nn.Conv):
+        if called and isinstance(layer, nn.Dense | nn.Conv) and not isinstance(args[0], jax.core.Tracer):
             inputs = _inputs(layer, args[0])
-            before, number = sums.get(path := (*layer.path, "kernel"), (0.0, 0))
-            products = jnp.matmul(inputs.T, inputs, precision="highest")
-            sums[path] = before + products, number + len(inputs)
+            before, number = sums.get(path, (jnp.zeros(()), 0))
+            sums[path] = before + jnp.matmul(inputs.T, inputs, precision="highest"), number + len(inputs)
         return call(*args, **kwargs)
 
     with nn.intercept_methods(read):
@@ -62,12 +61,12 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
     read_all = {
         group.name: [means[member.keys] for member in group.members]
         for group in plan.groups
-        if all(member.keys in means and member.index is None for member in group.members)
+        if all(m.keys in means and m.index is None and m.slice is None for m in group.members)
     }
     if not read_all:
         raise PlanError(
-            f"no group has kernels of nn.Dense or nn.Conv for all its layers; the run called "
-            f"{', '.join('/'.join(path) for path in list(means)[:3]) or 'none'} (without jit?)"
+            "no moments were read: no group has whole kernels of nn.Dense or nn.Conv, "
+            "or the model ran under jit"
         )
     return {name: jnp.stack(layers) for name, layers in read_all.items()}
 

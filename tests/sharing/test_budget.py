@@ -77,6 +77,51 @@ def test_the_spectrum_predicts_the_error(case):
         assert error == pytest.approx(foretold, rel=1e-3, abs=1e-6)
 
 
+def by_hand_with_residuals(weights, k, rank):
+    """Returns the squared error of the best k templates and then the best residuals, and the parameters."""
+    rows = weights.reshape(len(weights), -1)
+    u, s, vt = np.linalg.svd(rows, full_matrices=False)
+    rest = rows - (u[:, :k] * s[:k]) @ vt[:k]
+    values = np.linalg.svd(rest.reshape(weights.shape), compute_uv=False)
+    size = k * (rows.shape[0] + rows.shape[1]) + rank * len(weights) * sum(weights.shape[1:])
+    return np.sum(values[:, rank:] ** 2), size
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_templates_and_ranks_share_one_budget(share):
+    random = np.random.default_rng(1)
+    # One group is a loop with small differences; the layers of the other one have nothing in common.
+    base, left, right = (random.normal(size=shape) for shape in ((6, 8), (4, 6, 1), (4, 1, 8)))
+    dense = {"loop": base + left @ right, "alien": random.normal(size=(3, 5, 7))}
+    params = {
+        name: {str(i): jnp.asarray(w, jnp.float32) for i, w in enumerate(weights)}
+        for name, weights in dense.items()
+    }
+    rule = sharing.by_regex({name: rf"{name}/\d" for name in dense})
+    budget, ranks = int(share * sum(weights.size for weights in dense.values())), (0, 1, 2, 6)
+    plan = sharing.by_budget(rule, budget, ranks)(params)
+    options = [
+        [
+            (
+                by_hand_with_residuals(w, k, r),
+                k * (w[0].size + len(w)) + r * len(w) * sum(w.shape[1:]),
+                (k, r),
+            )
+            for k in range(1, len(w) + 1)
+            for r in ranks
+            if r <= min(w.shape[1:])
+        ]
+        for w in dense.values()
+    ]
+    affordable = [both for both in itertools.product(*options) if sum(size for _, size, _ in both) <= budget]
+    best = min(affordable, key=lambda both: sum(error for error, _, _ in both))
+    assert [(group.templates, group.rank) for group in plan.groups] == [choice for _, _, choice in best]
+    error, size = error_and_size(plan, params)
+    assert size <= budget
+    # Taking turns loses no more than the first turn.
+    assert error <= sum(error for error, _, _ in best) * (1 + 1e-3)
+
+
 def test_a_budget_for_many_groups():
     random = np.random.default_rng(0)
     params = {

@@ -163,3 +163,5 @@ def test_moments_that_do_not_fit():
     plan = sharing.by_shape(1)(variables["params"])
     with pytest.raises(PlanError, match="conv_0: only convolutions without groups"):
         sharing.input_moments(plan, lambda: Grouped().apply(variables, x))
+    with pytest.raises(PlanError, match=r"no moments were read: .* or the model ran under jit"):
+        sharing.input_moments(plan, lambda: jax.jit(Grouped().apply)(variables, x))
