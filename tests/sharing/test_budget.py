@@ -102,11 +102,7 @@ def test_templates_and_ranks_share_one_budget(share):
     plan = sharing.by_budget(rule, budget, ranks)(params)
     options = [
         [
-            (
-                by_hand_with_residuals(w, k, r),
-                k * (w[0].size + len(w)) + r * len(w) * sum(w.shape[1:]),
-                (k, r),
-            )
+            (*by_hand_with_residuals(w, k, r), (k, r))
             for k in range(1, len(w) + 1)
             for r in ranks
             if r <= min(w.shape[1:])
