@@ -70,7 +70,8 @@ def sizes(run: Run) -> Sizes | None:
     rows, unshared = [], parameters.private
     for group in run.experiment.plan.groups:
         size, k, layers = math.prod(group.shape), group.templates, group.layers
-        numbers = (layers, k, k * size, layers * k, k * size + layers * k, layers * size)
+        coefficients = math.prod(group.coefficients_shape)
+        numbers = (layers, k, k * size, coefficients, group.parameters, layers * size)
         rows.append([group.name, "×".join(map(str, group.shape)), *(f"{n:,}" for n in numbers)])
         unshared += layers * size
     for name, *both in (
