@@ -85,7 +85,7 @@ def _choices(
         errors = plain[k - 1 : k]
         if max(considered):
             rest = in_float32(weights) - combine(coefficients[:, :k], templates[:k])
-            values = jnp.linalg.svd(rest.reshape(-1, *group.matrix), compute_uv=False)
+            _, values, _ = jnp.linalg.svd(rest.reshape(-1, *group.matrix), full_matrices=False)
             errors = np.append(errors, truncation_errors(root_of_squares(values)))
         found += [
             (dataclasses.replace(full, templates=k, rank=rank), float(errors[rank])) for rank in considered

@@ -68,7 +68,8 @@ def tie(
 def singular_values(group: Group, weights: Float[Array, "L *shape"]) -> Float[Array, "C L"]:
     """Returns the singular values of the weights of each channel, ``[L, d / C]``, in descending order."""
     rows = jnp.moveaxis(columns(group, in_float32(weights)), 2, 0)
-    return jnp.linalg.svd(_padded(rows), compute_uv=False)
+    # XLA:CPU allocates a [q, q] array for singular values without vectors, and an [L, q] array with them.
+    return jnp.linalg.svd(_padded(rows), full_matrices=False)[1]
 
 
 def _padded(rows: Float[Array, "C L q"]) -> Float[Array, "C L _"]:
