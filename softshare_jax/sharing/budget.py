@@ -78,8 +78,9 @@ def _choices(
     considered = sorted({rank for rank in ranks if rank <= min(group.matrix)}) or [group.rank]
     full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
     plain = truncation_errors(root_of_squares(singular_values(group, weights)))
-    # The first k of the best L templates are the best k.
-    templates, coefficients = factorize(full, weights)
+    if max(considered):
+        # The first k of the best L templates are the best k.
+        templates, coefficients = factorize(full, weights)
     found = []
     for k in range(1, group.layers + 1):
         errors = plain[k - 1 : k]

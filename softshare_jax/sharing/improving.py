@@ -15,7 +15,7 @@ from softshare_jax.sharing.weights import columns, combine
 
 # Steps of conjugate gradients. Each lowers the error, so a turn need not converge.
 STEPS = 3
-# Directions of which inputs have less than this fraction of the largest are not scaled by the preconditioner.
+# The preconditioner leaves out directions with less than this fraction of the largest variance of inputs.
 CUTOFF = 1e-6
 # (weights, templates, coefficients) -> (templates, coefficients)
 Improvement = Callable[[Array, Array, Array], tuple[Array, Array]]
