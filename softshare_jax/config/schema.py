@@ -30,6 +30,14 @@ class Sharing:
         "The regularizer sums cosines instead of their absolute values, so that layers become equal and not "
         "opposite, as `softshare fold --tied` needs. The paper uses absolute values.",
     )
+    per_channel: bool = field(
+        False, "Each output channel of a shared layer has coefficients of its own (docs/forms-of-sharing.md)."
+    )
+    rank: int = field(
+        0,
+        "Rank of the residual that each shared layer adds to its combination of templates; 0: none.",
+        least=0,
+    )
     anneal: str = field(
         "",
         "Start with one template per layer, like the unshared network, and reach k templates within this "

@@ -160,11 +160,11 @@ def make_experiment(
     mesh = mesh_lib.data_mesh(config.batch_size, devices)
     network = build_network(config, task.classes, mesh)
     try:
-        plan = (plan or zoo.named(config.model).rule)(_shapes(network, task.input_shape)["params"])
+        plan = (plan or _rule(config))(_shapes(network, task.input_shape)["params"])
     except sharing.PlanError as error:
         earlier = "an earlier version (0.1) may have made this plan: " if plan else ""
         raise UserError(f"{config.model}: {earlier}{error}") from error
-    for field in ("recurrence", "anneal"):
+    for field in ("recurrence", "per_channel", "rank", "anneal"):
         if getattr(config.sharing, field) and not plan.groups:
             raise UserError(f"config.sharing.{field} needs shared layers, but {config.model} has none")
     if config.loop.weight and not isinstance(network, Anytime):
@@ -183,6 +183,19 @@ def make_experiment(
         optimizer=make_optimizer(config.optimizer, schedule.total, schedule.warmup),
         mesh=mesh,
     )
+
+
+def _rule(config: Config) -> sharing.Rule:
+    """Returns the network's rule, with the form of sharing of the config."""
+    rule, form = (
+        zoo.named(config.model).rule,
+        {"per_channel": config.sharing.per_channel, "rank": config.sharing.rank},
+    )
+
+    def with_form(params: Any) -> sharing.Plan:
+        return sharing.Plan(tuple(dataclasses.replace(group, **form) for group in rule(params).groups))
+
+    return with_form
 
 
 @functools.lru_cache(maxsize=16)

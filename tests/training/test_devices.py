@@ -84,7 +84,9 @@ def test_losses_of_searched_cells_on_one_and_four_devices(monkeypatch):
 
 def test_a_sharded_state_takes_the_same_steps():
     # With 16 channels the templates [4, 3, 3, 16, 16] are large enough to be split along the last axis.
-    config = shortest_paths(model="scnn-4-16", optimizer__ema_decay=0.9)
+    # Coefficients per channel and residuals take part in everything.
+    forms = {"sharing__per_channel": True, "sharing__rank": 2}
+    config = shortest_paths(model="scnn-4-16", optimizer__ema_decay=0.9, **forms)
     sharded = dataclasses.replace(config, shard_state=True)
     (whole, _), (split, state) = (take_steps(c, 4, steps=20) for c in (config, sharded))
     check_same_losses(split, whole, depth=6)
@@ -92,6 +94,8 @@ def test_a_sharded_state_takes_the_same_steps():
     for templates in (tree["templates"]["blocks"] for tree in trees):
         assert templates.addressable_shards[0].data.shape == (4, 3, 3, 4, 16)
     assert state.variables["coefficients"]["blocks"].is_fully_replicated
+    assert state.variables["coefficients"]["blocks"].shape == (4, 4, 16)
+    assert np.abs(state.variables["residuals"]["blocks"]["left"]).max() > 1e-4
     assert config_lib.first_difference(config, sharded) is None
 
 
