@@ -20,11 +20,14 @@ def succeeds(command, *arguments):
 def test_variants_of_shortest_paths(tmp_path, variant):
     model = "cnn-3-4" if variant == "cnn" else "scnn-3-4-2"
     config = f"--config=configs/shortest_paths.py:{variant}"
-    flags = tiny.flags(model=model, duration="8 steps", dtype="bfloat16")
+    form = {"per_channel": True, "rank": 1} if variant == "scnn-r" else {}
+    changes = {f"sharing__{name}": value for name, value in form.items()}
+    flags = tiny.flags(model=model, duration="8 steps", dtype="bfloat16", **changes)
     out = succeeds("main", config, *flags, f"--workdir={tmp_path}")
     assert "trained 8 steps" in out
     plan = Plan.from_json((tmp_path / "plan.json").read_text())
     assert [g.templates for g in plan.groups] == ([] if variant == "cnn" else [2])
+    assert all(getattr(g, name) == value for g in plan.groups for name, value in form.items())
 
 
 def test_the_steps_of_the_quickstart(tmp_path, trained):
