@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from softshare_jax.sharing import tree
+from softshare_jax.sharing import summary, tree
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.slices import check_slices
@@ -19,7 +19,7 @@ from softshare_jax.sharing.tree import Path, PyTree
 VERSION = 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Group:
     """L layers of one weight shape that share k templates.
 
@@ -78,8 +78,11 @@ class Group:
         """L, the number of layers."""
         return len(self.members)
 
+    def __repr__(self) -> str:
+        return f"Group({summary.of_group(self)})"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Plan:
     """An immutable description of soft sharing; without groups, of an unshared network.
 
@@ -157,6 +160,25 @@ class Plan:
                 for group in self.groups
             )
         )
+
+    def __repr__(self) -> str:
+        lines = list(map(summary.of_group, self.groups))
+        return f"Plan({lines[0]})" if len(lines) == 1 else "\n  ".join(["Plan(", *lines]) + "\n)"
+
+    def summary(self, params: PyTree) -> str:
+        """Returns what the plan makes of a model as a table, to print.
+
+        A line for each group has the number of its layers, k, the weight shape, the first and the last
+        layer in order of run, and the number of parameters before and after sharing. Private parameters and
+        the total follow.
+
+        Args:
+            params: dense parameters of the model (arrays or their shapes).
+
+        Raises:
+            PlanError: the plan does not fit the parameters.
+        """
+        return summary.of_plan(self(params), params)
 
     def __call__(self, params: PyTree) -> "Plan":
         """Checks the plan against dense parameters (arrays or their shapes).
