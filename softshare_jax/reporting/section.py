@@ -81,6 +81,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
     log.info("drawing the figures of %s", name)
     assignment = tables.assignment(run)
     sizes = tables.sizes(run)
+    fold = run.certificate or run.fold
     names = group_names(run)
     shown = names[:MOST_GROUPS]
     # The rest of what is recorded is in the report of the run that was folded.
@@ -114,7 +115,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         groups=groups,
         left_out=len(names) - len(shown),
         poster=tuple(matrices.strip(times, shown)),
-        certificate=tables.certificate_table(run.certificate) if run.certificate else None,
+        certificate=tables.certificate_table(fold, run.fold is None) if fold else None,
         conversion=tables.difference_table(run.conversion.difference) if run.conversion else None,
         truncation=truncation,
         curves=figures,
@@ -196,6 +197,8 @@ def _poster_times(run: Run, own: History) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _written(run: Run) -> str:
+    if run.workdir is None:
+        return ""
     files = [file for file in (run.workdir.config_file, run.workdir.metrics_file) if file.exists()]
     last = max((file.stat().st_mtime for file in files), default=None)
     return "" if last is None else f"{datetime.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}"

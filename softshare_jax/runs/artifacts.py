@@ -127,6 +127,8 @@ class Certificate(_Artifact):
         shared_layers: number of layers in all groups.
         distinct_layers: number of distinct weights among them.
         loops: loops of each group, such as ``'1 (2)×3'``.
+        layers: for each layer of each group the first layer with the same weight, from 0; empty in files of
+            earlier versions.
     """
 
     measure: str
@@ -135,6 +137,7 @@ class Certificate(_Artifact):
     distinct_layers: Counts
     model: str = ""
     loops: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layers: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

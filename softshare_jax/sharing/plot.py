@@ -21,6 +21,8 @@ SMALLEST, LARGEST, CELL = 150, 320, 18
 # Around a matrix: numbers at its left, name and numbers above it, and space at its right and below it.
 LEFT, TOP, GAP = 26, 44, 22
 COLUMNS, LEGEND = 3, 34
+# The legend needs this width.
+NARROWEST = 350
 # Up to this many layers every number is written, otherwise every tenth.
 NUMBERED = 20
 # In a larger matrix cells of one color are one path, and values are not shown on hover.
@@ -82,10 +84,12 @@ def _draw(matrices: Mapping[str, _Matrix], measure: Measure) -> str:
     sides = {name: min(max(CELL * len(matrix), SMALLEST), LARGEST) for name, matrix in matrices.items()}
     side = max(sides.values())
     columns = min(COLUMNS, len(matrices))
-    width = GAP + columns * (LEFT + side + GAP)
+    width = max(GAP + columns * (LEFT + side + GAP), NARROWEST)
     height = -(-len(matrices) // columns) * (TOP + side + GAP) + LEGEND
-    parts = [_panel(name, matrix, sides[name], *divmod(place, columns), side) for place, (name, matrix) in
-             enumerate(matrices.items())]
+    parts = [
+        _panel(name, matrix, sides[name], *divmod(place, columns), side)
+        for place, (name, matrix) in enumerate(matrices.items())
+    ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="softshare" viewBox="0 0 {width} {height}" '
         f'width="{width}" role="img" aria-label="Layer similarity of {measure}" '

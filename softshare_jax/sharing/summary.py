@@ -41,8 +41,8 @@ def of_plan(plan: "Plan", params: PyTree) -> str:
         ).rstrip()
         for row in rows
     ]
-    fraction = f", {after / everything:.1%} of the parameters" if plan.groups and everything else ""
-    return "\n".join([*lines[:1], "-" * len(lines[0]), *lines[1:], f"after sharing: {after:,}{fraction}"])
+    kept = f"{after:,} of {everything:,} parameters ({after / max(everything, 1):.1%})"
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], kept])
 
 
 def of_group(group: "Group") -> str:

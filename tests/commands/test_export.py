@@ -251,8 +251,8 @@ def test_missing_files(tmp_path):
     ("images", "message"),
     [
         (np.zeros((2, 9, 8, 2), np.uint8), r"uint8 \[2, 9, 8, 2\]; .* expects uint8 \[B, 8, 8, 2\]"),
-        (np.zeros((2, 8, 8, 2), np.float32), "the images are float32"),
-        (np.zeros((8, 8, 2), np.uint8), "the images are uint8"),
+        (np.zeros((2, 8, 8, 2), np.float32), "the input is float32"),
+        (np.zeros((8, 8, 2), np.uint8), "the input is uint8"),
         (np.zeros((0, 8, 8, 2), np.uint8), "with B of 1 or more"),
         (np.uint8(1), "is not one array of images"),
         (b"another program's", "is not a .npy file"),
