@@ -213,11 +213,12 @@ def main() -> None:
 
     devices.check()
     model, size, logits = load(arguments.exported), arguments.batch_size, []
-    if isinstance(describe(arguments.exported).get("output"), list):
-        raise UserError(f"{arguments.exported} has several outputs: load it from Python")
     said = time.monotonic()
     for start in range(0, max(len(images), 1), size):
-        logits.append(np.asarray(model(images[start : start + size])))
+        found = model(images[start : start + size])
+        if not hasattr(found, "shape"):
+            raise UserError(f"{arguments.exported} has several outputs: load it from Python")
+        logits.append(np.asarray(found))
         if time.monotonic() - said > 10:
             said = time.monotonic()
             print(f"{start + len(logits[-1])} of {len(images)} images", flush=True)

@@ -101,17 +101,13 @@ def difference_table(difference: Difference, of_run: bool = True) -> Table:
     """
     numbers, metric = difference.parameters, difference.metric
     name, before, after = shown_pair(difference)
+    output = "logit" if of_run else "output"
     points = scores.is_accuracy(metric.name, metric.before)
     change = f"{100 * metric.drop:+.2f} points" if points else f"{-metric.drop:+.4f}"
     rows = [
         ("parameters", f"{numbers.before:,}", f"{numbers.after:,}", f"{numbers.kept:.1%}"),
         (f"test {name}" if of_run else name, before, after, change.replace("-", "−")),
-        (
-            f"largest {'logit' if of_run else 'output'} difference",
-            "",
-            f"{difference.max_logit_difference:.3g}",
-            "",
-        ),
+        (f"largest {output} difference", "", f"{difference.max_logit_difference:.3g}", ""),
     ]
     return Table("Conversion", ("what", "before", "after", "change"), rows)
 

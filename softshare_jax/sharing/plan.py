@@ -163,7 +163,7 @@ class Plan:
 
     def __repr__(self) -> str:
         lines = list(map(summary.of_group, self.groups))
-        return f"Plan({lines[0]})" if len(lines) == 1 else "\n  ".join(["Plan(", *lines]) + "\n)"
+        return f"Plan({''.join(lines)})" if len(lines) < 2 else "\n  ".join(["Plan(", *lines]) + "\n)"
 
     def summary(self, params: PyTree) -> str:
         """Returns what the plan makes of a model as a table, to print.
