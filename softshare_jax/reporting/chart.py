@@ -197,9 +197,9 @@ def curves(
     values = [y for line in lines for _, y in line.points]
     start = min(places) if min(places) == 1 else 0
     y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else y
-    x = Scale(start, max(max(places), start + 1), whole=True)
+    across = Scale(start, max(max(places), start + 1), whole=True)
     # Digits are about 7 units wide.
-    plot = Plot(x, y, left=max(42, 10 + 7 * max(len(f"{tick:.4g}") for tick in y.ticks())))
+    plot = Plot(across, y, left=max(42, 10 + 7 * max(len(f"{tick:.4g}") for tick in y.ticks())))
     parts = []
     for number, band in enumerate(bands):
         left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))

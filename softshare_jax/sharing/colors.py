@@ -33,4 +33,5 @@ def scale(dark: bool = False) -> list[str]:
 
 def levels(similarity: ArrayLike) -> np.ndarray[Any, Any]:
     """Returns similarities from 0 to 1 as indices into ``scale()``; NaN counts as 0."""
-    return np.rint(np.clip(np.nan_to_num(similarity), 0, 1) * LEVELS).astype(int)
+    values = np.clip(np.nan_to_num(np.asarray(similarity, np.float64)), 0, 1)
+    return np.asarray(np.rint(values * LEVELS), int)
