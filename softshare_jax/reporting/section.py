@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import logging
 from collections.abc import Iterator
 
 import jax
@@ -27,7 +26,6 @@ from softshare_jax.runs.records import History
 MOST_GROUPS = 8
 # Of all that the sliders of a page show, before base64, and the most steps of one.
 FRAME_BYTES, MOST_FRAMES = 500_000, 60
-log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +76,6 @@ class Section:
 
 def make_section(run: Run, name: str, runs: int = 1) -> Section:
     """Counts and draws what there is of a run; ``runs`` is the number of runs on the page."""
-    log.info("drawing the figures of %s", name)
     assignment = tables.assignment(run)
     sizes = tables.sizes(run)
     fold = run.certificate or run.fold

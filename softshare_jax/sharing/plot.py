@@ -113,7 +113,7 @@ def _panel(name: str, matrix: _Matrix, side: int, row: int, column: int, most: i
         parts.append(_text(x + middle, y - 5, str(layer), "middle", "number"))
         parts.append(_text(x - 5, y + middle + 3.5, str(layer), "end", "number"))
     cells = "".join(_titled(matrix) if layers <= HOVERED else _by_color(matrix))
-    # Cells of one unit, in the middle of which a boundary between two pixels would show.
+    # Edges are crisp, because the background would show between two cells that share a pixel.
     return (
         f'<g>{"".join(parts)}<g transform="translate({x} {y}) scale({cell:.6g})" '
         f'shape-rendering="crispEdges">{cells}</g></g>'
