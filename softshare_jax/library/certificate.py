@@ -36,9 +36,9 @@ def certify(
             returns them. If it has a parameter with the name of another collection of the variables, such as
             ``batch_stats``, it gets that collection. It is traced by ``jax.jit``.
         batches: pairs ``(inputs, targets)``. Inputs are an array, or a tuple of arrays, ``[N, ...]`` each.
-        score: ``score(outputs, targets)`` is the score of a batch, larger is better, such as a mean over its
-            examples. The certificate has the mean over all examples, and the name of this function. A
-            network's score is best named ``accuracy`` if it is one.
+        score: ``score(outputs, targets)`` is the score of a batch, such as a mean over its examples; larger
+            is better. The certificate has the mean over all examples and the name of this function. If it
+            is ``accuracy``, the page shows errors in percent.
         measure: of the similarity that the certificate states: the least one of two layers that merged.
         step: of the training, for the certificate.
         name: of the model, for the certificate.

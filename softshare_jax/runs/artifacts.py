@@ -139,6 +139,11 @@ class Certificate(_Artifact):
     loops: Mapping[str, str] = dataclasses.field(default_factory=dict)
     layers: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; derived ones are for other readers of the file."""
+        values = super().to_json()
+        return values if self.layers else {name: value for name, value in values.items() if name != "layers"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Models:
