@@ -1,4 +1,4 @@
-"""Creates a workdir from trained weights; it can be evaluated, folded and trained further.
+"""Shares trained weights: makes a workdir that can be evaluated, folded and trained further.
 
 From an unshared run to a soft-shared one, with k templates per group or a total budget of parameters:
 
@@ -16,6 +16,12 @@ From a folded run to a deeper network in which loops run more often, or to a sha
 From a PyTorch checkpoint of the paper's authors:
 
     python -m softshare_jax.convert --torch=model_best.pth.tar --model=swrn-28-10-2 --output=runs/theirs
+
+From a safetensors file of any model to a folder with templates, coefficients and a plan; and back to a file
+with the names and dtypes of the original:
+
+    python -m softshare_jax.convert --safetensors=model.safetensors --k=3 --output=shared
+    python -m softshare_jax.convert --materialize=shared --output=smaller.safetensors
 """
 
 from softshare_jax.shell import ending
@@ -33,12 +39,12 @@ from softshare_jax.errors import UserError
 from softshare_jax.shell import cli, config_flag, logs
 
 FLAGS = flags.FLAGS
-SOURCES = ("dense", "shared", "folded", "torch")
+SOURCES = ("dense", "shared", "folded", "torch", "safetensors", "materialize")
 
 flags.DEFINE_string("dense", None, "Workdir of an unshared run; it does not change.")
 flags.DEFINE_string("shared", None, "Workdir of a soft-shared or folded run; it does not change.")
 flags.DEFINE_string("folded", None, "Workdir of a folded run; it does not change.")
-flags.DEFINE_integer("k", None, "With --dense or --shared: templates per group.")
+flags.DEFINE_integer("k", None, "With --dense, --shared or --safetensors: templates per group.")
 flags.DEFINE_integer(
     "budget", None, "Instead of --k: total parameters; each group gets the k with the least loss."
 )
@@ -53,11 +59,20 @@ flags.DEFINE_integer("step", None, "Checkpoint of the source run (default: the n
 flags.DEFINE_integer("batch_norm_batches", 0, "Then recalibrate batch-norm over this many batches.")
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
 flags.DEFINE_string("model", None, "Network in --torch, such as swrn-28-10-2.")
+flags.DEFINE_string("safetensors", None, "File of any model's weights.")
+flags.DEFINE_multi_string(
+    "rule",
+    None,
+    "With --safetensors: a group as NAME=REGEX, where the regular expression matches whole paths such as "
+    "layer/0/query/weight. Repeat it for more groups. Default: weights with equal role, shape and dtype.",
+)
+flags.DEFINE_string("materialize", None, "Folder that --safetensors made.")
 flags.DEFINE_string(
     "output",
     None,
-    "Workdir to create. It keeps the config and step of the source run, or gets the paper's recipe for CIFAR "
-    "with --torch. --config and --config.FIELD change that; the copy of a run then starts at step 0.",
+    "Workdir to create (--safetensors: a folder, --materialize: a file). A workdir keeps the config and "
+    "step of the source run, or gets the paper's recipe for CIFAR with --torch. --config and --config.FIELD "
+    "change that; the copy of a run then starts at step 0.",
 )
 
 
@@ -76,11 +91,16 @@ def main() -> None:
     logs.configure(logs.from_flag())
     sources = [name for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
-        raise UserError("set exactly one of --dense, --shared, --folded and --torch (see --help)")
+        *others, last = (f"--{name}" for name in SOURCES)
+        raise UserError(f"set exactly one of {', '.join(others)} and {last} (see --help)")
     if not FLAGS.output:
         raise UserError("--output is missing (see --help)")
+    if not FLAGS.safetensors:
+        _refuse(f"--{sources[0]}", "rule")
     if FLAGS.torch:
         _convert_torch(values, fields)
+    elif FLAGS.safetensors or FLAGS.materialize:
+        _convert_file(values)
     elif FLAGS.folded:
         _lengthen(values)
     else:
@@ -157,6 +177,39 @@ def _lengthen(values: dict[str, Any] | None) -> None:
         "evaluate, export or train it",
         flush=True,
     )
+
+
+def _convert_file(values: dict[str, Any] | None) -> None:
+    source = "--safetensors" if FLAGS.safetensors else "--materialize"
+    _refuse(source, "model", "layers", "step", "batch_norm_batches")
+    if values is not None:
+        raise UserError(f"--config does not apply to {source} (see --help)")
+    output = paths.local(FLAGS.output)
+    if FLAGS.materialize:
+        _refuse(source, "k", "budget")
+    elif FLAGS.k is not None and FLAGS.budget is not None:
+        raise UserError("--safetensors takes either --k or --budget (see --help)")
+    groups = dict(_group(text) for text in FLAGS.rule or ())
+    from softshare_jax import sharing
+    from softshare_jax.conversion import weights_file
+    from softshare_jax.shell import devices
+
+    devices.check()
+    if FLAGS.materialize:
+        number = weights_file.materialize_file(paths.local(FLAGS.materialize), output)
+        print(f"{output} holds {number} tensors", flush=True)
+        return
+    rule = sharing.by_regex(groups) if groups else sharing.by_shape()
+    made = weights_file.share_file(paths.local(FLAGS.safetensors), output, rule, FLAGS.k, FLAGS.budget)
+    print(f"{weights_file.describe(made)}\n{output} holds templates, coefficients and plan.json", flush=True)
+
+
+def _group(text: str) -> tuple[str, str]:
+    """Reads a group from ``NAME=REGEX``."""
+    name, equals, pattern = text.partition("=")
+    if not (name and equals and pattern):
+        raise UserError(f"--rule is NAME=REGEX, such as query=.*/query/weight, not {text!r}")
+    return name, pattern
 
 
 def _source_values() -> dict[str, Any]:

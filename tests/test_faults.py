@@ -17,14 +17,14 @@ def test_faults_in_files():
 
 
 def test_faults_of_calls():
-    tried = check(list(calls.run(every=700, first=100, limits=False)))
+    tried = check(list(calls.run(every=10_000, first=600, limits=False)))
     assert len(tried) >= 2 or calls.shutil.which("cc") is None
 
 
 def test_faults_of_power():
     if not power.possible():
         pytest.skip("power loss needs root, and mkfs.ext4")
-    assert len(check(list(power.run(1)))) == 1
+    assert len(check(list(power.run(1, steps=40)))) == 1
 
 
 def test_faults_beside():

@@ -83,7 +83,7 @@ def resize_run(
             model=Models(model, name),
             groups=tuple(
                 Resized(group.name, group.templates, errors)
-                for group, errors in zip(chosen.groups, _relative_errors(plan, dense), strict=True)
+                for group, errors in zip(chosen.groups, relative_errors(plan, dense), strict=True)
             ),
         )
         workdir.write_sealed(workdir.conversion_file, conversion.to_json())
@@ -123,7 +123,7 @@ def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:
     return plan.with_templates({new.name: min(new.templates, old.templates) for new, old in there})
 
 
-def _relative_errors(plan: sharing.Plan, params: Any) -> list[tuple[float, ...]]:
+def relative_errors(plan: sharing.Plan, params: Any) -> list[tuple[float, ...]]:
     """Returns for each group what its weights lose with 1 to L templates, as a fraction of their norm."""
     errors = []
     for values in jax.device_get(sharing.spectra(plan, params)).values():

@@ -95,7 +95,7 @@ def wait_for(process, step, seconds=120):
 def test_one_signal_stops_two_processes_and_other_devices_resume(tmp_path):
     workdir = Workdir(tmp_path / "run")
     processes = start_two(workdir.root)
-    begun = wait_for(processes[0], 50)
+    begun = wait_for(processes[0], 20)
     assert listeners(port_of(processes[0])) == ["127.0.0.1"]
     assert "4 cpu device(s) in 2 process(es)" in begun
     processes[1].send_signal(signal.SIGTERM)
@@ -124,9 +124,9 @@ def test_one_signal_stops_two_processes_and_other_devices_resume(tmp_path):
 
     # The losses are the same in two processes of two devices, and in one of four devices or one.
     config = workdir.read_config()
-    found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:50]]
+    found = [record["train/loss"] for record in read_metrics(workdir.metrics_file)[:20]]
     for devices in (4, 1):
-        check_same_losses(found, take_steps(config, devices, 50)[0], depth=6)
+        check_same_losses(found, take_steps(config, devices, 20)[0], depth=6)
     # A checkpoint of four devices resumes equally on four, two and one.
     four, two, one = (take_steps(config, n, 10, restored(workdir, n))[0] for n in (4, 2, 1))
     for fewer in (two, one):

@@ -107,8 +107,12 @@ def test_mistakes(trained, unshared, output):
         assert not output.root.exists()
 
     dense = f"--dense={unshared.root}"
-    fails("set exactly one of --dense, --shared, --folded and --torch")
-    fails("set exactly one of --dense, --shared, --folded and --torch", dense, f"--shared={trained.root}")
+    fails("set exactly one of --dense, --shared, --folded, --torch, --safetensors and --materialize")
+    fails(
+        "set exactly one of --dense, --shared, --folded, --torch, --safetensors and --materialize",
+        dense,
+        f"--shared={trained.root}",
+    )
     fails("--dense needs either --k or --budget", dense)
     fails("--model does not apply to --dense", dense, "--k=2", "--model=scnn-4-6")
     fails("--k does not apply to --torch", "--torch=file", "--model=swrn-16-1-1", "--k=2")

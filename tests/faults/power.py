@@ -25,13 +25,12 @@ from tests.faults.one_run import checksum, command, start_step, train
 from tests.faults.verdict import Tried, Verdict, report
 
 SETTING = {
-    "duration": "120 steps",
     "data__phase": "60 steps",
     "log_every": "20 steps",
     "evaluate_every": "20 steps",
     "checkpoint_every": "2 steps",
 }
-SIZE = "96M"
+STEPS, SIZE = 120, "96M"
 
 
 def possible() -> bool:
@@ -50,7 +49,7 @@ def mounted(image: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
+def cut(root: pathlib.Path, setting: dict[str, str], expected: str, moment: float) -> Tried:
     """Cuts the power of a run some seconds after its first step, and resumes from what is left."""
     image, copy = root / "disk", root / "after"
     for path in (image, copy):
@@ -59,7 +58,7 @@ def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
     subprocess.run(["mkfs.ext4", "-q", image], check=True)
     with mounted(image, root / "mounted") as disk:
         process = subprocess.Popen(
-            command(disk / "run", **SETTING),
+            command(disk / "run", **setting),
             cwd=tiny.REPO,
             env=tiny.environment(),
             stdout=subprocess.DEVNULL,
@@ -78,7 +77,7 @@ def cut(root: pathlib.Path, expected: str, moment: float) -> Tried:
     # A step is renamed before the new name is on disk. Older steps are deleted only after that.
     certain = there[-2] if len(there) > 1 else 0
     with mounted(copy, root / "mounted") as disk:
-        again = train(disk / "run", **SETTING)
+        again = train(disk / "run", **setting)
     detail = f"after {moment:.1f} s, steps {there}: went on from {start_step(again.stdout)}"
     if again.returncode or start_step(again.stdout) < certain:
         return Tried("power loss", Verdict.LOST, f"{detail}: {again.stderr.strip()}")
@@ -90,19 +89,20 @@ def _steps(checkpoints: pathlib.Path) -> list[int]:
     return sorted(int(path.name) for path in checkpoints.glob("*") if path.name.isdigit())
 
 
-def run(cuts: int, seed: int = 0) -> Iterator[Tried]:
-    """Cuts the power several times and yields the outcomes; yields nothing if it cannot mount."""
+def run(cuts: int, seed: int = 0, steps: int = STEPS) -> Iterator[Tried]:
+    """Cuts the power of runs of some steps and yields the outcomes; yields nothing if it cannot mount."""
     if not possible():
         print("power loss is left out: it needs root, and mkfs.ext4", file=sys.stderr)
         return
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
-        undisturbed = train(root / "undisturbed", **SETTING)
+        setting = {**SETTING, "duration": f"{steps} steps"}
+        undisturbed = train(root / "undisturbed", **setting)
         expected = checksum(undisturbed.stdout)
         assert expected, undisturbed.stderr
         for _ in range(cuts):
-            yield cut(root, expected, moments.uniform(0, 4))
+            yield cut(root, setting, expected, moments.uniform(0, 4))
 
 
 def main() -> None:

@@ -28,14 +28,13 @@ from typing import NamedTuple
 from tests import COMPILE_FAST, tiny
 
 SETTING = {
-    "duration": "200 steps",
     "data.phase": "80 steps",
     "log_every": "20 steps",
     "evaluate_every": "40 steps",
     "checkpoint_every": "2 steps",
     "keep_checkpoints": 4,
 }
-FAULTS_OF_A_RUN = 5
+STEPS, FAULTS_OF_A_RUN = 200, 5
 # Seconds from a fault to the end of the job: more than a missed heartbeat plus the launcher's grace.
 BOUND = 60
 GRACE = 5
@@ -69,8 +68,9 @@ class Struck(NamedTuple):
 class Job:
     """One start of a run, in one process or in several under the launcher."""
 
-    def __init__(self, workdir: pathlib.Path, processes: int):
-        flags = ("--config=configs/quickstart.py", *tiny.flags(**SETTING), f"--workdir={workdir}")
+    def __init__(self, workdir: pathlib.Path, processes: int, steps: int):
+        setting = {**SETTING, "duration": f"{steps} steps"}
+        flags = ("--config=configs/quickstart.py", *tiny.flags(**setting), f"--workdir={workdir}")
         launcher = ("launch/local.py", f"--processes={processes}", "--devices=1", f"--grace={GRACE}", "--")
         command = ("-m", "softshare_jax.main", *flags) if processes == 1 else (*launcher, *flags)
         self.process = subprocess.Popen(
@@ -123,8 +123,8 @@ class Job:
 class Victim:
     """A run in a folder, and the faults that can be injected."""
 
-    def __init__(self, workdir: pathlib.Path, processes: int, moments: random.Random):
-        self.workdir, self.processes, self.moments = workdir, processes, moments
+    def __init__(self, workdir: pathlib.Path, processes: int, steps: int, moments: random.Random):
+        self.workdir, self.processes, self.steps, self.moments = workdir, processes, steps, moments
         self.checkpoints = workdir / "checkpoints"
         self.filler = workdir.parent / "filler"
 
@@ -190,7 +190,7 @@ def strike(victim: Victim, faults: list[str], expected: str, seconds: float) -> 
     struck: Struck | None = None
     whole = 0
     for fault in [*faults, None]:
-        job = Job(victim.workdir, victim.processes)
+        job = Job(victim.workdir, victim.processes, victim.steps)
         start = job.start_step()
         if struck is not None:
             yield struck._replace(lost=max(0, whole - start))
@@ -212,9 +212,9 @@ def strike(victim: Victim, faults: list[str], expected: str, seconds: float) -> 
         raise RuntimeError(f"after {', '.join(faults)} the run ended elsewhere:\n{job.output()}")
 
 
-def undisturbed(workdir: pathlib.Path, processes: int) -> tuple[str, float]:
+def undisturbed(workdir: pathlib.Path, processes: int, steps: int) -> tuple[str, float]:
     """Returns the checksum of an undisturbed run, and its training time in seconds."""
-    job = Job(workdir, processes)
+    job = Job(workdir, processes, steps)
     job.start_step()
     begin = time.monotonic()
     if not job.ends_within(600):
@@ -255,7 +255,11 @@ def small_disk() -> Iterator[tuple[pathlib.Path, list[str]]]:
 
 
 def run(
-    number: int, seed: int, processes: Sequence[int] = (1, 2), kinds: Sequence[str] = tuple(NAMES)
+    number: int,
+    seed: int,
+    processes: Sequence[int] = (1, 2),
+    kinds: Sequence[str] = tuple(NAMES),
+    steps: int = STEPS,
 ) -> Iterator[Struck]:
     """Injects faults into runs and yields the outcomes.
 
@@ -264,6 +268,7 @@ def run(
         seed: seed for the times and the order of faults.
         processes: process counts of the jobs, in turn.
         kinds: keys of ``NAMES``; faults that are impossible here are skipped.
+        steps: length of a run.
 
     Raises:
         RuntimeError: as for ``strike``.
@@ -272,12 +277,12 @@ def run(
     with small_disk() as (folder, there):
         expected = {}
         for p in processes:
-            expected[p] = undisturbed(folder / "undisturbed", p)
+            expected[p] = undisturbed(folder / "undisturbed", p, steps)
             shutil.rmtree(folder / "undisturbed")
         done = turn = 0
         while done < number:
             p = processes[turn % len(processes)]
-            victim = Victim(folder / f"run-{turn}", p, moments)
+            victim = Victim(folder / f"run-{turn}", p, steps, moments)
             possible = [kind for kind in kinds if kind in there]
             faults = [*moments.sample(possible, len(possible)), *moments.choices(possible, k=FAULTS_OF_A_RUN)]
             checksum, seconds = expected[p]

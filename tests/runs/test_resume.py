@@ -115,7 +115,7 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
 def test_faults_at_random_moments_lose_nothing():
     # `make faults` injects a hundred, also in jobs of two processes. A run raises if its end differs from
     # the undisturbed one.
-    struck = list(run(5, seed=0, processes=[1]))
+    struck = list(run(5, seed=0, processes=[1], steps=60))
     assert len(struck) == 5
     assert [one.lost for one in struck] == [0] * 5
     assert {one.fault for one in struck} <= set(NAMES)
