@@ -44,8 +44,10 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
             return (0, 0), ()
         candidates: list[_Written] = []
         for period in range(1, (stop - start) // 2 + 1):
-            body = sequence[start : start + period]
             end = start + period
+            if sequence[end] != sequence[start]:
+                continue
+            body = sequence[start:end]
             while sequence[end : end + period] == body and end + period <= stop:
                 end += period
                 cost, steps = solve(start, start + period)
@@ -55,7 +57,7 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
         return min(candidates, key=lambda candidate: candidate[0])
 
     def solve(start: int, stop: int) -> _Written:
-        """Returns ``shortest(start, stop)``; from the end, so that a long sequence needs no deep recursion."""
+        """Returns ``shortest(start, stop)``, from the end, so that recursion stays shallow."""
         for first in reversed(range(start, stop)):
             shortest(first, stop)
         return shortest(start, stop)
