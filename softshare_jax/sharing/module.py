@@ -96,7 +96,7 @@ class SoftShare(nn.Module):
         Plan(8x8: 2 layers of 8×8 share 1 template, layers_0/kernel to layers_1/kernel)
 
         Args:
-            *args, **kwargs: inputs of the model, as for ``init``.
+            args, kwargs: inputs of the model, as for ``init``.
             method: method of the model, as for ``init``.
 
         Raises:
