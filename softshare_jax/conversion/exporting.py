@@ -6,7 +6,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import flax
 import jax
@@ -37,6 +37,18 @@ COMPARED = 32
 
 
 log = logging.getLogger(__name__)
+
+
+class Program(NamedTuple):
+    """A traced network.
+
+    Attributes:
+        exported: what ``jax.export`` made of it.
+        file: the same as the content of a file.
+    """
+
+    exported: export.Exported
+    file: bytes
 
 
 def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -> dict[str, Any]:
@@ -82,7 +94,8 @@ def write(
         The content of ``export.json``.
     """
     facts = {"model": run.experiment.config.model, "step": run.step, "classes": classes}
-    return write_network(_network(run), (images,), folder, facts)
+    network = _network(run)
+    return write_network(network, trace(network, (images,)), (images,), folder, facts)
 
 
 def logits(run: Trained, images: np.ndarray) -> np.ndarray:
@@ -104,29 +117,28 @@ def _network(run: Trained) -> Network:
 
 def write_network(
     network: Network,
+    program: Program,
     inputs: Sequence[np.ndarray | jax.Array],
     folder: pathlib.Path,
     facts: Mapping[str, Any],
-    any_batch: bool = True,
 ) -> dict[str, Any]:
     """Writes the files of an export, loads the network from them and compares it with the original.
 
     Args:
         network: network to export.
-        inputs: examples for the comparison, ``[N, ...]`` each; they set the shapes and dtypes of the inputs.
+        program: the network as ``trace`` returns it.
+        inputs: examples for the comparison, ``[N, ...]`` each.
         folder: existing folder to write to.
         facts: ``model``, its name, and others; they go into ``export.json``, and ``step`` into the weights.
-        any_batch: the exported network takes batches of any size, otherwise of N.
 
     Returns:
         The content of ``export.json``.
 
     Raises:
-        UserError: the network cannot be exported, or its weights do not fit into a safetensors file.
+        UserError: the weights do not fit into a safetensors file.
     """
-    expected = network(*inputs)
-    exported, program = _export(network, inputs, any_batch)
-    (folder / loader.MODEL).write_bytes(program)
+    exported = program.exported
+    (folder / loader.MODEL).write_bytes(program.file)
     stated = {name: str(facts[name]) for name in ("model", "step") if name in facts}
     write_weights(folder / SHARED, network.variables, {**stated, "plan": network.plan.to_json()})
     write_weights(folder / MATERIALIZED, network.dense, stated)
@@ -156,7 +168,7 @@ def write_network(
     # Compare the files on disk, not the model in memory.
     found = jax.device_get(loader.load(folder)(*inputs))
     description |= {
-        "largest_logit_difference": largest(expected, found),
+        "largest_logit_difference": largest(network(*inputs), found),
         "compared_on": inputs[0].shape[0] if inputs[0].shape else 1,
     }
     _write_json(folder / loader.DESCRIPTION, description)
@@ -172,7 +184,7 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
         metadata: texts for the file's header.
 
     Raises:
-        UserError: an array holds random keys, or two arrays have one name.
+        UserError: an array holds random keys or has a dtype that the format lacks, or two arrays have one name.
     """
     arrays = {}
     for path, array in leaves(variables).items():
@@ -183,7 +195,10 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
             raise UserError(f"two arrays have the name {name}: rename a key that has a slash")
         # Row-major order, whatever the layout in memory: the format has no other.
         arrays[name] = np.asarray(array, order="C")
-    file.write_bytes(save(arrays, dict(metadata)))
+    try:
+        file.write_bytes(save(arrays, dict(metadata)))
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{file.name} cannot hold these weights: {one_line(error, 80)}") from error
 
 
 def as_lines(description: dict[str, Any]) -> str:
@@ -205,10 +220,14 @@ def as_lines(description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _export(
-    network: Network, inputs: Sequence[np.ndarray | jax.Array], any_batch: bool
-) -> tuple[export.Exported, bytes]:
-    """Traces inputs -> outputs with the soft-shared variables as constants; also returns its file."""
+def trace(network: Network, inputs: Sequence[np.ndarray | jax.Array], any_batch: bool = True) -> Program:
+    """Traces inputs -> outputs with the soft-shared variables as constants.
+
+    Args:
+        network: network to export.
+        inputs: examples, ``[N, ...]`` each, for shapes and dtypes.
+        any_batch: the program takes batches of any size, otherwise of N.
+    """
     arrays, join = split_arrays(jax.device_get(network.variables))
 
     def model(*inputs: Any) -> Any:
@@ -221,13 +240,9 @@ def _export(
         jax.ShapeDtypeStruct((*batch, *x.shape[1:]) if batch and x.shape else x.shape, x.dtype)
         for x in inputs
     ]
-    try:
-        with _names_without_folders():
-            exported = export.export(jax.jit(model), platforms=PLATFORMS)(*shapes)
-        return exported, bytes(exported.serialize())
-    except Exception as error:  # the exceptions of jax are not documented
-        advice = f"; any_batch=False exports it for batches of {len(inputs[0])} only" if any_batch else ""
-        raise UserError(f"the model cannot be exported: {one_line(error, 160)}{advice}") from error
+    with _names_without_folders():
+        exported = export.export(jax.jit(model), platforms=PLATFORMS)(*shapes)
+    return Program(exported, bytes(exported.serialize()))
 
 
 @contextlib.contextmanager

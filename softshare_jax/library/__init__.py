@@ -6,7 +6,7 @@ without its code.
 """
 
 from softshare_jax.library.certificate import certify
-from softshare_jax.library.export import export
+from softshare_jax.library.exporting import export
 from softshare_jax.library.history import History
 from softshare_jax.library.report import Report, report_of
 

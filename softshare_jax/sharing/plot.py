@@ -62,7 +62,7 @@ class SimilarityPlot:
 
 
 def plot_similarity(plan: Plan, variables: Variables, measure: Measure = "weights") -> SimilarityPlot:
-    """Draws the layer similarity matrix of every group.
+    """Draws the layer similarity matrix of every group; values are shown on hover, up to 64 layers.
 
     Args:
         plan: which layers share.

@@ -191,6 +191,8 @@ def test_any_dtype_and_layout_is_kept(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     dtypes = [jax.tree.map(lambda x: np.asarray(x).dtype, tree) for tree in (found, variables)]
     assert dtypes[0] == dtypes[1]
+    with pytest.raises(UserError, match=r"w\.safetensors cannot hold these weights: Unknown dtype"):
+        exporting.write_weights(tmp_path / "w.safetensors", {"params": {"x": jnp.ones(2, jnp.int4)}}, {})
 
 
 def flip(file):

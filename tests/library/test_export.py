@@ -100,11 +100,11 @@ def test_inputs_are_checked(users, exported):
             call()
 
 
-def test_a_model_that_needs_the_size_of_its_batch(users, tmp_path):
+def test_a_model_that_needs_the_size_of_its_batch(users, tmp_path, monkeypatch):
     user = users["linen"]
 
     def apply(params, x, batch_stats):
-        return user.apply(params, x, batch_stats) * np.arange(int(x.shape[0]))[:, None]
+        return user.apply(params, x, batch_stats) * np.arange(int(x.shape[0]))[:, None], x
 
     with pytest.raises(UserError, match=r"cannot be exported: .*any_batch=False exports it for batches of 4"):
         library.export(user.plan, user.variables, apply, user.inputs, tmp_path / "out")
@@ -112,6 +112,21 @@ def test_a_model_that_needs_the_size_of_its_batch(users, tmp_path):
     library.export(user.plan, user.variables, apply, user.inputs, tmp_path / "out", any_batch=False)
     with pytest.raises(UserError, match=r"expects float32 \[4, 6\]"):
         loader.load(tmp_path / "out")(user.inputs[0][:3])
+    # The command writes one array.
+    np.save(tmp_path / "in.npy", user.inputs[0])
+    arguments = [str(tmp_path / "out"), f"--images={tmp_path}/in.npy", f"--output={tmp_path}/out.npy"]
+    monkeypatch.setattr(sys, "argv", ["loader", *arguments])
+    with pytest.raises(UserError, match="has several outputs: load it from Python"):
+        loader.main()
+
+
+def test_a_bug_of_the_model_keeps_its_error(users, tmp_path):
+    user = users["linen"]
+    with pytest.raises(ZeroDivisionError):
+        library.export(
+            user.plan, user.variables, lambda params, x: x / 0 * (1 // 0), user.inputs, tmp_path / "o"
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mistakes(users, tmp_path):

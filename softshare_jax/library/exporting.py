@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from softshare_jax import paths, sharing
-from softshare_jax.conversion.exporting import write_network
+from softshare_jax.conversion.exporting import trace, write_network
 from softshare_jax.conversion.network import Apply, Network, is_array
 from softshare_jax.conversion.output import new_folder
-from softshare_jax.errors import UserError
+from softshare_jax.errors import UserError, one_line
 
 
 def export(
@@ -53,5 +53,12 @@ def export(
             raise UserError(f"input {number} of the example is {type(array).__name__}; it must be an array")
     if not inputs:
         raise UserError("the example is empty: it needs an input")
+    network = Network(plan, variables, apply)
     with new_folder(paths.local(folder), "folder") as unfinished:
-        return write_network(Network(plan, variables, apply), inputs, unfinished, {"model": name}, any_batch)
+        network(*inputs)  # a bug of the model keeps its traceback; what fails below is a limit of exports
+        try:
+            program = trace(network, inputs, any_batch)
+        except Exception as error:  # the exceptions of jax are not documented
+            advice = f"; any_batch=False exports it for batches of {len(inputs[0])} only" if any_batch else ""
+            raise UserError(f"the model cannot be exported: {one_line(error, 160)}{advice}") from error
+        return write_network(network, program, inputs, unfinished, {"model": name})
