@@ -12,24 +12,55 @@ from softshare_jax.models.registry import Architecture, Family, Shareable
 LAYERS = Layers(he_normal)
 # Added to the gate's logits: at the start a layer mostly keeps its state.
 KEEP = -1.0
+# A pixel and its four neighbors, among the nine of a 3x3 kernel.
+CROSS = (1, 3, 4, 5, 7)
+
+
+class CrossConv(nn.Module):
+    """A convolution that reads a pixel and its four neighbors: a 3x3 kernel without its corners.
+
+    Attributes:
+        features: output channels.
+        layers: computes the convolution.
+    """
+
+    features: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[B, H, W, I]`` to ``[B, H, W, features]``; the kernel is ``[5, I, features]``."""
+        inputs = x.shape[-1]
+        kernel = self.param("kernel", self.layers.kernel_init, (len(CROSS), inputs, self.features))
+        square = jnp.zeros((9, inputs, self.features), kernel.dtype).at[CROSS, :, :].set(kernel)
+        x, square = (one.astype(self.layers.dtype) for one in (x, square.reshape(3, 3, inputs, -1)))
+        return self.layers.convolution(
+            x, square, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
 
 class GatedLayer(nn.Module):
     """One turn of a minimal gated unit: ``(1 - g) h + g c``.
 
-    One 3x3 convolution of the state h and the input computes the gate g and the candidate c. It has no norm
-    and no bias, so a layer has one weight.
+    One convolution of the state h and the input computes the gate g and the candidate c. It has no norm and
+    no bias, so a layer has one weight.
 
     Attributes:
         layers: makes the convolution.
+        cross: whether it reads four neighbors instead of eight.
     """
 
     layers: Layers
+    cross: bool = False
 
     @nn.compact
     def __call__(self, state: jax.Array, seen: jax.Array) -> jax.Array:
         """Maps a state ``[B, H, W, C]`` and the input ``[B, H, W, I]`` to the next state."""
-        conv = self.layers.conv("conv", 2 * state.shape[-1], 3)
+        features = 2 * state.shape[-1]
+        if self.cross:
+            conv: nn.Module = CrossConv(features, self.layers, name="conv")
+        else:
+            conv = self.layers.conv("conv", features, 3)
         gate, candidate = jnp.split(conv(jnp.concatenate([state, seen], axis=-1)), 2, axis=-1)
         gate = nn.sigmoid(gate + KEEP)
         return (1 - gate) * state + gate * jnp.tanh(candidate)
@@ -45,16 +76,20 @@ class GatedGrid(nn.Module):
         depth: number of gated layers, all of one shape.
         channels: channels of the state.
         layers: makes convolutions.
+        cross: whether the convolutions read four neighbors instead of eight.
     """
 
     depth: int
     channels: int
     layers: Layers = LAYERS
+    cross: bool = False
 
     def setup(self) -> None:
         """Makes the layers."""
-        self.stem = self.layers.conv(None, self.channels, 3)
-        self.layer = [GatedLayer(self.layers) for _ in range(self.depth)]
+        self.stem = (
+            CrossConv(self.channels, self.layers) if self.cross else self.layers.conv(None, self.channels, 3)
+        )
+        self.layer = [GatedLayer(self.layers, self.cross) for _ in range(self.depth)]
         self.head = self.layers.conv(None, 1, 1, bias=True)
 
     def start(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -84,19 +119,25 @@ def _seen(images: jax.Array) -> jax.Array:
     return jnp.concatenate([images, jnp.ones_like(images[..., :1])], axis=-1)
 
 
-def architecture(depth: int, channels: int) -> Architecture:
+def architecture(neighbors: int | None, depth: int, channels: int) -> Architecture:
     """Returns ``gated-20-24``, with twenty layers and a state of 24 channels, and others.
+
+    A pixel of ``gated4-20-24`` sees the four neighbors that a path on the grid can go to.
 
     Shareable: all layers, as one group.
     """
 
     def build(options: Options) -> GatedGrid:
-        return GatedGrid(depth, channels, options.layers(he_normal))
+        return GatedGrid(depth, channels, options.layers(he_normal), cross=neighbors == 4)
 
     shareable = {"layers": Shareable(r"layer_\d+/conv/kernel", depth)}
     return Architecture(build, (32, 32, 2), shareable, classifies=False)
 
 
 FAMILIES = (
-    Family(r"gated-(?P<depth>[1-9]\d*)-(?P<channels>[1-9]\d*)", architecture, examples=("gated-20-24",)),
+    Family(
+        r"gated(?P<neighbors>4)?-(?P<depth>[1-9]\d*)-(?P<channels>[1-9]\d*)",
+        architecture,
+        examples=("gated-20-24", "gated4-20-24"),
+    ),
 )

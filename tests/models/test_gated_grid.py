@@ -18,24 +18,34 @@ def built(name, images=IMAGES):
     return network, network.init(jax.random.key(1), images)
 
 
+def square(kernel):
+    """Returns a kernel as ``[3, 3, I, O]``, without corners if it has five pixels."""
+    if kernel.ndim == 4:
+        return kernel
+    found = np.zeros((3, 3, *kernel.shape[1:]), np.float32)
+    found[[0, 1, 1, 1, 2], [1, 0, 1, 2, 1]] = kernel
+    return found
+
+
 def by_hand(params, depth, images=IMAGES):
     seen = np.concatenate([images, np.ones((*images.shape[:-1], 1), np.float32)], -1)
-    state = np.tanh(ByHand.conv(seen, params["stem"]["kernel"]))
+    state = np.tanh(ByHand.conv(seen, square(params["stem"]["kernel"])))
     for i in range(depth):
-        both = ByHand.conv(np.concatenate([state, seen], -1), params[f"layer_{i}"]["conv"]["kernel"])
+        both = ByHand.conv(np.concatenate([state, seen], -1), square(params[f"layer_{i}"]["conv"]["kernel"]))
         gate, candidate = 1 / (1 + np.exp(1 - both[..., :5])), np.tanh(both[..., 5:])
         state = (1 - gate) * state + gate * candidate
     return (state @ params["head"]["kernel"][0, 0] + params["head"]["bias"])[..., 0]
 
 
-def test_by_hand():
-    network, variables = built("gated-3-5")
+@pytest.mark.parametrize(("name", "pixels"), [("gated-3-5", (3, 3)), ("gated4-3-5", (5,))])
+def test_by_hand(name, pixels):
+    network, variables = built(name)
     assert set(variables) == {"params"}
     params = jax.tree.map(np.asarray, variables["params"])
     assert jax.tree.map(np.shape, params) == {
-        "stem": {"kernel": (3, 3, 3, 5)},
+        "stem": {"kernel": (*pixels, 3, 5)},
         "head": {"kernel": (1, 1, 5, 1), "bias": (1,)},
-        **{f"layer_{i}": {"conv": {"kernel": (3, 3, 8, 10)}} for i in range(3)},
+        **{f"layer_{i}": {"conv": {"kernel": (*pixels, 8, 10)}} for i in range(3)},
     }
     np.testing.assert_allclose(network.apply(variables, IMAGES), by_hand(params, 3), atol=1e-5)
     found = network.apply(variables, IMAGES, (0, 1, 3), method=answers)
@@ -56,7 +66,18 @@ def test_the_border_is_seen():
     assert abs(logits[0, 0, 0] - logits[0, 3, 3]) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["gated-3-5", "cnn-3-5"])
+def test_paths_between_four_neighbors_do_not_turn_a_corner():
+    # A pixel is seen after as many layers as a path to it has steps, the stem among them.
+    network, variables = built("gated4-3-5")
+    images = np.zeros((1, 9, 9, 2), np.float32)
+    changed = images.copy()
+    changed[0, 4, 4, 0] = 1
+    logits = [np.asarray(network.apply(variables, one))[0] for one in (images, changed)]
+    rows, columns = np.nonzero(np.abs(logits[1] - logits[0]) > 1e-7)
+    assert np.max(np.abs(rows - 4) + np.abs(columns - 4)) == 4
+
+
+@pytest.mark.parametrize("name", ["gated-3-5", "gated4-3-5", "cnn-3-5"])
 def test_a_network_answers_after_any_layer_as_a_shallower_one_does(name):
     network, variables = built(name)
     assert isinstance(network, Anytime)
