@@ -184,7 +184,7 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
         metadata: texts for the file's header.
 
     Raises:
-        UserError: an array holds random keys or has a dtype that the format lacks, or two arrays have one name.
+        UserError: an array holds random keys or has a dtype unknown to the format, or two have one name.
     """
     arrays = {}
     for path, array in leaves(variables).items():
