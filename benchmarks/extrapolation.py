@@ -2,16 +2,18 @@
 
     python -m benchmarks.extrapolation --output=runs/extrapolation
 
-For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a loop), the same loop
-settled (lengthened to twice the turns and trained a little more with noise, so that its answer stays), the
-unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, loops
-also beyond their own, and writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which a
-large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
+For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a longer loop), the
+same loop settled (lengthened again and trained a little more with noise, so that its answer stays), the
+unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers,
+loops also beyond their own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif,
+in which a large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not
+measured again.
 """
 
 import argparse
 import json
 import pathlib
+import runpy
 import statistics
 import subprocess
 import sys
@@ -26,32 +28,23 @@ from PIL import Image
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
-from softshare_jax.models.anytime import Anytime, answers
 from softshare_jax.reporting import chart, theme
-from softshare_jax.runs.lengthening import with_layers
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 from softshare_jax.training import randomness
 
-REPO = pathlib.Path(__file__).parents[1]
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "extrapolation.py"
+_SCRIPT = runpy.run_path(str(CONFIG))
 NETWORKS = ("loop", "settled", "scnn", "cnn")
 LOOPS = ("loop", "settled")
 # (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
 SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
-TURNS = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 200)
-# Layers of the networks that are trained.
-LAYERS = 20
-# Steps of the discovery, of all training, of a phase of the curriculum, and of settling.
-DISCOVERY, STEPS, PHASE, SETTLING = 300, 3000, 450, 330
-# Fields of the config that change when a loop settles; it then sees the last window only.
-SETTLED = {
-    "loop.noise": 0.2,
-    "loop.detach_rate": 0.75,
-    "optimizer.learning_rate": 0.002,
-    "data.windows": (23,),
-    "data.train_examples": 24000,
-}
+TURNS = (5, 10, 20, 32, 48, 64, 80, 120, 160, 200, 320, 640)
+# Layers of the networks that are trained; the loop is discovered with as many as SCNN.
+LAYERS = {"loop": 32, "settled": 64, "scnn": 20, "cnn": 20}
+# Steps of training the loop; the other durations keep their ratio to it.
+STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
 ANIMATED, SCALE = 64, 6
@@ -76,7 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--output", default="runs/extrapolation", help="folder for the runs and results")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each network")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each run")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of training as a loop")
     parser.add_argument("--examples", type=int, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()
@@ -107,47 +100,56 @@ def main() -> None:
 def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
     target = output / f"{network}-{seed}"
-    if network == "settled":
+    if network in LOOPS:
         if not target.exists():
-            loop = train(output, "loop", seed, steps).root
-            fields = [f"--config.{name}={value}" for name, value in SETTLED.items()]
-            fields.append(duration(scaled(SETTLING, steps)))
-            run("convert", f"--folded={loop}", f"--layers={2 * LAYERS}", f"--output={target}", *fields)
+            folded = (
+                train(output, "loop", seed, steps) if network == "settled" else discover(output, seed, steps)
+            )
+            layers = f"--layers={LAYERS[network]}"
+            run(
+                "convert",
+                f"--folded={folded.root}",
+                layers,
+                f"--output={target}",
+                *flags(network, seed, steps),
+            )
         run("main", f"--workdir={target}")
-        return Workdir(target)
-    config = f"--config={REPO / 'configs' / 'extrapolation.py'}:{network}"
-    flags = [config, f"--config.seed={seed}", f"--config.data.phase={scaled(PHASE, steps)} steps"]
-    if network != "loop":
-        run("main", f"--workdir={target}", *flags, duration(steps))
-        return Workdir(target)
-    found = output / f"discovered-{seed}"
-    if not target.exists():
-        run("main", f"--workdir={found}", *flags, duration(min(DISCOVERY, steps * 3 // 4)))
-        run("fold", f"--workdir={found}", f"--output={target}", "--tied")
-    check_loop(Workdir(target))
-    run("main", f"--workdir={target}", duration(steps))
+    else:
+        run("main", f"--workdir={target}", *flags(network, seed, steps))
     return Workdir(target)
 
 
-def scaled(part: int, steps: int) -> int:
-    """Returns a number of steps, given that of a whole run of ``STEPS``."""
-    return max(1, part * steps // STEPS)
-
-
-def check_loop(workdir: Workdir) -> None:
-    """Checks that all layers of a folded run became one.
+def discover(output: pathlib.Path, seed: int, steps: int) -> Workdir:
+    """Trains the network that becomes a loop, folds it, and returns the folded workdir.
 
     Raises:
-        UserError: they did not.
+        UserError: its layers did not become one.
     """
-    (group,) = workdir.read_plan().groups
+    found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
+    if not folded.exists():
+        run("main", f"--workdir={found}", *flags("discover", seed, steps))
+        run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
+    (group,) = Workdir(folded).read_plan().groups
     if group.templates > 1:
-        raise UserError(f"the layers of {workdir.root} did not become one loop: use more --steps")
+        raise UserError(f"the layers of {folded} did not become one loop: use more --steps")
+    return Workdir(folded)
 
 
-def duration(steps: int) -> str:
-    """Returns the flag of a duration."""
-    return f"--config.duration={steps} steps"
+def flags(variant: str, seed: int, steps: int) -> list[str]:
+    """Returns the flags of a variant of the config, shortened if the training of the loop is."""
+    config = _SCRIPT["get_config"](variant)
+    phase, duration = (scaled(int(value.split()[0]), steps) for value in (config.data.phase, config.duration))
+    return [
+        f"--config={CONFIG}:{variant}",
+        f"--config.seed={seed}",
+        f"--config.data.phase={phase} steps",
+        f"--config.duration={duration} steps",
+    ]
+
+
+def scaled(part: int, steps: int) -> int:
+    """Returns a number of steps, given that of training as a loop."""
+    return max(1, part * steps // STEPS)
 
 
 def run(command: str, *arguments: object) -> None:
@@ -166,12 +168,12 @@ def read(file: pathlib.Path) -> list[Row]:
 def measure(trained: Trained, network: str, seed: int, side: int, window: int, examples: int) -> list[Row]:
     """Measures a run on new grids of a size, after several numbers of layers.
 
-    A loop is lengthened to the largest number. Other networks answer after their own layers at most.
+    A loop runs for longer than its own number of layers. Other networks answer after these at most.
     """
-    turns = TURNS if network in LOOPS else [turn for turn in TURNS if turn <= LAYERS]
+    turns = TURNS if network in LOOPS else [turn for turn in TURNS if turn <= LAYERS[network]]
     data = grids(examples, side, window)
     labels = data["labels"] > 0
-    marked = solve(lengthened(trained, max(turns)), data["images"], turns)
+    marked = solve(trained, data["images"], turns)
     rows = []
     for turn, found in zip(turns, marked, strict=True):
         right = int((found & labels).sum())
@@ -184,31 +186,39 @@ def measure(trained: Trained, network: str, seed: int, side: int, window: int, e
 def grids(number: int, side: int, window: int) -> dict[str, np.ndarray]:
     """Returns test grids of a size, which no run was trained on."""
     key = randomness.stream(0, "extrapolation", side * 1000 + window)
-    return jax.tree.map(np.asarray, shortest_paths.generate(key, number, side, 0.1, window))
-
-
-def lengthened(trained: Trained, layers: int) -> Trained:
-    """Returns a run with other numbers of layers; a run with that many as it is."""
-    depth = cast(Anytime, trained.experiment.network).depth
-    return trained if layers == depth else with_layers(trained, layers)
+    return jax.tree.map(
+        np.asarray, shortest_paths.generate(key, number, side, 0.1, window, split_points=True)
+    )
 
 
 def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndarray:
-    """Returns the pixels that a network marks after each number of layers, ``[T, N, H, W]`` bool."""
-    dense = sharing.to_dense(trained.experiment.plan, trained.variables)
-    network = trained.experiment.network
+    """Returns the pixels that a network marks after each number of layers, ``[T, N, H, W]`` bool.
 
-    @jax.jit
-    def marked(dense: Any, images: jax.Array) -> jax.Array:
-        inputs = images.astype(jnp.float32)
-        logits = cast(jax.Array, network.apply(dense, inputs, tuple(turns), method=answers))
-        return logits > 0
+    Layers beyond those of a network repeat its last one, which is what ``sharing.lengthen`` makes of a loop.
+    """
+    dense = sharing.to_dense(trained.experiment.plan, trained.variables)
+    network = cast(Any, trained.experiment.network)
+    loop = len(set(*sharing.distinct_layers(trained.experiment.plan, trained.variables).values())) == 1
+    # The layers of a loop are alike, and one program runs them all.
+    layer_at = (lambda turn: 0) if loop else (lambda turn: turn)
+    start = jax.jit(lambda images: network.apply(dense, images, method="start"))
+    advance = jax.jit(
+        lambda layer, state, images: network.apply(dense, layer, state, images, method="advance"),
+        static_argnums=0,
+    )
+    answer = jax.jit(lambda state: network.apply(dense, state, method="answer") > 0)
+
+    def run(part: np.ndarray) -> np.ndarray:
+        inputs = jnp.asarray(part, jnp.float32)
+        state, found = start(inputs), []
+        for turn in range(max(turns)):
+            state = advance(layer_at(turn), state, inputs)
+            if turn + 1 in turns:
+                found.append(np.asarray(answer(state)))
+        return np.stack(found)
 
     size = max(1, PIXELS // images[0, ..., 0].size)
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    padded = [np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
-    found = [np.asarray(marked(dense, part))[:, : len(own)] for part, own in zip(padded, parts, strict=True)]
-    return np.concatenate(found, axis=1)
+    return np.concatenate([run(images[at : at + size]) for at in range(0, len(images), size)], axis=1)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -218,7 +228,7 @@ def table(rows: Iterable[Row]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for side, window in SIZES:
         here = [row for row in rows if row.side == side and row.window == window]
-        cells = [cell(here, name, LAYERS) for name in ("cnn", "scnn", "loop")]
+        cells = [cell(here, name, LAYERS[name]) for name in ("cnn", "scnn", "loop")]
         cells += [cell(here, name, best(here, name)) for name in LOOPS]
         cells.append(cell(here, "settled", max(TURNS)))
         lines.append(f"| {side}x{side}, {window} | " + " | ".join(cells) + " |")
@@ -228,7 +238,7 @@ def table(rows: Iterable[Row]) -> str:
 def best(rows: Sequence[Row], network: str) -> int:
     """Returns the number of layers after which a network has the highest mean F1."""
     found = {row.layers for row in rows if row.network == network}
-    return max(found, key=lambda layers: mean(rows, network, layers), default=LAYERS)
+    return max(found, key=lambda layers: mean(rows, network, layers), default=LAYERS[network])
 
 
 def mean(rows: Iterable[Row], network: str, layers: int) -> float:
@@ -257,7 +267,7 @@ def figure(rows: Sequence[Row]) -> bytes:
         if turns:
             points = [(turn, mean(here, "settled", turn)) for turn in turns]
             label = str(side) if window > side else f"{side} near"
-            lines.append(chart.Line(label, f"c{place}", points, 2 * LAYERS))
+            lines.append(chart.Line(label, f"c{place}", points, LAYERS["settled"]))
     return (
         chart.curves("turns", "F1 of the settled loop, by side of the grid", "turn", lines).content
         if lines
@@ -273,7 +283,7 @@ def animate(trained: Trained, file: pathlib.Path) -> None:
     data = grids(40, ANIMATED, 2 * ANIMATED - 1)
     labels = data["labels"] > 0
     turns = [*range(1, 41), *range(42, 121, 2)]
-    marked = solve(lengthened(trained, max(turns)), data["images"], turns)
+    marked = solve(trained, data["images"], turns)
     gain = np.sum(marked & labels, (2, 3)) - np.sum(marked & ~labels, (2, 3))
     index = int(gain.max(axis=0).argmax())
     frames = [frame(data["images"][index], labels[index], found) for found in marked[:, index]]

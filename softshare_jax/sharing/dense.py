@@ -104,7 +104,8 @@ def spectra(plan: Plan, params: PyTree) -> dict[str, Float[Array, " _"]]:
         PlanError: the plan does not fit the parameters, or a layer is not finite.
     """
     _, dense = _finite_members(plan, params)
-    return {name: jnp.linalg.svd(_rows(weights), compute_uv=False) for name, weights in dense.items()}
+    # XLA:CPU allocates a [d, d] array for singular values without vectors, and an [L, d] array with them.
+    return {name: jnp.linalg.svd(_rows(weights), full_matrices=False)[1] for name, weights in dense.items()}
 
 
 def truncation_errors(values: ArrayLike) -> Float64[_Numbers, " L"]:

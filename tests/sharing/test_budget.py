@@ -90,6 +90,14 @@ def test_a_budget_for_many_groups():
     assert len({g.templates for g in chosen.groups}) > 1
 
 
+def test_layers_of_many_weights_need_no_square_array():
+    # A square array of one side of these weights would have 360 GB.
+    layers = np.random.default_rng(0).normal(size=(2, 300, 1000)).astype(np.float32)
+    params = {f"layer_{i}": jnp.asarray(layer) for i, layer in enumerate(layers)}
+    (found,) = sharing.spectra(sharing.by_shape()(params), params).values()
+    np.testing.assert_allclose(found, np.linalg.svd(layers.reshape(2, -1), compute_uv=False), rtol=1e-5)
+
+
 def test_mistakes():
     params = {"a": jnp.ones((2, 3)), "b": jnp.ones((2, 3)), "c": jnp.ones(4)}
     rule = sharing.by_shape(roles=False)
