@@ -17,10 +17,11 @@ from softshare_jax.runs import records
 class History:
     """Records layer similarity and scalars while a loop trains.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax.numpy as jnp
+    >>> from softshare_jax import library, sharing
     >>> params = {f"layer_{i}": jnp.eye(4) * (i + 1) for i in range(3)}
     >>> plan = sharing.by_shape(templates=2)(params)
-    >>> history = History(plan)
+    >>> history = library.History(plan)
     >>> history.add(0, sharing.from_dense(plan, params), loss=0.7, accuracy=0.5)
     >>> history
     History of 1 step (0), with loss and accuracy
