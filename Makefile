@@ -75,7 +75,7 @@ bench: $(VENV)/installed-base
 results: $(VENV)/installed-benchmarks
 	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
 
-# SEEDS=3 measures the spread; STEPS=60 is a short run that shows that everything works.
+# SEEDS=3 measures the spread; STEPS=36 is a short run that shows that everything works.
 extrapolation: $(VENV)/installed-base
 	$(BIN)/python -m benchmarks.extrapolation --output=runs/extrapolation \
 		$(if $(SEEDS),--seeds=$(SEEDS)) $(if $(STEPS),--steps=$(STEPS))

@@ -43,7 +43,7 @@ SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
 TURNS = (5, 10, 20, 32, 48, 64, 80, 120, 160, 200, 320, 640)
 # Layers of the networks that are trained; the loop is discovered with as many as SCNN.
 LAYERS = {"loop": 32, "settled": 64, "scnn": 20, "cnn": 20}
-# Steps of training the loop; the other durations keep their ratio to it.
+# Steps of training the loop. Other durations keep their ratio to it, except that of the discovery.
 STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
@@ -102,9 +102,7 @@ def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     target = output / f"{network}-{seed}"
     if network in LOOPS:
         if not target.exists():
-            folded = (
-                train(output, "loop", seed, steps) if network == "settled" else discover(output, seed, steps)
-            )
+            folded = train(output, "loop", seed, steps) if network == "settled" else discover(output, seed)
             layers = f"--layers={LAYERS[network]}"
             run(
                 "convert",
@@ -119,7 +117,7 @@ def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     return Workdir(target)
 
 
-def discover(output: pathlib.Path, seed: int, steps: int) -> Workdir:
+def discover(output: pathlib.Path, seed: int) -> Workdir:
     """Trains the network that becomes a loop, folds it, and returns the folded workdir.
 
     Raises:
@@ -127,11 +125,11 @@ def discover(output: pathlib.Path, seed: int, steps: int) -> Workdir:
     """
     found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
     if not folded.exists():
-        run("main", f"--workdir={found}", *flags("discover", seed, steps))
+        run("main", f"--workdir={found}", *flags("discover", seed, STEPS))
         run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
     (group,) = Workdir(folded).read_plan().groups
     if group.templates > 1:
-        raise UserError(f"the layers of {folded} did not become one loop: use more --steps")
+        raise UserError(f"the layers of {folded} did not become one loop: try another seed")
     return Workdir(folded)
 
 

@@ -62,7 +62,8 @@ x_test, y_test = spirals(jax.random.key(1), 500)
 rule = sharing.by_regex({"body": r"layer_\d/kernel"}, templates=4)
 model = sharing.SoftShare(net, rule)
 variables = model.init(jax.random.key(2), x)
-plan = rule(jax.eval_shape(net.init, jax.random.key(2), x)["params"])
+plan = model.plan(x)
+print(plan)
 
 # %% [markdown]
 # Train it twice

@@ -37,7 +37,7 @@ class Weights(NamedTuple):
 
     Attributes:
         variables: nested dictionaries of numpy arrays, such as ``variables["templates"]["stage_1"]``.
-        metadata: texts ``model`` and ``step``; in ``shared.safetensors`` also ``plan``, JSON for
+        metadata: texts ``model`` and, of a run, ``step``; in ``shared.safetensors`` also ``plan``, JSON for
             ``sharing.Plan.from_json``.
     """
 
@@ -46,17 +46,19 @@ class Weights(NamedTuple):
 
 
 def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
-    """Returns the exported model: a function from images ``[B, H, W, C]`` to float32 logits ``[B, ...]``.
+    """Returns the exported model: a function of its inputs, arrays ``[B, ...]``.
 
-    Images are numpy or jax arrays with the raw values of the data set (``export.json`` has shape and dtype);
-    the model normalizes them. It compiles once per batch size, and can be used under jit.
+    A run's model maps images ``[B, H, W, C]`` to float32 logits ``[B, ...]``. Images are numpy or jax arrays
+    with the raw values of the data set; the model normalizes them. A model that a program exported has the
+    inputs and outputs of that program's function. ``export.json`` has all shapes and dtypes. The model
+    compiles once per batch size, and can be used under jit.
 
     Args:
         folder: folder of an export.
 
     Raises:
-        UserError: the folder has no export, or its files are damaged. The function raises it if the images
-            have another shape or dtype.
+        UserError: the folder has no export, or its files are damaged. The function raises it if an input
+            has another shape or dtype.
     """
     import jax  # reading weights needs no jax
     from jax import export
@@ -70,25 +72,43 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
     newer = _release(writer) > _release(jax.__version__)
     try:
         exported = export.deserialize(bytearray(file.read_bytes()))
-        (expected,) = exported.in_avals
+        expected = exported.in_avals
         compiled = jax.jit(exported.call)
         if newer:
             # Fail here, not with a long error in the first call. This takes a moment, so only in this case.
-            compiled.lower(jax.ShapeDtypeStruct((1, *expected.shape[1:]), expected.dtype))
+            sides = [[side if isinstance(side, int) else 1 for side in one.shape] for one in expected]
+            compiled.lower(*map(jax.ShapeDtypeStruct, sides, [one.dtype for one in expected]))
     except Exception as error:  # the exceptions of jax are not documented
         advice = f"; it was written by jax {writer}: use that version or export again" if newer else ""
         said = one_line(error, 120)
         raise UserError(f"{file} cannot be read by jax {jax.__version__} ({said}){advice}") from error
 
-    def model(images):
-        there = len(images.shape) == len(expected.shape) and images.shape[0]
-        if not there or images.shape[1:] != expected.shape[1:] or images.dtype != expected.dtype:
-            raise UserError(
-                f"the images are {_named(images)}; {folder} expects {_named(expected)} with B of 1 or more"
-            )
-        return compiled(images)
+    def model(*inputs):
+        if len(inputs) != len(expected):
+            raise UserError(f"{folder} expects {len(expected)} inputs, not {len(inputs)}")
+        batches = set()
+        for number, (array, one) in enumerate(zip(inputs, expected, strict=True), start=1):
+            if not _fits(array, one):
+                which = "the input is" if len(expected) == 1 else f"input {number} is"
+                raise UserError(
+                    f"{which} {_named(array)}; {folder} expects {_named(one)} with B of 1 or more"
+                )
+            batches |= {array.shape[0]} if one.shape and not isinstance(one.shape[0], int) else set()
+        if len(batches) > 1:
+            raise UserError(f"the inputs have batches of {' and '.join(map(str, sorted(batches)))}: one size")
+        return compiled(*inputs)
 
     return model
+
+
+def _fits(array: Any, expected: Any) -> bool:
+    """Returns whether an input has the dtype and the shape of an exported one; B is 1 or more."""
+    sides = zip(array.shape, expected.shape, strict=False)
+    return (
+        len(array.shape) == len(expected.shape)
+        and array.dtype == expected.dtype
+        and all(there == side if isinstance(side, int) else there >= 1 for there, side in sides)
+    )
 
 
 def read(file: str | os.PathLike) -> Weights:
@@ -129,7 +149,7 @@ def _tensor(arrays: Any, name: str, file: pathlib.Path) -> np.ndarray:
 
 
 def describe(folder: str | os.PathLike) -> dict[str, Any]:
-    """Returns the content of ``export.json``: model, step, input, output, class names, files, versions.
+    """Returns the content of ``export.json``: model, step, input, output, loops, files and others.
 
     Raises:
         UserError: the folder has no export that this version can read.
@@ -195,7 +215,10 @@ def main() -> None:
     model, size, logits = load(arguments.exported), arguments.batch_size, []
     said = time.monotonic()
     for start in range(0, max(len(images), 1), size):
-        logits.append(np.asarray(model(images[start : start + size])))
+        found = model(images[start : start + size])
+        if not hasattr(found, "shape"):
+            raise UserError(f"{arguments.exported} has several outputs: load it from Python")
+        logits.append(np.asarray(found))
         if time.monotonic() - said > 10:
             said = time.monotonic()
             print(f"{start + len(logits[-1])} of {len(images)} images", flush=True)

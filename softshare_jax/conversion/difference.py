@@ -1,9 +1,13 @@
 """What a change to a trained network saved and cost, measured."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
+from softshare_jax.conversion.network import is_array, is_random_key
 from softshare_jax.runs.artifacts import Counts, Difference, Metric
 from softshare_jax.runs.load import Trained
 from softshare_jax.sharing.parameters import count
@@ -26,12 +30,32 @@ def measure(before: Trained, after: Trained) -> Difference:
     tested = [before.experiment.evaluator.test(variables, phase) for variables in dense]
     scores, logits = [found[task.score] for found, _ in tested], [logits for _, logits in tested]
     measured_on = f"{len(logits[0])} test examples, {task.phase_name(phase)}"
+    metric = Metric(task.score, measured_on, *scores)
+    return between(before.variables, after.variables, metric, largest(*logits))
+
+
+def between(
+    before: Mapping[str, Any], after: Mapping[str, Any], metric: Metric, largest_difference: float
+) -> Difference:
+    """Returns the difference between soft-shared variables whose networks have been measured."""
+    numbers = jax.tree.map(lambda leaf: leaf if is_array(leaf) and not is_random_key(leaf) else None, after)
     return Difference(
-        parameters=Counts(*(count(run.variables).total for run in (before, after))),
-        metric=Metric(task.score, measured_on, *scores),
-        max_logit_difference=float(np.max(np.abs(logits[1] - logits[0]))),
-        checksum=checksum(after.variables),
+        parameters=Counts(count(before).total, count(after).total),
+        metric=metric,
+        max_logit_difference=largest_difference,
+        checksum=checksum(numbers),
     )
+
+
+def largest(before: Any, after: Any) -> float:
+    """Returns the largest absolute difference between outputs, trees of numpy arrays."""
+
+    def of_arrays(a: Any, b: Any) -> float:
+        wide = np.result_type(a.dtype, np.float32)
+        return float(np.max(np.abs(np.asarray(b, wide) - np.asarray(a, wide)), initial=0.0))
+
+    # The maximum of numpy, unlike that of Python, is NaN if one of the numbers is.
+    return float(np.max(jax.tree.leaves(jax.tree.map(of_arrays, before, after)), initial=0.0))
 
 
 def describe(difference: Difference) -> list[str]:

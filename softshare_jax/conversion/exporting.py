@@ -5,8 +5,8 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import flax
 import jax
@@ -19,11 +19,15 @@ from safetensors.numpy import save
 
 import softshare_jax
 from softshare_jax import loader
+from softshare_jax.conversion.difference import largest
+from softshare_jax.conversion.network import Network, is_random_key, split_arrays
 from softshare_jax.conversion.output import check_unused, new_folder
+from softshare_jax.conversion.schedule import schedule
+from softshare_jax.errors import UserError, one_line
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing.parameters import count
-from softshare_jax.sharing.tree import named_arrays
+from softshare_jax.sharing.tree import leaves
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 SHARED = "shared.safetensors"
@@ -33,6 +37,18 @@ COMPARED = 32
 
 
 log = logging.getLogger(__name__)
+
+
+class Program(NamedTuple):
+    """A traced network.
+
+    Attributes:
+        exported: what ``jax.export`` made of it.
+        file: the same as the content of a file.
+    """
+
+    exported: export.Exported
+    file: bytes
 
 
 def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -> dict[str, Any]:
@@ -77,22 +93,64 @@ def write(
     Returns:
         The content of ``export.json``.
     """
+    facts = {"model": run.experiment.config.model, "step": run.step, "classes": classes}
+    network = _network(run)
+    return write_network(network, trace(network, (images,)), (images,), folder, facts)
+
+
+def logits(run: Trained, images: np.ndarray) -> np.ndarray:
+    """Returns the logits ``[N, ...]`` of images ``[N, H, W, C]``, computed as in evaluation."""
+    return np.asarray(_network(run)(images))
+
+
+def _network(run: Trained) -> Network:
+    """Returns a run as a function from images to logits."""
     experiment = run.experiment
-    dense = experiment.programs.to_dense(run.variables)
-    facts = {"model": experiment.config.model, "step": str(run.step)}
-    exported = _export(run, images)
-    (folder / loader.MODEL).write_bytes(exported.serialize())
-    write_weights(folder / SHARED, run.variables, {**facts, "plan": experiment.plan.to_json()})
-    write_weights(folder / MATERIALIZED, dense, facts)
+
+    def apply(params: Any, images: Any, batch_stats: Any = None) -> jax.Array:
+        dense = {"params": params} | ({} if batch_stats is None else {"batch_stats": batch_stats})
+        inputs = experiment.task.inputs({"images": images})
+        return cast(jax.Array, experiment.network.apply(dense, inputs, train=False)).astype(jnp.float32)
+
+    return Network(experiment.plan, run.variables, apply)
+
+
+def write_network(
+    network: Network,
+    program: Program,
+    inputs: Sequence[np.ndarray | jax.Array],
+    folder: pathlib.Path,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes the files of an export, loads the network from them and compares it with the original.
+
+    Args:
+        network: network to export.
+        program: the network as ``trace`` returns it.
+        inputs: examples for the comparison, ``[N, ...]`` each.
+        folder: existing folder to write to.
+        facts: ``model``, its name, and others; they go into ``export.json``, and ``step`` into the weights.
+
+    Returns:
+        The content of ``export.json``.
+
+    Raises:
+        UserError: the weights do not fit into a safetensors file.
+    """
+    exported = program.exported
+    (folder / loader.MODEL).write_bytes(program.file)
+    stated = {name: str(facts[name]) for name in ("model", "step") if name in facts}
+    write_weights(folder / SHARED, network.variables, {**stated, "plan": network.plan.to_json()})
+    write_weights(folder / MATERIALIZED, network.dense, stated)
     files = [folder / name for name in (loader.MODEL, SHARED, MATERIALIZED)]
+    named = "images" if "step" in facts else "*inputs"
     description = {
         "format": loader.FORMAT,
-        "model": experiment.config.model,
-        "step": run.step,
-        "input": _described(exported.in_avals[0]),
-        "output": _described(exported.out_avals[0]),
-        "classes": classes,
-        "parameters": {**count(run.variables)._asdict(), "materialized": count(dense).total},
+        **facts,
+        "input": _described(exported.in_avals),
+        "output": _described(exported.out_avals),
+        "parameters": {**count(network.variables)._asdict(), "materialized": count(network.dense).total},
+        "loops": schedule(network.plan, network.variables),
         "platforms": list(exported.platforms),
         "files": {f.name: {"bytes": f.stat().st_size, "sha256": loader.sha256(f)} for f in files},
         "versions": {
@@ -103,26 +161,18 @@ def write(
             "safetensors": safetensors.__version__,
             "calling_convention": exported.calling_convention_version,
         },
-        "load": "softshare_jax.loader.load(FOLDER)(images); or without softshare_jax: "
-        f"jax.export.deserialize(bytearray(open('{loader.MODEL}', 'rb').read())).call(images)",
+        "load": f"softshare_jax.loader.load(FOLDER)({named}); or without softshare_jax: "
+        f"jax.export.deserialize(bytearray(open('{loader.MODEL}', 'rb').read())).call({named})",
     }
     _write_json(folder / loader.DESCRIPTION, description)
     # Compare the files on disk, not the model in memory.
-    difference = np.abs(loader.load(folder)(images) - logits(run, images))
-    description |= {"largest_logit_difference": float(np.max(difference)), "compared_on": len(images)}
+    found = jax.device_get(loader.load(folder)(*inputs))
+    description |= {
+        "largest_logit_difference": largest(network(*inputs), found),
+        "compared_on": inputs[0].shape[0] if inputs[0].shape else 1,
+    }
     _write_json(folder / loader.DESCRIPTION, description)
     return description
-
-
-def logits(run: Trained, images: np.ndarray) -> np.ndarray:
-    """Returns the logits ``[N, ...]`` of images ``[N, H, W, C]``, computed as in evaluation."""
-    experiment = run.experiment
-
-    @jax.jit
-    def evaluate(dense, images):
-        return experiment.network.apply(dense, experiment.task.inputs({"images": images}), train=False)
-
-    return np.asarray(evaluate(experiment.programs.to_dense(run.variables), images))
 
 
 def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
@@ -130,12 +180,25 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
 
     Args:
         file: file to write.
-        variables: nested dictionaries of arrays.
+        variables: nested dictionaries of arrays, or other trees; leaves that are not arrays are left out.
         metadata: texts for the file's header.
+
+    Raises:
+        UserError: an array holds random keys or has a dtype unknown to the format, or two have one name.
     """
-    # Row-major order, whatever the layout in memory: the format has no other.
-    arrays = {name: np.asarray(array, order="C") for name, array in named_arrays(variables).items()}
-    file.write_bytes(save(arrays, dict(metadata)))
+    arrays = {}
+    for path, array in leaves(variables).items():
+        name = "/".join(path)
+        if is_random_key(array):
+            raise UserError(f"{name} holds random keys, which are no weights: keep them out of the variables")
+        if name in arrays:
+            raise UserError(f"two arrays have the name {name}: rename a key that has a slash")
+        # Row-major order, whatever the layout in memory: the format has no other.
+        arrays[name] = np.asarray(array, order="C")
+    try:
+        file.write_bytes(save(arrays, dict(metadata)))
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{file.name} cannot hold these weights: {one_line(error, 80)}") from error
 
 
 def as_lines(description: dict[str, Any]) -> str:
@@ -157,20 +220,29 @@ def as_lines(description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _export(run: Trained, images: np.ndarray) -> export.Exported:
-    """Traces images -> logits with the run's variables as constants."""
-    experiment, variables = run.experiment, jax.device_get(run.variables)
+def trace(network: Network, inputs: Sequence[np.ndarray | jax.Array], any_batch: bool = True) -> Program:
+    """Traces inputs -> outputs with the soft-shared variables as constants.
 
-    def model(images):
+    Args:
+        network: network to export.
+        inputs: examples, ``[N, ...]`` each, for shapes and dtypes.
+        any_batch: the program takes batches of any size, otherwise of N.
+    """
+    arrays, join = split_arrays(jax.device_get(network.variables))
+
+    def model(*inputs: Any) -> Any:
         # Without the barrier XLA would fold constants: slow, and the program would hold L layers instead of
         # k templates.
-        shared = jax.lax.optimization_barrier(variables)
-        outputs = experiment.model.apply(shared, experiment.task.inputs({"images": images}), train=False)
-        return cast(jax.Array, outputs).astype(jnp.float32)
+        return network.outputs(join(jax.lax.optimization_barrier(arrays)), *inputs)
 
-    shape = (*export.symbolic_shape("B"), *images.shape[1:])
+    batch = export.symbolic_shape("B") if any_batch else None
+    shapes = [
+        jax.ShapeDtypeStruct((*batch, *x.shape[1:]) if batch and x.shape else x.shape, x.dtype)
+        for x in inputs
+    ]
     with _names_without_folders():
-        return export.export(jax.jit(model), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, images.dtype))
+        exported = export.export(jax.jit(model), platforms=PLATFORMS)(*shapes)
+    return Program(exported, bytes(exported.serialize()))
 
 
 @contextlib.contextmanager
@@ -185,9 +257,16 @@ def _names_without_folders() -> Iterator[None]:
         jax.config.update(option, before)
 
 
-def _described(array: jax.core.ShapedArray) -> dict[str, Any]:
-    shape = [side if isinstance(side, int) else str(side) for side in array.shape]
-    return {"dtype": str(array.dtype), "shape": shape}
+def _described(arrays: Sequence[jax.core.ShapedArray]) -> dict[str, Any] | list[dict[str, Any]]:
+    """Returns dtype and shape of an array, or a list of them if there are several."""
+    found = [
+        {
+            "dtype": str(array.dtype),
+            "shape": [side if isinstance(side, int) else str(side) for side in array.shape],
+        }
+        for array in arrays
+    ]
+    return found[0] if len(found) == 1 else found
 
 
 def _write_json(file: pathlib.Path, values: dict[str, Any]) -> None:

@@ -20,18 +20,18 @@ from softshare_jax.training.finite import first_not_finite
 from softshare_jax.training.stages import Stages
 
 
-def check_unused(root: pathlib.Path) -> None:
-    """Checks that a path is free for an output folder.
+def check_unused(root: pathlib.Path, named: str = "--output") -> None:
+    """Checks that a path is free for an output folder; ``named`` is what errors call the folder.
 
     Raises:
         UserError: the path is in use.
     """
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"--output {root} is in use: name a new folder")
+        raise UserError(f"{named} {root} is in use: name a new folder")
 
 
 @contextlib.contextmanager
-def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
+def new_folder(root: pathlib.Path, named: str = "--output") -> Iterator[pathlib.Path]:
     """Yields a temporary folder, which is renamed to ``root`` after the block, or removed if the block fails.
 
     The folder is beside ``root`` and has a unique name, so commands with the same output do not disturb each
@@ -39,38 +39,37 @@ def new_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Args:
         root: path that does not exist, or an empty folder.
+        named: what errors call the folder.
 
     Raises:
         UserError: ``root`` is in use, at the start or at the end, or cannot be written.
         RunError: the disk is full.
     """
-    check_unused(root)
+    check_unused(root, named)
     target = pathlib.Path(os.path.realpath(root))  # a rename can replace a folder, but not a link to it
     unfinished = durable.partial(target)
     try:
         durable.make_folder(target.parent)
         unfinished.mkdir()
     except OSError as error:
-        raise cannot_write(f"--output {root}", error) from error
+        raise cannot_write(f"{named} {root}", error) from error
     try:
         with ending.unfinished(unfinished):
             yield unfinished
             durable.fsync_tree(unfinished)
-            _publish(unfinished, target, root)
+            _publish(unfinished, target, f"{named} {root}")
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _publish(unfinished: pathlib.Path, target: pathlib.Path, root: pathlib.Path) -> None:
+def _publish(unfinished: pathlib.Path, target: pathlib.Path, what: str) -> None:
     """Renames a folder to the output. The system refuses unless the output is missing or an empty folder."""
     try:
         durable.rename(unfinished, target)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise UserError(
-                f"--output {root} was made by another command meanwhile: name a new folder"
-            ) from error
-        raise cannot_write(f"--output {root}", error) from error
+            raise UserError(f"{what} was made by another command meanwhile: name a new folder") from error
+        raise cannot_write(what, error) from error
 
 
 @contextlib.contextmanager

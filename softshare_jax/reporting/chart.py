@@ -42,7 +42,7 @@ class Scale:
     def ticks(self) -> list[float]:
         """Returns plain numbers to label: where possible three or more and at most seven or so."""
         if not self.log:
-            distances = (digit * 10.0**power for power in itertools.count(-3) for digit in (1, 2, 5))
+            distances = (digit * 10.0**power for power in itertools.count(-12) for digit in (1, 2, 5))
             step = next(distance for distance in distances if (self.high - self.low) / distance < 6.5)
             step = max(step, 1) if self.whole else step
             first = math.ceil(self.low / step - 1e-9)
@@ -56,6 +56,9 @@ class Scale:
         return ticks[:: -(-len(ticks) // 8)]
 
 
+FRACTIONS = Scale(0, 1)
+
+
 def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
     """Returns a logarithmic axis around values above 0, with the part ``room`` of it free at each end.
 
@@ -64,6 +67,14 @@ def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
     low, high = min(values), max(values)
     factor = max((high / low) ** room, least if high / low < least else 1.0)
     return Scale(low / factor, high * factor, log=True)
+
+
+def linear(values: Sequence[float]) -> Scale:
+    """Returns a linear axis that has 0 on it; for fractions it ends at 1."""
+    low, high = min(values), max(values)
+    if low >= 0 and 0.1 <= high <= 1:
+        return Scale(0, 1)
+    return Scale(min(low, 0), high if high > min(low, 0) else min(low, 0) + 1)
 
 
 class Line(NamedTuple):
@@ -163,7 +174,13 @@ def legend(entries: Sequence[tuple[str, str]], y: float) -> str:
 
 
 def curves(
-    file: str, title: str, x_label: str, lines: Sequence[Line], log: bool = False, bands: Sequence[Band] = ()
+    file: str,
+    title: str,
+    x_label: str,
+    lines: Sequence[Line],
+    log: bool = False,
+    bands: Sequence[Band] = (),
+    y: Scale = FRACTIONS,
 ) -> Figure:
     """Draws curves; each value is shown on hover.
 
@@ -172,14 +189,17 @@ def curves(
         title: what y is.
         x_label: what x is.
         lines: with a point or more in each.
-        log: whether y is logarithmic; otherwise it reaches from 0 to 1.
+        log: whether y is logarithmic, around the values.
         bands: drawn behind the curves.
+        y: the axis if it is not logarithmic.
     """
     places = [x for line in lines for x, _ in line.points]
     values = [y for line in lines for _, y in line.points]
     start = min(places) if min(places) == 1 else 0
-    y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else Scale(0, 1)
-    plot = Plot(Scale(start, max(max(places), start + 1), whole=True), y)
+    y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else y
+    across = Scale(start, max(max(places), start + 1), whole=True)
+    # Digits are about 7 units wide.
+    plot = Plot(across, y, left=max(42, 10 + 7 * max(len(f"{tick:.4g}") for tick in y.ticks())))
     parts = []
     for number, band in enumerate(bands):
         left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))

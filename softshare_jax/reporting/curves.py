@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 
-from softshare_jax.reporting import chart, scores
+from softshare_jax.reporting import chart, scores, theme
 from softshare_jax.runs.read import Run
 from softshare_jax.runs.records import Record
 
 
 def draw_curves(run: Run) -> tuple[chart.Figure, ...]:
     """Draws loss and score over training, as far as the run itself recorded them."""
+    if run.workdir is None:
+        return draw_scalars(run.records)
     records = [record for record in run.records if record.step > scores.folded_at(run)]
     names, score, evaluated = phase_names(run), scores.name_of(run), scores.evaluated(run)
     bands = [
@@ -35,6 +37,34 @@ def draw_curves(run: Run) -> tuple[chart.Figure, ...]:
         if lines := [line for line in lines if line.points]:
             (file,) = file_names([title])
             figures.append(chart.curves(f"{file}.svg", scores.label(title), "step", lines, log_scale, bands))
+    return tuple(figures)
+
+
+def draw_scalars(records: Sequence[Record]) -> tuple[chart.Figure, ...]:
+    """Draws all scalars of a loop outside this package.
+
+    Scalars whose names end alike, such as ``loss``, ``val_loss`` and ``test/loss``, are lines of one chart.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.scalars))
+    charts: dict[str, list[str]] = {}
+    for name in names:
+        ends = [other for other in names if name == other or name.endswith((f"_{other}", f"/{other}"))]
+        charts.setdefault(min(ends, key=len), []).append(name)
+    figures = []
+    for file, (title, of_chart) in zip(file_names(list(charts)), charts.items(), strict=True):
+        lines = [
+            chart.Line(
+                scores.label(name),
+                f"c{place % len(theme.SHARED)}",
+                [(record.step, record.scalars[name]) for record in records if name in record.scalars],
+            )
+            for place, name in enumerate(of_chart)
+        ]
+        values = [value for line in lines for _, value in line.points]
+        log_scale = title.endswith("loss") and min(values) > 0
+        figures.append(
+            chart.curves(f"{file}.svg", scores.label(title), "step", lines, log_scale, y=chart.linear(values))
+        )
     return tuple(figures)
 
 

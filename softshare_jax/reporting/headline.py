@@ -19,9 +19,9 @@ def sentence(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment
     """Returns the result of a run in a sentence; empty if nothing is known of it."""
     score = scores.of_checkpoint(run)
     now = "" if score is None else " ".join(scores.shown(scores.name_of(run), score.value))
-    if change := run.certificate or run.conversion:
-        if run.certificate:
-            kept = run.certificate.distinct_layers
+    if change := run.certificate or run.fold or run.conversion:
+        if fold := run.certificate or run.fold:
+            kept = fold.distinct_layers
             became = f"{kept.before} layers became {kept.after}"
         else:
             assert run.conversion
@@ -53,9 +53,10 @@ def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | 
     if score is not None:
         task = run.experiment and run.experiment.task
         phase = task.phase_name(task.phases - 1) if task else "last phase"
-        late = "" if score.step == step else f", at step {score.step:,}"
+        measured_on = [] if run.workdir is None else [scores.SPLITS[score.split], phase]
+        late = [] if score.step == step else [f"at step {score.step:,}"]
         name, value = scores.shown(scores.name_of(run), score.value)
-        yield Fact(name, value, f"{scores.SPLITS[score.split]}, {phase}{late}")
+        yield Fact(name, value, ", ".join([*measured_on, *late]))
     spent = scores.seconds(run, step)
     if spent is not None:
         devices = scores.devices(run)
@@ -70,6 +71,8 @@ def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | 
     if assignment is not None:
         layers = sum(map(len, assignment.now.values()))
         yield Fact("distinct layers", str(tables.distinct(assignment.now)), f"of {layers} shared")
-        if run.certificate is None:
+        if run.fold is not None:
+            yield Fact("folds to", str(tables.distinct(assignment.after)), "certified below")
+        elif run.certificate is None:
             remark = f"preview at similarity {tables.PREVIEW_THRESHOLD}"
             yield Fact("would fold to", str(tables.distinct(assignment.after)), remark)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from softshare_jax.reporting import theme
 from softshare_jax.reporting.chart import Figure
+from softshare_jax.sharing.colors import levels
 
 # Up to this many layers the values are written into the cells, and up to this many a matrix is a table.
 WRITTEN, TABLED = 12, 64
@@ -49,11 +50,6 @@ def cells(matrix: np.ndarray) -> list[list[Cell]]:
         return Cell(int(levels(value)), f"{value:.3f}", text if len(matrix) <= WRITTEN else "")
 
     return [[cell(float(value)) for value in row] for row in matrix]
-
-
-def levels(matrix: np.ndarray | float) -> np.ndarray:
-    """Returns similarities from 0 to 1 as indices into ``theme.scale()``."""
-    return np.rint(np.clip(np.nan_to_num(matrix), 0, 1) * theme.LEVELS).astype(int)
 
 
 def pixels(matrix: np.ndarray) -> Pixels:

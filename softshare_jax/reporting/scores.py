@@ -29,6 +29,8 @@ def name_of(run: Run) -> str:
     """Returns the name of the score; without a config, the name in the records."""
     if run.experiment is not None:
         return run.experiment.task.score
+    if run.workdir is None:
+        return run.score
     named = (key for record in run.records for key in record.scalars if key.startswith("target/"))
     return next(named, "target/score").removeprefix("target/")
 
@@ -40,9 +42,14 @@ def label(name: str) -> str:
 
 def shown(name: str, value: float) -> tuple[str, str]:
     """Returns the name and the value of a score as the page shows them: an accuracy becomes an error."""
-    if name == ACCURACY:
+    if is_accuracy(name, value):
         return "error", f"{100 * (1 - value):.2f}%"
     return label(name), f"{value:.4f}"
+
+
+def is_accuracy(name: str, value: float) -> bool:
+    """Returns whether a score is an accuracy as a fraction; a loop outside this package may use percent."""
+    return name == ACCURACY and 0 <= value <= 1
 
 
 def evaluated(run: Run) -> str:
@@ -64,13 +71,15 @@ def measured(run: Run, name: str, keys: dict[str, str]) -> list[Measured]:
     Args:
         run: folded or not.
         name: of the score.
-        keys: prefix of its name in the records, such as ``'test'`` -> the split that it was measured on.
+        keys: prefix of its name in the records, such as ``'test'`` or none -> the split that it was measured
+            on.
     """
+    named = {f"{prefix}/{name}" if prefix else name: split for prefix, split in keys.items()}
     found = [
-        Measured(record.scalars[f"{prefix}/{name}"], record.step, split)
+        Measured(record.scalars[key], record.step, split)
         for record in run.records
-        for prefix, split in keys.items()
-        if f"{prefix}/{name}" in record.scalars and record.step > folded_at(run)
+        for key, split in named.items()
+        if key in record.scalars and record.step > folded_at(run)
     ]
     if run.certificate is not None and name != TOP_5:
         split = "test" if run.experiment else ""
@@ -104,7 +113,8 @@ def of_checkpoint(run: Run) -> Measured | None:
     if run.experiment is not None and name == ACCURACY:
         found = accuracies(run)
     else:
-        found = measured(run, name, {"target": "test" if run.experiment else ""})
+        prefix = "" if run.workdir is None else "target"
+        found = measured(run, name, {prefix: "test" if run.experiment else ""})
     return newest([one for one in found if run.step is None or one.step <= run.step])
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import logging
 from collections.abc import Iterator
 
 import jax
@@ -27,7 +26,6 @@ from softshare_jax.runs.records import History
 MOST_GROUPS = 8
 # Of all that the sliders of a page show, before base64, and the most steps of one.
 FRAME_BYTES, MOST_FRAMES = 500_000, 60
-log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +76,9 @@ class Section:
 
 def make_section(run: Run, name: str, runs: int = 1) -> Section:
     """Counts and draws what there is of a run; ``runs`` is the number of runs on the page."""
-    log.info("drawing the figures of %s", name)
     assignment = tables.assignment(run)
     sizes = tables.sizes(run)
+    fold = run.certificate or run.fold
     names = group_names(run)
     shown = names[:MOST_GROUPS]
     # The rest of what is recorded is in the report of the run that was folded.
@@ -114,7 +112,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         groups=groups,
         left_out=len(names) - len(shown),
         poster=tuple(matrices.strip(times, shown)),
-        certificate=tables.certificate_table(run.certificate) if run.certificate else None,
+        certificate=tables.certificate_table(fold, run.fold is None) if fold else None,
         conversion=tables.difference_table(run.conversion.difference) if run.conversion else None,
         truncation=truncation,
         curves=figures,
@@ -196,6 +194,8 @@ def _poster_times(run: Run, own: History) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _written(run: Run) -> str:
+    if run.workdir is None:
+        return ""
     files = [file for file in (run.workdir.config_file, run.workdir.metrics_file) if file.exists()]
     last = max((file.stat().st_mtime for file in files), default=None)
     return "" if last is None else f"{datetime.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}"

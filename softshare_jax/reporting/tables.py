@@ -1,6 +1,5 @@
 """The tables of the report, and the numbers in them."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +7,8 @@ from softshare_jax import sharing
 from softshare_jax.reporting import scores
 from softshare_jax.runs.artifacts import Certificate, Difference
 from softshare_jax.runs.read import Run
-from softshare_jax.sharing.parameters import count
+from softshare_jax.sharing import parameters
+from softshare_jax.sharing.summary import size
 
 PREVIEW_THRESHOLD = 0.9
 Layers = dict[str, tuple[int, ...]]
@@ -29,7 +29,7 @@ class Assignment(NamedTuple):
 
     before: Layers  # unfolded: each layer has its own, however similar they are
     now: Layers  # in the checkpoint
-    after: Layers  # folded; for a run that is not, a preview
+    after: Layers  # folded; without a certificate, a preview
 
 
 def assignment(run: Run) -> Assignment | None:
@@ -40,6 +40,8 @@ def assignment(run: Run) -> Assignment | None:
     if run.certificate is not None:
         now = sharing.distinct_layers(run.plan, run.variables)
         return Assignment(before, now, now)
+    if run.fold is not None:
+        return Assignment(before, before, dict(run.fold.layers))
     preview = sharing.fold(run.plan, run.variables, PREVIEW_THRESHOLD, "weights")
     return Assignment(before, before, sharing.distinct_layers(*preview))
 
@@ -63,44 +65,49 @@ class Sizes(NamedTuple):
 
 
 def sizes(run: Run) -> Sizes | None:
-    """Counts the parameters of a run from its shapes alone; ``None`` without a config or a plan."""
-    if run.experiment is None or run.plan is None:
+    """Counts the parameters of a run from its shapes alone; ``None`` if these or the plan are unknown."""
+    variables = run.variables if run.experiment is None else run.experiment.programs.state_shapes().variables
+    if variables is None or run.plan is None:
         return None
-    parameters = count(run.experiment.programs.state_shapes().variables)
-    rows, unshared = [], parameters.private
-    for group in run.experiment.plan.groups:
-        size, k, layers = math.prod(group.shape), group.templates, group.layers
-        coefficients = math.prod(group.coefficients_shape)
-        numbers = (layers, k, k * size, coefficients, group.parameters, layers * size)
-        rows.append([group.name, "×".join(map(str, group.shape)), *(f"{n:,}" for n in numbers)])
-        unshared += layers * size
+    plan = run.plan if run.experiment is None else run.experiment.plan
+    counts = parameters.count(variables)
+    rows, unshared = [], counts.private
+    for group in plan.groups:
+        of = parameters.of_group(group)
+        numbers = (group.layers, group.templates, of.templates, of.coefficients, of.shared, of.dense)
+        rows.append([group.name, size(group.shape), *(f"{n:,}" for n in numbers)])
+        unshared += of.dense
     for name, *both in (
-        ("private", parameters.private, parameters.private),
-        ("total", parameters.total, unshared),
+        ("private", counts.private, counts.private),
+        ("total", counts.total, unshared),
     ):
         rows.append([name, *[""] * 5, *(f"{n:,}" for n in both)])
     header = ("group", "shape", "layers", "k", "templates", "coefficients", "total", "unshared")
-    return Sizes(parameters.total, unshared, Table("Parameters by group", header, rows, 2, True))
+    return Sizes(counts.total, unshared, Table("Parameters by group", header, rows, 2, True))
 
 
-def certificate_table(certificate: Certificate) -> Table:
-    """Returns what a fold saved and cost."""
+def certificate_table(certificate: Certificate, of_run: bool = True) -> Table:
+    """Returns what a fold saved and cost; ``of_run`` as for ``difference_table``."""
     layers, shared = certificate.distinct_layers, f"of {certificate.shared_layers} shared"
-    first, *others = difference_table(certificate.difference).rows
+    first, *others = difference_table(certificate.difference, of_run).rows
     rows = [first, ("distinct layers", str(layers.before), str(layers.after), shared), *others]
     return Table("Certificate of the fold", ("what", "before", "after", "change"), rows)
 
 
-def difference_table(difference: Difference) -> Table:
-    """Returns what a conversion, too, saved and cost."""
-    parameters, metric = difference.parameters, difference.metric
+def difference_table(difference: Difference, of_run: bool = True) -> Table:
+    """Returns what a conversion, too, saved and cost.
+
+    A run is measured on test examples and gives logits. Other networks have data and outputs of any kind.
+    """
+    numbers, metric = difference.parameters, difference.metric
     name, before, after = shown_pair(difference)
-    points = metric.name == scores.ACCURACY
+    output = "logit" if of_run else "output"
+    points = scores.is_accuracy(metric.name, metric.before)
     change = f"{100 * metric.drop:+.2f} points" if points else f"{-metric.drop:+.4f}"
     rows = [
-        ("parameters", f"{parameters.before:,}", f"{parameters.after:,}", f"{parameters.kept:.1%}"),
-        (f"test {name}", before, after, change.replace("-", "−")),
-        ("largest logit difference", "", f"{difference.max_logit_difference:.3g}", ""),
+        ("parameters", f"{numbers.before:,}", f"{numbers.after:,}", f"{numbers.kept:.1%}"),
+        (f"test {name}" if of_run else name, before, after, change.replace("-", "−")),
+        (f"largest {output} difference", "", f"{difference.max_logit_difference:.3g}", ""),
     ]
     return Table("Conversion", ("what", "before", "after", "change"), rows)
 

@@ -2,6 +2,8 @@
 
 import re
 
+from softshare_jax.sharing.colors import LEVELS, rgb, scale
+
 # Name -> color on a light and on a dark page. The hues are those of Okabe and Ito, which people with any
 # color vision tell apart.
 COLORS = {
@@ -33,29 +35,6 @@ SHARED = (
     ("#6f5bb5", "#a493e6"),
     ("#b5a800", "#d6cb3d"),
 )
-# A similarity from 0 to 1, in steps of 1 / LEVELS.
-LEVELS = 20
-SIMILARITY = (
-    ("#f6f4ec", "#cfe3d6", "#86bfc0", "#3f8fae", "#1f5c92", "#14275c"),
-    ("#222b3a", "#22456b", "#24708f", "#3f9fa0", "#93cdb0", "#f3f1d2"),
-)
-
-
-def rgb(color: str) -> tuple[int, int, int]:
-    """Returns ``#rrggbb`` as three numbers from 0 to 255."""
-    red, green, blue = bytes.fromhex(color[1:])
-    return red, green, blue
-
-
-def scale(dark: bool = False) -> list[str]:
-    """Returns the ``LEVELS + 1`` colors of a similarity."""
-    stops = [rgb(color) for color in SIMILARITY[dark]]
-    colors = []
-    for level in range(LEVELS + 1):
-        place, part = divmod(level * (len(stops) - 1), LEVELS)
-        ends = zip(stops[place], stops[min(place + 1, len(stops) - 1)], strict=True)
-        colors.append("#" + bytes(round(a + (b - a) * part / LEVELS) for a, b in ends).hex())
-    return colors
 
 
 def text_on(color: str) -> str:

@@ -55,7 +55,9 @@ def write_report(workdirs: Sequence[Workdir], data_dir: str = "", command: str =
     sections = []
     for workdir, name in zip(workdirs, names, strict=True):
         name = name if names.count(name) == 1 else str(workdir.root)
-        sections.append(make_section(read(workdir, data_dir), name, len(workdirs)))
+        run = read(workdir, data_dir)
+        log.info("drawing the figures of %s", name)
+        sections.append(make_section(run, name, len(workdirs)))
     comparison = compare([section.result for section in sections if section.result is not None])
     first = workdirs[0]
     page = render(sections, comparison, command)

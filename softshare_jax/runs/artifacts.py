@@ -127,6 +127,8 @@ class Certificate(_Artifact):
         shared_layers: number of layers in all groups.
         distinct_layers: number of distinct weights among them.
         loops: loops of each group, such as ``'1 (2)×3'``.
+        layers: for each layer of each group the first layer with the same weight, from 0; empty in files of
+            earlier versions.
     """
 
     measure: str
@@ -135,6 +137,12 @@ class Certificate(_Artifact):
     distinct_layers: Counts
     model: str = ""
     loops: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layers: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; derived ones are for other readers of the file."""
+        values = super().to_json()
+        return values if self.layers else {name: value for name, value in values.items() if name != "layers"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 class Run:
     """A run as it is on disk. Missing parts are ``None`` or empty, and ``problems`` gives the reasons.
 
+    Or a training by a loop outside this package: it has no workdir, config or experiment, its scalars have
+    the names that the loop gave them, and only it has the last two attributes.
+
     Attributes:
         workdir: the run's workdir.
         config: the run's config.
@@ -39,9 +42,11 @@ class Run:
         devices: devices that trained the run, one entry per start.
         versions: versions of the software that wrote the config, name -> version.
         problems: one sentence for each part that cannot be read.
+        score: name of the score among the scalars; empty if there is none.
+        fold: certificate of a fold of this network, which is not folded itself.
     """
 
-    workdir: Workdir
+    workdir: Workdir | None = None
     config: Config | None = None
     plan: sharing.Plan | None = None
     experiment: Experiment | None = None
@@ -54,6 +59,8 @@ class Run:
     devices: tuple[Device, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    score: str = ""
+    fold: Certificate | None = None
 
 
 def read(workdir: Workdir, data_dir: str = "") -> Run:

@@ -21,6 +21,7 @@ from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.module import SoftShare
 from softshare_jax.sharing.moments import input_moments
 from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plot import SimilarityPlot, plot_similarity
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape
 from softshare_jax.sharing.transforms import add_decayed_weights, anneal_to, decay_mask
@@ -37,6 +38,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Rule",
+    "SimilarityPlot",
     "Slice",
     "SoftShare",
     "add_decayed_weights",
@@ -60,6 +62,7 @@ __all__ = [
     "merge",
     "order_of_use",
     "orthogonal",
+    "plot_similarity",
     "recurrence_penalty",
     "resize",
     "shorten",

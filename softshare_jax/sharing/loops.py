@@ -44,17 +44,25 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
             return (0, 0), ()
         candidates: list[_Written] = []
         for period in range(1, (stop - start) // 2 + 1):
-            body = sequence[start : start + period]
             end = start + period
+            if sequence[end] != sequence[start]:
+                continue
+            body = sequence[start:end]
             while sequence[end : end + period] == body and end + period <= stop:
                 end += period
-                cost, steps = shortest(start, start + period)
+                cost, steps = solve(start, start + period)
                 loop = Loop(steps, (end - start) // period)
                 candidates.append(_add((cost[0], cost[1] + 1), loop, shortest(end, stop)))
         candidates.append(_add((1, 0), sequence[start], shortest(start + 1, stop)))
         return min(candidates, key=lambda candidate: candidate[0])
 
-    return shortest(0, len(sequence))[1]
+    def solve(start: int, stop: int) -> _Written:
+        """Returns ``shortest(start, stop)``, from the end, so that recursion stays shallow."""
+        for first in reversed(range(start, stop)):
+            shortest(first, stop)
+        return shortest(start, stop)
+
+    return solve(0, len(sequence))[1]
 
 
 def _add(cost: tuple[int, int], step: Step, rest: _Written) -> _Written:

@@ -85,6 +85,26 @@ class SoftShare(nn.Module):
         return self.model.clone(parent=None).bind(to_dense(self.rule, variables), *args, **kwargs)
 
     @nn.nowrap
+    def plan(self, *args: Any, method: Method = None, **kwargs: Any) -> Plan:
+        """Returns the plan that the rule makes of the model for these inputs; no array is initialized.
+
+        >>> import jax.numpy as jnp
+        >>> from softshare_jax import sharing
+        >>> mlp = nn.Sequential([nn.Dense(8), nn.Dense(8)])
+        >>> model = sharing.SoftShare(mlp, sharing.by_shape(templates=1))
+        >>> model.plan(jnp.ones((1, 8)))
+        Plan(8x8: 2 layers of 8×8 share 1 template, layers_0/kernel to layers_1/kernel)
+
+        Args:
+            args, kwargs: inputs of the model, as for ``init``.
+            method: method of the model, as for ``init``.
+
+        Raises:
+            PlanError: the rule finds nothing to share, or ``rule`` is a plan that does not fit the model.
+        """
+        return self._plan(method, args, kwargs)
+
+    @nn.nowrap
     def __getattr__(self, name: str) -> Any:
         """Returns a method of the model that runs on materialized weights, as in ``shared.encode(x)``."""
         model = self.__dict__.get("model")
@@ -124,6 +144,7 @@ class SoftShare(nn.Module):
         )
         return run(self, *args, **kwargs)
 
+    @nn.nowrap
     def _plan(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
         """Applies the rule to the shapes of the model's own parameters."""
         streams = self.scope.rngs if self.scope is not None else {}

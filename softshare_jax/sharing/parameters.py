@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+from softshare_jax.sharing import tree
 
-from softshare_jax.sharing.plan import COLLECTIONS
+if TYPE_CHECKING:
+    from softshare_jax.sharing.plan import Group
+
+# The trained collections of soft-shared variables.
+COLLECTIONS = ("params", "templates", "coefficients", "residuals")
 
 
 class Parameters(NamedTuple):
@@ -26,8 +30,42 @@ class Parameters(NamedTuple):
         return self.shared + self.private
 
 
+class GroupParameters(NamedTuple):
+    """Numbers of parameters of a group.
+
+    Attributes:
+        templates, coefficients, residuals: those that it has.
+        dense: those of its layers, each with a weight of its own.
+    """
+
+    templates: int
+    coefficients: int
+    residuals: int
+    dense: int
+
+    @property
+    def shared(self) -> int:
+        """Templates, coefficients and residuals together."""
+        return self.templates + self.coefficients + self.residuals
+
+
 def count(variables: Mapping[str, Any]) -> Parameters:
     """Counts the parameters of soft-shared variables (arrays or their shapes)."""
-    sizes = {name: sum(math.prod(x.shape) for x in jax.tree.leaves(tree)) for name, tree in variables.items()}
-    private, *shared = (sizes.get(name, 0) for name in COLLECTIONS)
+    private, *shared = (total(variables.get(name, {})) for name in COLLECTIONS)
     return Parameters(sum(shared), private)
+
+
+def total(params: tree.PyTree) -> int:
+    """Returns the number of elements of all arrays of a tree."""
+    return sum(math.prod(leaf.shape) for leaf in tree.leaves(params).values())
+
+
+def of_group(group: "Group") -> GroupParameters:
+    """Counts the parameters of a group."""
+    size = math.prod(group.shape)
+    return GroupParameters(
+        templates=group.templates * size,
+        coefficients=math.prod(group.coefficients_shape),
+        residuals=group.layers * group.rank * sum(group.matrix),
+        dense=group.layers * size,
+    )

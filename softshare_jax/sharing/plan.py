@@ -9,14 +9,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from softshare_jax.sharing import tree
+from softshare_jax.sharing import parameters, summary, tree
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.member import Member, Slice
+from softshare_jax.sharing.parameters import COLLECTIONS
 from softshare_jax.sharing.slices import check_slices
 from softshare_jax.sharing.tree import Path, PyTree
 
-# The trained collections of soft-shared variables.
-COLLECTIONS = ("params", "templates", "coefficients", "residuals")
 # The newest version of the JSON. Version 0 has no version field, and paths as text only. Version 1 has no
 # slices, version 2 has no tied groups, and version 3 no coefficients per channel and no residuals. A plan is
 # written in the oldest version that has what it uses.
@@ -25,7 +24,7 @@ VERSION = 4
 NEWER = {"tied": False, "per_channel": False, "rank": 0}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Group:
     """L layers of one weight shape that share k templates.
 
@@ -128,11 +127,13 @@ class Group:
     @property
     def parameters(self) -> int:
         """Number of parameters of templates, coefficients and residuals."""
-        shared = self.templates * math.prod(self.shape) + math.prod(self.coefficients_shape)
-        return shared + self.layers * self.rank * sum(self.matrix)
+        return parameters.of_group(self).shared
+
+    def __repr__(self) -> str:
+        return f"Group({summary.of_group(self)})"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Plan:
     """An immutable description of soft sharing; without groups, of an unshared network.
 
@@ -215,6 +216,25 @@ class Plan:
                 for group in self.groups
             )
         )
+
+    def __repr__(self) -> str:
+        lines = list(map(summary.of_group, self.groups))
+        return f"Plan({''.join(lines)})" if len(lines) < 2 else "\n  ".join(["Plan(", *lines]) + "\n)"
+
+    def summary(self, params: PyTree) -> str:
+        """Returns what the plan makes of a model as a table, to print.
+
+        A line for each group has the number of its layers, k, the weight shape, the first and the last
+        layer in order of run, and the number of parameters before and after sharing. Private parameters and
+        the total follow.
+
+        Args:
+            params: dense parameters of the model (arrays or their shapes).
+
+        Raises:
+            PlanError: the plan does not fit the parameters.
+        """
+        return summary.of_plan(self(params), params)
 
     def __call__(self, params: PyTree) -> "Plan":
         """Checks the plan against dense parameters (arrays or their shapes).

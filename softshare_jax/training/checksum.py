@@ -39,7 +39,9 @@ def _sums(leaves: list[jax.Array]) -> list[jax.Array]:
 def _sum(leaf: jax.Array) -> jax.Array:
     """Returns sum_i mix(word_i + i * odd) mod 2^32, where mix is a bijection."""
     leaf = leaf.astype(jnp.uint8) if leaf.dtype == jnp.bool_ else leaf
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    leaf = jnp.stack([leaf.real, leaf.imag]) if jnp.iscomplexobj(leaf) else leaf
+    # A number of 8 bytes becomes two words.
+    unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
     words = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32).ravel()
     x = words + jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1)
     for shift, odd in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

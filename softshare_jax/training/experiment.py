@@ -187,13 +187,15 @@ def make_experiment(
 
 def _rule(config: Config) -> sharing.Rule:
     """Returns the network's rule, with the form of sharing of the config."""
-    rule, form = (
-        zoo.named(config.model).rule,
-        {"per_channel": config.sharing.per_channel, "rank": config.sharing.rank},
-    )
+    rule, form = zoo.named(config.model).rule, config.sharing
 
     def with_form(params: Any) -> sharing.Plan:
-        return sharing.Plan(tuple(dataclasses.replace(group, **form) for group in rule(params).groups))
+        return sharing.Plan(
+            tuple(
+                dataclasses.replace(group, per_channel=form.per_channel, rank=form.rank)
+                for group in rule(params).groups
+            )
+        )
 
     return with_form
 

@@ -6,7 +6,7 @@ import flax
 import jax
 import optax
 
-from softshare_jax.sharing.plan import COLLECTIONS
+from softshare_jax.sharing.parameters import COLLECTIONS
 
 # The collections that the optimizer updates.
 TRAINABLE = COLLECTIONS

@@ -103,6 +103,9 @@ def test_the_files_of_an_export(exported):
     assert description["output"] == {"dtype": "float32", "shape": ["B", 8, 8]}
     assert description["largest_logit_difference"] < 1e-5
     assert description["compared_on"] == 20
+    plan = exported.run.experiment.plan
+    layers = {group.name: [0] * 4 if group.assignment else [0, 1, 2, 3] for group in plan.groups}
+    assert {name: loops["layers"] for name, loops in description["loops"].items()} == layers
     parameters = description["parameters"]
     assert f"{parameters['shared'] + parameters['private']:,}" in exported.printed
     for name, facts in description["files"].items():
@@ -188,6 +191,8 @@ def test_any_dtype_and_layout_is_kept(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     dtypes = [jax.tree.map(lambda x: np.asarray(x).dtype, tree) for tree in (found, variables)]
     assert dtypes[0] == dtypes[1]
+    with pytest.raises(UserError, match=r"w\.safetensors cannot hold these weights: Unknown dtype"):
+        exporting.write_weights(tmp_path / "w.safetensors", {"params": {"x": jnp.ones(2, jnp.int4)}}, {})
 
 
 def flip(file):
@@ -251,8 +256,8 @@ def test_missing_files(tmp_path):
     ("images", "message"),
     [
         (np.zeros((2, 9, 8, 2), np.uint8), r"uint8 \[2, 9, 8, 2\]; .* expects uint8 \[B, 8, 8, 2\]"),
-        (np.zeros((2, 8, 8, 2), np.float32), "the images are float32"),
-        (np.zeros((8, 8, 2), np.uint8), "the images are uint8"),
+        (np.zeros((2, 8, 8, 2), np.float32), "the input is float32"),
+        (np.zeros((8, 8, 2), np.uint8), "the input is uint8"),
         (np.zeros((0, 8, 8, 2), np.uint8), "with B of 1 or more"),
         (np.uint8(1), "is not one array of images"),
         (b"another program's", "is not a .npy file"),

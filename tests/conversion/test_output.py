@@ -164,7 +164,7 @@ def test_an_overtaken_fold_or_export_leaves_the_first_output_intact(tmp_path, mo
     """The second command runs completely just before the first one finishes."""
     for module, last, command in (
         (folding, "certify", lambda output, step: folding.fold_run(trained, Workdir(output), step=step)),
-        (exporting, "logits", lambda output, step: exporting.export_run(trained, output, step)),
+        (exporting, "write", lambda output, step: exporting.export_run(trained, output, step)),
     ):
         output, work = tmp_path / last, getattr(module, last)
 
@@ -180,8 +180,8 @@ def test_an_overtaken_fold_or_export_leaves_the_first_output_intact(tmp_path, mo
     folded = Workdir(tmp_path / "certify")
     assert folded.read_json(folded.certificate_file)["step"] == 12
     assert entries(folded.checkpoints) == ["12"]
-    assert loader.describe(tmp_path / "logits")["step"] == 12
-    loader.load(tmp_path / "logits")
+    assert loader.describe(tmp_path / "write")["step"] == 12
+    loader.load(tmp_path / "write")
 
 
 def test_an_overtaken_loader_or_poster_overwrites_nothing(tmp_path, monkeypatch, capsys):

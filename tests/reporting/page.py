@@ -71,8 +71,13 @@ class Page(html.parser.HTMLParser):
 
 
 def read_page(workdir: Workdir) -> Page:
+    """Parses the report of a workdir and checks it."""
+    return check(workdir.report_file.read_text())
+
+
+def check(text: str) -> Page:
     """Parses a report and checks that it needs nothing else and that its images are whole."""
-    page = Page(workdir.report_file.read_text())
+    page = Page(text)
     for reference in page.references:
         assert urlsplit(reference).scheme in ("", "data"), reference[:60]
         if reference.startswith("#"):

@@ -33,6 +33,7 @@ CERTIFICATE = Certificate(
     shared_layers=4,
     distinct_layers=Counts(4, 2),
     loops={"blocks": "(1 2)×2"},
+    layers={"blocks": (0, 1, 0, 1)},
 )
 CONVERSION = Conversion(
     step=16,

@@ -71,6 +71,13 @@ def check_tied(plan, params, variables):
         assert values[:, 1].max() > 1e-3 * values[:, 0].max()
 
 
+def test_the_summary_counts_what_is_initialized(case, plan, variables):
+    before, after = (sum(x.size for x in jax.tree.leaves(arrays(tree))) for tree in (case.params, variables))
+    lines = plan.summary(case.params).splitlines()
+    assert lines[-1].startswith(f"{after:,} of {before:,} parameters")
+    assert [line.split()[0] for line in lines[2:-3]] == [group.name for group in plan.groups]
+
+
 def test_the_groups_are_the_expected_ones(case, plan):
     assert {group.name: group.layers for group in plan.groups} == case.groups
     assert all(group.templates == 2 for group in plan.groups)

@@ -183,6 +183,7 @@ def test_a_group_that_becomes_a_loop_has_no_residuals():
 
 def test_layers_are_compared_with_their_residuals():
     plan, variables = relaxed()
+    assert "4 layers of 3×5 share 1 template with residuals of rank 1" in repr(plan)
     assert sharing.similarity(plan, variables, "coefficients")["g"].min() > 0.999
     assert sharing.similarity(plan, variables)["g"].min() < 0.9
     assert sharing.distinct_layers(plan, variables) == {"g": (0, 1, 2, 3)}

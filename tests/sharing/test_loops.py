@@ -57,3 +57,10 @@ def test_nothing_shorter_exists():
 
     for sequence in itertools.product((0, 1), repeat=6):
         assert written(find_loops(sequence)) == shortest(sequence)
+
+
+def test_many_layers():
+    """More layers than Python's recursion is deep."""
+    assert find_loops(range(1200)) == tuple(range(1200))
+    body = tuple(range(600))
+    assert format_loops(find_loops(body * 2)) == f"({format_loops(body)})×2"

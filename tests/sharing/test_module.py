@@ -136,6 +136,14 @@ def test_a_plan_of_another_network():
         sharing.SoftShare(Net(), plan).init(KEY, X)
 
 
+def test_the_plan_for_some_inputs(model):
+    plan = RULE(Net().init(KEY, X)["params"])
+    assert model.plan(X) == model.plan(X, train=True) == plan
+    assert jax.eval_shape(model.init, KEY, X)["coefficients"]["dense"].shape == (3, 2)
+    with pytest.raises(sharing.PlanError, match=r"no path matches|is not a parameter"):
+        sharing.SoftShare(nn.Dense(3), model.rule).plan(X)
+
+
 class Autoencoder(nn.Module):
     """A model with methods and named submodules."""
 
@@ -181,6 +189,8 @@ def test_init_by_a_method_of_the_model(autoencoder):
     variables = autoencoder.init(KEY, X, method="encode")
     assert variables["templates"]["encoder"].shape == (2, 4, 4)
     assert set(variables["params"]) == {"norm", "encoder_0", "encoder_1", "encoder_2"}
+    everything = variables["params"] | dense_of(variables)["params"]
+    assert autoencoder.plan(X, method="encode") == ENCODER(everything)
     output, again = autoencoder.init_with_output(KEY, X, method=Autoencoder.encode)
     jax.tree.map(np.testing.assert_array_equal, again, variables)
     assert output.shape == X.shape

@@ -1,9 +1,11 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import given
 
-from softshare_jax.sharing import Group, Member, Plan, PlanError, by_regex, by_shape, materialize
+from softshare_jax.sharing import Group, Member, Plan, PlanError, Slice, by_regex, by_shape, materialize
 from tests.sharing.strategies import shared
 
 LAYERS = tuple(Member(f"layer_{i}") for i in range(4))
@@ -220,6 +222,42 @@ def test_rules_take_shapes_instead_of_arrays():
     shapes = jax.eval_shape(lambda: params())
     rule = by_regex({"body": r"block_\d+/kernel"})
     assert rule(shapes) == rule(params())
+
+
+def test_a_plan_reads_well_at_the_prompt():
+    plan = by_regex({"body": r"block_\d+/kernel"}, 2)(params())
+    (group,) = plan.groups
+    line = f"body: {group.layers} layers of 3×3 share 2 templates, {group.members[0]} to {group.members[-1]}"
+    assert (repr(plan), repr(group), repr(Plan())) == (f"Plan({line})", f"Group({line})", "Plan()")
+    folded = dataclasses.replace(group, name="b", templates=1, assignment=(0,) * group.layers)
+    tied = dataclasses.replace(folded, name="c", tied=True)
+    named = [Member(f"other_{i}", slice=Slice(1, 0, 3)) for i in range(2)]
+    lines = repr(Plan((folded, Group("d", tuple(named), 1, (3, 3))))).splitlines()
+    assert [lines[0], lines[-1]] == ["Plan(", ")"]
+    assert "folded into 1 template, " in lines[1]
+    assert "tied into 1 template, " in repr(tied)
+    assert lines[2].endswith("share 1 template, other_0[:, 0:3] to other_1[:, 0:3]")
+
+
+def test_the_summary_adds_up():
+    tree = params()
+    plan = by_regex({"body": r"block_\d+/kernel"}, 2)(tree)
+    header, rule, body, private, total, kept = plan.summary(tree).splitlines()
+    layers = plan.groups[0].layers
+    everything = sum(leaf.size for leaf in jax.tree.leaves(tree))
+    assert header.split() == ["group", "layers", "k", "shape", "first", "last", "before", "after"]
+    assert set(rule) == {"-"}
+    first, last = map(str, (plan.groups[0].members[0], plan.groups[0].members[-1]))
+    after = 2 * 9 + 2 * layers
+    assert body.split() == ["body", str(layers), "2", "3×3", first, last, str(9 * layers), str(after)]
+    rest = everything - 9 * layers
+    assert private.split() == ["private", str(rest), str(rest)]
+    assert total.split() == ["total", str(everything), str(rest + after)]
+    assert kept.startswith(f"{rest + after} of {everything} parameters (")
+    assert len(body) == len(total) == len(header)
+    assert plan.summary(jax.eval_shape(lambda: tree)) == plan.summary(tree)
+    with pytest.raises(PlanError, match="not a parameter of the model"):
+        plan.summary({"other": tree})
 
 
 def test_the_empty_plan_is_an_unshared_network():
