@@ -41,6 +41,7 @@ def test_rows_of_stacks_come_from_any_layers_of_any_groups(case):
     }
 
 
+@settings(max_examples=12)
 @given(shared())
 def test_jit_and_vmap_change_nothing(case):
     plan, variables = case
@@ -105,6 +106,7 @@ def test_stack_members_reads_back_what_materialize_wrote(case):
         np.testing.assert_array_equal(dense[name], weights)
 
 
+@settings(max_examples=8)
 @given(shared(), st.integers(0, 2**31))
 def test_full_rank_from_dense_is_exact(case, seed):
     plan, variables = case
@@ -114,6 +116,7 @@ def test_full_rank_from_dense_is_exact(case, seed):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), params, again)
 
 
+@settings(max_examples=12)
 @given(shared())
 def test_from_dense_is_the_best_approximation(case):
     plan, variables = case
