@@ -63,6 +63,11 @@ class Loop:
         least=0,
         most=1,
     )
+    window: int = field(
+        0,
+        "Most layers with a gradient: the step ends after that many layers behind the prefix. 0: all layers.",
+        least=0,
+    )
     noise: float = field(
         0.0,
         "Standard deviation of the noise on the state after such a prefix at the end of the run; it rises "

@@ -1,7 +1,9 @@
 """Training of a folded network as a loop, so that it can run for longer than it was trained."""
 
 import dataclasses
+import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -15,23 +17,27 @@ class LoopTraining:
 
     This is the progressive loss of Bansal et al. 2022 (arXiv 2202.05826). In some steps a prefix of random
     length has no gradient and only prepares a state, so the layers after it learn to continue from any state.
+    With a window, a step ends after that many layers behind the prefix. A deep network then costs little more
+    than a network of the window's depth, and learns to continue from states of all ages.
 
     Attributes:
         weight: weight of the loss after the random layer; the loss after the last layer has the rest.
         detach_rate: probability that a step detaches a prefix.
+        window: most layers with a gradient; 0 for all that follow the prefix.
         noise: step -> standard deviation of the noise on the state after a prefix; ``None``: no noise.
         axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
     weight: float
     detach_rate: float
+    window: int = 0
     noise: optax.Schedule | None = None
     axis_name: str | None = None
 
     def run(
         self, network: Anytime, images: jax.Array, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns the logits after the last layer, and those after a random layer of the second half.
+        """Returns the logits after the last layer of the step, and after a random one of its second half.
 
         Args:
             network: the network, bound to its variables.
@@ -40,16 +46,25 @@ class LoopTraining:
             step: number of steps taken, for the schedule of the noise.
         """
         depth = network.depth
+        window = min(self.window, depth) or depth
         whether, how_long, which, noisy = jax.random.split(key, 4)
-        length = jax.random.randint(how_long, (), 0, depth)
+        length = jax.random.randint(how_long, (), 0, depth if window == depth else depth - window + 1)
         detached = jnp.where(jax.random.bernoulli(whether, self.detach_rate), length, 0)
-        least = jnp.maximum(detached, depth // 2)
-        after = jax.random.randint(which, (), least + 1, depth + 1)
+        last = jnp.minimum(detached + window, depth)
+        least = jnp.maximum(detached, last - (window + 1) // 2)
+        after = jax.random.randint(which, (), least + 1, last + 1)
         state = picked = network.start(images, train=True)
         # One draw a step: normal numbers for every layer would take longer than the layers.
         disturbance = 0.0 if self.noise is None else self.noise(step) * self._normal(noisy, state)
         for layer in range(depth):
-            state = network.advance(layer, state, images, train=True)
+            advance = functools.partial(_advance, layer, images)
+            if window == depth:
+                state = advance(network, state)
+            else:
+                # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
+                branch = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
+                ways = [lambda net, x, f=advance: jax.lax.stop_gradient(f(net, x)), advance, lambda net, x: x]
+                state = nn.switch(branch, ways, network, state)
             state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state + disturbance), state)
             picked = jnp.where(layer + 1 == after, state, picked)
         return network.answer(state), network.answer(picked)
@@ -60,3 +75,7 @@ class LoopTraining:
         places = device * len(state) + jnp.arange(len(state))
         draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), state.shape[1:]))
         return draw(places).astype(state.dtype)
+
+
+def _advance(layer: int, images: jax.Array, network: Anytime, state: jax.Array) -> jax.Array:
+    return network.advance(layer, state, images, train=True)

@@ -99,7 +99,7 @@ class Experiment:
             return None
         total = self.schedule.total
         noise = (lambda step: loop.noise * (step / total) ** 2) if loop.noise else None
-        return LoopTraining(loop.weight, loop.detach_rate, noise, mesh_lib.AXIS)
+        return LoopTraining(loop.weight, loop.detach_rate, loop.window, noise, mesh_lib.AXIS)
 
     @property
     def convolution(self) -> str:

@@ -69,6 +69,36 @@ def test_a_prefix_has_no_gradient_and_its_length_varies():
     assert lengths == set(range(DEPTH))
 
 
+def test_a_window_ends_the_step_and_is_all_that_has_a_gradient():
+    built, variables = network()
+    possible = built.apply(variables, IMAGES, range(DEPTH + 1), method=answers)
+    seen = set()
+    for seed in range(30):
+        loop, key = LoopTraining(0.5, 0.7, window=2), jax.random.key(seed)
+        has_gradient, early = gradient_per_layer(loop, key)
+        start = has_gradient.index(True)
+        assert has_gradient == [start <= layer < start + 2 for layer in range(DEPTH)]
+        last, _ = built.apply(variables, IMAGES, key, jnp.int32(0), method=loop_of(loop))
+        np.testing.assert_allclose(last, possible[start + 2], atol=1e-5)
+        np.testing.assert_allclose(early, possible[start + 2], atol=1e-5)  # a half of two layers is one
+        seen.add(start)
+    assert seen == {0, 1, 2}
+
+
+def test_a_window_leaves_the_statistics_of_layers_that_do_not_run():
+    built = zoo.named("cnn-4-3").build(zoo.Options())
+    variables = built.init(jax.random.key(1), IMAGES)
+    loop = LoopTraining(0.5, 0.0, window=2)
+    _, updated = built.apply(
+        variables, IMAGES, jax.random.key(0), jnp.int32(0), method=loop_of(loop), mutable=["batch_stats"]
+    )
+    changed = jax.tree.map(
+        lambda a, b: bool(np.any(a != b)), updated, {"batch_stats": variables["batch_stats"]}
+    )
+    by_layer = {name: any(jax.tree.leaves(tree)) for name, tree in changed["batch_stats"].items()}
+    assert [by_layer[f"block_{layer}"] for layer in range(4)] == [True, True, False, False], by_layer
+
+
 def test_noise_follows_its_schedule_and_disturbs_the_state_after_a_prefix():
     built, variables = network()
     loop = LoopTraining(0.5, 1.0, noise=lambda step: 0.1 * step)
