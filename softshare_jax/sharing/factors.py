@@ -25,8 +25,11 @@ def factorize(
             combinations of the weights; only the choice of the combinations depends on it.
     """
     rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
-    u, _, _ = jnp.linalg.svd(_padded(visible), full_matrices=False)
-    best = u[:, :, : group.templates]
+    if group.templates == group.layers:
+        # The weights themselves, exact in every dtype.
+        best = jnp.broadcast_to(jnp.eye(group.layers, dtype=rows.dtype), (len(rows), *[group.layers] * 2))
+    else:
+        best = jnp.linalg.svd(_padded(visible), full_matrices=False)[0][:, :, : group.templates]
     templates = jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST)
     return joined(group, templates, best)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -57,14 +58,13 @@ class LoopTraining:
         # One draw a step: normal numbers for every layer would take longer than the layers.
         disturbance = 0.0 if self.noise is None else self.noise(step) * self._normal(noisy, state)
         for layer in range(depth):
-            advance = functools.partial(_advance, layer, images)
+            ways = [functools.partial(way, layer, images) for way in (_prepare, _advance, _skip)]
             if window == depth:
-                state = advance(network, state)
+                state = ways[1](network, state)
             else:
                 # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
-                branch = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
-                ways = [lambda net, x, f=advance: jax.lax.stop_gradient(f(net, x)), advance, lambda net, x: x]
-                state = nn.switch(branch, ways, network, state)
+                way = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
+                state = nn.switch(way, ways, cast(nn.Module, network), state)
             state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state + disturbance), state)
             picked = jnp.where(layer + 1 == after, state, picked)
         return network.answer(state), network.answer(picked)
@@ -77,5 +77,16 @@ class LoopTraining:
         return draw(places).astype(state.dtype)
 
 
-def _advance(layer: int, images: jax.Array, network: Anytime, state: jax.Array) -> jax.Array:
-    return network.advance(layer, state, images, train=True)
+def _prepare(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
+    """Runs a layer of the prefix, which has no gradient."""
+    return jax.lax.stop_gradient(_advance(layer, images, network, state))
+
+
+def _advance(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
+    advanced: jax.Array = network.advance(layer, state, images, train=True)
+    return advanced
+
+
+def _skip(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
+    del layer, images, network
+    return state
