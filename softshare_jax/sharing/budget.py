@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from softshare_jax.sharing.dense import finite_members, root_of_squares, truncation_errors
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.factors import factorize, singular_values
+from softshare_jax.sharing.factors import principal, singular_values
 from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, leaves
@@ -79,8 +79,7 @@ def _choices(
     full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
     plain = truncation_errors(root_of_squares(singular_values(group, weights)))
     if max(considered):
-        # The first k of the best L templates are the best k.
-        templates, coefficients = factorize(full, weights)
+        templates, coefficients = principal(group, weights)
     found = []
     for k in range(1, group.layers + 1):
         errors = plain[k - 1 : k]

@@ -1,5 +1,7 @@
 """The nearest templates or residuals alone: truncated singular value decompositions."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,28 +12,43 @@ from softshare_jax.sharing.seen import EVERYTHING, Seen
 from softshare_jax.sharing.weights import columns, in_float32
 
 
-def factorize(
+def principal(
     group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
-) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
-    """Returns the best templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
+) -> tuple[Float[Array, "L *shape"], Float[Array, "L L *channel"]]:
+    """Returns L templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
 
-    The coefficients have orthonormal columns, in each channel. If the rank of the weights is below k, some
-    templates are zero and their coefficients are not: the gradient can then move these templates.
+    For each k, the first k are the best k templates. The coefficients have orthonormal columns, in each
+    channel. If the rank of the weights is below k, some templates are zero and their coefficients are not:
+    the gradient can then move these templates.
 
     Args:
-        group: the group.
+        group: the group; its number of templates is not used.
         weights: the weights.
         seen: what inputs see of weights, alike in all layers. Whatever they see, the best templates are
             combinations of the weights; only the choice of the combinations depends on it.
     """
     rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
-    if group.templates == group.layers:
-        # The weights themselves, exact in every dtype.
-        best = jnp.broadcast_to(jnp.eye(group.layers, dtype=rows.dtype), (len(rows), *[group.layers] * 2))
-    else:
-        best = jnp.linalg.svd(_padded(visible), full_matrices=False)[0][:, :, : group.templates]
-    templates = jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST)
-    return joined(group, templates, best)
+    u, _, _ = jnp.linalg.svd(_padded(visible), full_matrices=False)
+    templates = jnp.matmul(u.mT, rows, precision=jax.lax.Precision.HIGHEST)
+    return joined(
+        dataclasses.replace(group, templates=group.layers, assignment=None, tied=False), templates, u
+    )
+
+
+def factorize(
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns the best k templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
+
+    With as many templates as layers these are the weights themselves, exact in every dtype. Otherwise the
+    arguments and coefficients are those of ``principal``.
+    """
+    if group.templates < group.layers:
+        templates, coefficients = principal(group, weights, seen)
+        return templates[: group.templates], coefficients[:, : group.templates]
+    exact = in_float32(weights)
+    own = jnp.eye(group.layers, dtype=exact.dtype)[:, :, None]
+    return exact, jnp.repeat(own, group.channels, axis=2).reshape(group.coefficients_shape)
 
 
 def joined(
