@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from softshare_jax import sharing
 from softshare_jax.sharing.comparison import compare
 from softshare_jax.sharing.weights import Variables
@@ -16,7 +18,8 @@ def schedule(plan: sharing.Plan, variables: Variables) -> dict[str, dict[str, An
         ``{group: {"layers", "weights", "scales", "loops"}}``. ``layers``, ``[L]``, has the number of each
         layer's weight, in order of run: distinct weights count from 0, by first use. ``weights`` has for each
         of them the first layer that uses it. The weight of a layer is that weight times its factor in
-        ``scales``, ``[L]``. ``loops`` is ``layers`` as text, counted from 1, such as ``'1 (2 3)×2'``.
+        ``scales``, ``[L]``, or ``[L, C]`` in a group with coefficients per channel: a factor for each output
+        channel. ``loops`` is ``layers`` as text, counted from 1, such as ``'1 (2 3)×2'``.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
@@ -26,11 +29,11 @@ def schedule(plan: sharing.Plan, variables: Variables) -> dict[str, dict[str, An
         first = sharing.distinct_layers(sharing.Plan((group,)), variables)[group.name]
         kept = list(dict.fromkeys(first))
         layers = [kept.index(layer) for layer in first]
-        scale = compare(group, variables, "weights").scale
+        scales = compare(group, variables, "weights").scale[np.arange(group.layers), np.array(first)]
         found[group.name] = {
             "layers": layers,
             "weights": [str(group.members[layer]) for layer in kept],
-            "scales": [float(scale[layer, source]) for layer, source in enumerate(first)],
+            "scales": (scales if group.per_channel else scales[:, 0]).tolist(),
             "loops": sharing.format_loops(sharing.find_loops(layers)),
         }
     return found
