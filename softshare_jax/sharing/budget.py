@@ -79,12 +79,15 @@ def _choices(
     full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
     plain = truncation_errors(root_of_squares(singular_values(group, weights)))
     if max(considered):
-        # The first k of the best L templates are the best k.
-        templates, coefficients = factorize(full, weights)
+        # The first k of the best L - 1 templates are the best k. (L templates are the weights themselves.)
+        fewer = dataclasses.replace(full, templates=group.layers - 1)
+        templates, coefficients = factorize(fewer, weights)
     found = []
     for k in range(1, group.layers + 1):
         errors = plain[k - 1 : k]
-        if max(considered):
+        if k == group.layers:
+            errors = np.zeros(1 + max(considered))
+        elif max(considered):
             rest = in_float32(weights) - combine(coefficients[:, :k], templates[:k])
             _, values, _ = jnp.linalg.svd(rest.reshape(-1, *group.matrix), full_matrices=False)
             errors = np.append(errors, truncation_errors(root_of_squares(values)))
