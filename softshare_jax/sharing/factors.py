@@ -16,7 +16,8 @@ def factorize(
     """Returns the best templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
 
     The coefficients have orthonormal columns, in each channel. If the rank of the weights is below k, some
-    templates are zero and their coefficients are not: the gradient can then move these templates.
+    templates are zero and their coefficients are not: the gradient can then move these templates. In a folded
+    group each layer is a multiple of its template.
 
     Args:
         group: the group.
@@ -25,13 +26,23 @@ def factorize(
             combinations of the weights; only the choice of the combinations depends on it.
     """
     rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
-    if group.templates == group.layers:
+    if group.assignment is not None:
+        best = jnp.zeros((len(rows), group.layers, group.templates), rows.dtype)
+        for template in set(group.assignment):
+            layers = np.flatnonzero(np.equal(group.assignment, template))
+            best = best.at[:, layers, template].set(_directions(visible[:, layers])[:, :, 0])
+    elif group.templates == group.layers:
         # The weights themselves, exact in every dtype.
         best = jnp.broadcast_to(jnp.eye(group.layers, dtype=rows.dtype), (len(rows), *[group.layers] * 2))
     else:
-        best = jnp.linalg.svd(_padded(visible), full_matrices=False)[0][:, :, : group.templates]
+        best = _directions(visible)[:, :, : group.templates]
     templates = jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST)
     return joined(group, templates, best)
+
+
+def _directions(rows: Float[Array, "C L q"]) -> Float[Array, "C L L"]:
+    """Returns the left singular vectors of each channel, by descending singular value."""
+    return jnp.linalg.svd(_padded(rows), full_matrices=False)[0]
 
 
 def joined(

@@ -42,20 +42,22 @@ def fit(group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 
     Without residuals, and if the inputs of all layers see alike, no other arrays are nearer. Otherwise the
     arrays take turns: each is improved given the others, so the error falls with every turn, to a minimum
-    that may be a local one.
+    that may be a local one. A folded group takes no turns.
 
     Args:
         group: the group.
         weights: weights of its layers, ``[L, *shape]``.
-        seen: what inputs see of weights. A tied group has the mean of its layers, whatever they see.
+        seen: what inputs see of weights. A folded group counts what the inputs of all layers together see,
+            and a tied group has the mean of its layers, whatever they see.
     """
     dtype, exact = weights.dtype, in_float32(weights)
     if group.tied:
         templates, coefficients = tie(group, exact)
         return {"templates": templates.astype(dtype), "coefficients": coefficients}
     found = _start(group, exact, seen)
-    if group.rank or not seen.alike:
-        improve = _best_templates(group, seen) if seen.alike else improvement(group, seen)
+    exact_templates = group.templates == group.layers
+    if group.rank or not (seen.alike or exact_templates or group.assignment):
+        improve = _best_templates(group, seen) if seen.alike or exact_templates else improvement(group, seen)
         found = jax.lax.while_loop(
             lambda last: (last.turns < TURNS) & (last.error < (1 - TOLERANCE) * last.before),
             lambda last: _turn(group, exact, seen, improve, last),

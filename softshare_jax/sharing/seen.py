@@ -57,9 +57,13 @@ EVERYTHING = Seen()
 def multiplied(
     matrices: Float[Array, "_ p p"], weights: Float[Array, "_ *shape"]
 ) -> Float[Array, "_ *shape"]:
-    """Returns weights ``[n, *shape]``, as matrices ``[p, ...]``, multiplied by matrices from the left."""
+    """Returns weights ``[n, *shape]``, as matrices ``[p, ...]``, multiplied by matrices from the left.
+
+    The result has the dtype of the weights.
+    """
     rows = weights.reshape(len(weights), matrices.shape[-1], -1)
-    return jnp.matmul(matrices, rows, precision=jax.lax.Precision.HIGHEST).reshape(weights.shape)
+    products = jnp.matmul(matrices, rows, precision=jax.lax.Precision.HIGHEST)
+    return products.reshape(weights.shape).astype(weights.dtype)
 
 
 def seen_by(group: Group, moments: Mapping[str, Any]) -> Seen:

@@ -125,6 +125,32 @@ class Net(nn.Module):
         return x
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_templates_are_exact_also_in_directions_that_a_layer_does_not_see(rank):
+    moments = moments_of(4)
+    moments[1] = 0
+    np.testing.assert_allclose(fitted(group(4, rank=rank), moments), DENSE, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 1}])
+@pytest.mark.parametrize("layers", [1, 4])
+def test_moments_may_be_finer_than_weights(options, layers):
+    with jax.enable_x64(True):
+        variables = sharing.from_dense(group(2, **options), PARAMS, {"g": np.float64(moments_of(layers))})
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_folded_group_gets_the_best_multiples(per_channel):
+    plan = group(3, assignment=(2, 0, 2, 2), per_channel=per_channel)
+    expected = DENSE.copy()
+    for channels in ([0], [1], [2], [3], [4]) if per_channel else [range(5)]:
+        place = np.ix_([0, 2, 3], range(6), channels)
+        u, s, vt = np.linalg.svd(DENSE[place].reshape(3, -1), full_matrices=False)
+        expected[place] = (s[0] * np.outer(u[:, 0], vt[0])).reshape(DENSE[place].shape)
+    np.testing.assert_allclose(fitted(plan), expected, atol=1e-5)
+
+
 def test_moments_are_those_of_the_inputs_of_layers():
     x = jax.random.normal(jax.random.key(0), (2, 5, 9, 4))
     variables = Net().init(jax.random.key(1), x)
