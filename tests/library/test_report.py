@@ -131,13 +131,14 @@ def test_mistakes(users):
     history = library.History(user.plan)
     with pytest.raises(UserError, match=r"the history is empty: call history\.add"):
         library.report_of(user.plan, history)
-    history.add(2, user.variables, loss=1.0)
+    history.add(2, user.variables, loss=np.ones(1))
     broken = {**user.variables, "coefficients": {"body": np.full((4, 2), np.nan)}}
     for message, step, variables, scalars in (
         ("step 2 comes after step 2: steps must increase", 2, user.variables, {}),
         ("a step is a whole number, 0 or more, not 2.5", 2.5, user.variables, {}),
         ("a step is a whole number, 0 or more, not -1", -1, user.variables, {}),
         ("loss is not a number: low", 3, user.variables, {"loss": "low"}),
+        ("loss is not a number", 3, user.variables, {"loss": np.ones(2)}),
         ("no templates of group 'body'", 3, other.variables, {}),
         ("not finite", 3, broken, {}),
     ):
