@@ -64,6 +64,9 @@ def share_file(
         budget: alternative to ``templates``: the most parameters in all; each group then gets the k with
             the least loss.
 
+    Returns:
+        What the folder holds, which is also its ``conversion.json``.
+
     Raises:
         UserError: the file cannot be read, the rule does not fit its tensors, or the output is in use.
     """

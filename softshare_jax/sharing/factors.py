@@ -58,7 +58,10 @@ def joined(
 def truncate(
     group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 ) -> tuple[Float[Array, "L m r"], Float[Array, "L r n"]]:
-    """Returns the best residuals of weights ``[L, *shape]``. The rows of ``right`` are orthonormal."""
+    """Returns the best residuals of weights ``[L, *shape]``, ``(left, right)``.
+
+    The rows of ``right`` are orthonormal.
+    """
     matrices, visible = (w.reshape(-1, *group.matrix) for w in (weights, seen(weights)))
     _, _, vt = jnp.linalg.svd(visible, full_matrices=False)
     right = vt[:, : group.rank]

@@ -17,8 +17,8 @@ from softshare_jax.sharing.tree import Path
 def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, "_ _ _"]]:
     """Returns the second moments of the inputs of shared layers, for ``from_dense``.
 
-    Reads them while a linen model runs. Layers are kernels of ``nn.Dense`` and ``nn.Conv``; the inputs of a
-    convolution are the patches that its kernel sees.
+    Reads them while a linen model runs. Layers are whole kernels of ``nn.Dense`` and ``nn.Conv``; the inputs
+    of a convolution are the patches that its kernel sees.
 
     >>> import jax, jax.numpy as jnp
     >>> from flax import linen as nn
@@ -37,10 +37,11 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
     Returns:
         ``{group: [L, p, p]}``: the mean of ``x x^T`` over all positions and examples, where p is the number
         of inputs of an output. Means over several batches of one size are the moments of all of them. Groups
-        in which a layer is not such a kernel are missing.
+        with a layer that is not such a kernel, such as a row of a stack or a slice, are missing.
 
     Raises:
-        PlanError: no group has such kernels only, or the model ran under ``jit``, where nothing can be read.
+        PlanError: no group has such kernels only, the model ran under ``jit``, where nothing can be read, or
+            a shared convolution has feature groups or a padding other than ``SAME`` and ``VALID``.
     """
     shared = set(plan.leaves)
     sums: dict[Path, tuple[Array, int]] = {}
@@ -75,7 +76,7 @@ def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
     """Returns what meets the kernel ``[p, outputs]`` at each position, in float32.
 
     Raises:
-        PlanError: the convolution has groups, or padding that is not zeros.
+        PlanError: the convolution has groups, or a padding other than ``SAME`` and ``VALID``.
     """
     x = x.astype(jnp.float32)
     if isinstance(layer, nn.Dense):

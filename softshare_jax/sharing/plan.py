@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -276,7 +277,8 @@ class Plan:
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
         version = max(2 if self.slices else 1, *map(_version, self.groups), 1)
-        return json.dumps({"version": version, "groups": list(map(_group_as_dict, self.groups))}, indent=1)
+        values = {"version": version, "groups": list(map(_group_as_dict, self.groups))}
+        return json.dumps(values, indent=1, default=operator.index)  # numbers may be those of numpy
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":

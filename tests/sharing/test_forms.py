@@ -103,6 +103,8 @@ def test_json_has_an_option_only_if_the_plan_uses_it():
         assert values["version"] == 4
         assert option.items() <= values["groups"][0].items()
         assert Plan.from_json(used.to_json()) == used
+    chosen = Plan((Group("g", MEMBERS, np.int64(2), (3, 5), rank=np.int64(1)),))  # as computed with NumPy
+    assert Plan.from_json(chosen.to_json()) == chosen
     plain = json.loads(Plan((Group("g", MEMBERS, 2, (3, 5)),)).to_json())
     assert plain["version"] == 1
     assert not {"per_channel", "rank"} & plain["groups"][0].keys()
