@@ -100,6 +100,16 @@ def test_a_page_of_little(users):
     assert "an unshared network" in page.text
 
 
+def test_the_parts_of_a_group_add_up():
+    params = {f"layer_{i}": jnp.eye(6) * (i + 1) for i in range(4)}
+    plan = sharing.by_shape(2, rank=1)(params)
+    history = library.History(plan)
+    history.add(0, sharing.from_dense(plan, params))
+    page = pages.check(library.report_of(plan, history).html)
+    (row,) = (row for row in page.cells if row[0] == "6x6" and len(row) == 9)
+    assert row[4:] == ["72", "8", "48", "128", "144"]
+
+
 def test_it_is_saved_and_shown(tmp_path, users):
     user = users["linen"]
     history = trained(user)
