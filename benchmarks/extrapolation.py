@@ -3,11 +3,9 @@
     python -m benchmarks.extrapolation --output=runs/extrapolation
 
 For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a longer loop), the
-same loop settled (lengthened again and trained a little more with noise, so that its answer stays), the
-unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers,
-loops also beyond their own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif,
-in which a large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not
-measured again.
+unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, the
+loop also beyond its own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which
+a large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
 """
 
 import argparse
@@ -36,13 +34,12 @@ from softshare_jax.training import randomness
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "extrapolation.py"
 _SCRIPT = runpy.run_path(str(CONFIG))
-NETWORKS = ("loop", "settled", "scnn", "cnn")
-LOOPS = ("loop", "settled")
+NETWORKS = ("loop", "scnn", "cnn")
 # (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
 SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
 TURNS = (5, 10, 20, 32, 48, 64, 80, 120, 160, 200, 320, 640)
 # Layers of the networks that are trained; the loop is discovered with as many as SCNN.
-LAYERS = {"loop": 32, "settled": 64, "scnn": 20, "cnn": 20}
+LAYERS = {"loop": 64, "scnn": 20, "cnn": 20}
 # Steps of training the loop. Other durations keep their ratio to it, except that of the discovery.
 STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.
@@ -92,28 +89,18 @@ def main() -> None:
     text = table(rows)
     durable.write(output / "table.md", text.encode())
     durable.write(output / "turns.svg", figure(rows))
-    if loops := [name for name in LOOPS if name in arguments.networks]:
-        animate(load(Workdir(output / f"{loops[-1]}-0")), output / "solved.gif")
+    if "loop" in arguments.networks:
+        animate(load(Workdir(output / "loop-0")), output / "solved.gif")
     print(text)
 
 
 def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
-    target = output / f"{network}-{seed}"
-    if network in LOOPS:
-        if not target.exists():
-            folded = train(output, "loop", seed, steps) if network == "settled" else discover(output, seed)
-            layers = f"--layers={LAYERS[network]}"
-            run(
-                "convert",
-                f"--folded={folded.root}",
-                layers,
-                f"--output={target}",
-                *flags(network, seed, steps),
-            )
-        run("main", f"--workdir={target}")
-    else:
-        run("main", f"--workdir={target}", *flags(network, seed, steps))
+    target, fields = output / f"{network}-{seed}", flags(network, seed, steps)
+    if network == "loop" and not target.exists():
+        folded, layers = discover(output, seed), f"--layers={LAYERS[network]}"
+        run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
+    run("main", f"--workdir={target}", *([] if network == "loop" else fields))
     return Workdir(target)
 
 
@@ -168,7 +155,7 @@ def measure(trained: Trained, network: str, seed: int, side: int, window: int, e
 
     A loop runs for longer than its own number of layers. Other networks answer after these at most.
     """
-    turns = TURNS if network in LOOPS else [turn for turn in TURNS if turn <= LAYERS[network]]
+    turns = TURNS if network == "loop" else [turn for turn in TURNS if turn <= LAYERS[network]]
     data = grids(examples, side, window)
     labels = data["labels"] > 0
     marked = solve(trained, data["images"], turns)
@@ -221,27 +208,25 @@ def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndar
 
 def table(rows: Iterable[Row]) -> str:
     """Returns a Markdown table of F1, mean over seeds; the number of layers is in parentheses."""
-    head = ["grid, window", "unshared", "SCNN", "loop", "loop at its best", "settled loop at its best"]
-    head.append("settled loop, most turns")
+    head = ["grid, window", "unshared", "SCNN", "loop", "loop at its best", "loop, most turns"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for side, window in SIZES:
         here = [row for row in rows if row.side == side and row.window == window]
-        cells = [cell(here, name, LAYERS[name]) for name in ("cnn", "scnn", "loop")]
-        cells += [cell(here, name, best(here, name)) for name in LOOPS]
-        cells.append(cell(here, "settled", max(TURNS)))
+        shown = [*((name, LAYERS[name]) for name in ("cnn", "scnn", "loop")), ("loop", best(here))]
+        cells = [cell(here, *one) for one in (*shown, ("loop", max(TURNS)))]
         lines.append(f"| {side}x{side}, {window} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def best(rows: Sequence[Row], network: str) -> int:
-    """Returns the number of layers after which a network has the highest mean F1."""
-    found = {row.layers for row in rows if row.network == network}
-    return max(found, key=lambda layers: mean(rows, network, layers), default=LAYERS[network])
+def best(rows: Sequence[Row]) -> int:
+    """Returns the number of turns after which the loop has the highest mean F1."""
+    found = {row.layers for row in rows if row.network == "loop"}
+    return max(found, key=lambda layers: mean(rows, layers), default=LAYERS["loop"])
 
 
-def mean(rows: Iterable[Row], network: str, layers: int) -> float:
-    """Returns the mean F1 of a network over seeds."""
-    return statistics.mean(row.f1 for row in rows if (row.network, row.layers) == (network, layers))
+def mean(rows: Iterable[Row], layers: int) -> float:
+    """Returns the mean F1 of the loop over seeds."""
+    return statistics.mean(row.f1 for row in rows if (row.network, row.layers) == ("loop", layers))
 
 
 def cell(rows: Iterable[Row], network: str, layers: int) -> str:
@@ -254,22 +239,20 @@ def cell(rows: Iterable[Row], network: str, layers: int) -> str:
 
 
 def figure(rows: Sequence[Row]) -> bytes:
-    """Draws F1 of the settled loop over the number of turns, a line for each size of grids.
+    """Draws F1 of the loop over the number of turns, a line for each size of grids.
 
     A size is "near" if its window is smaller than the grid.
     """
     lines = []
     for place, (side, window) in enumerate(SIZES):
         here = [row for row in rows if row[2:4] == (side, window)]
-        turns = sorted({row.layers for row in here if row.network == "settled"})
+        turns = sorted({row.layers for row in here if row.network == "loop"})
         if turns:
-            points = [(turn, mean(here, "settled", turn)) for turn in turns]
+            points = [(turn, mean(here, turn)) for turn in turns]
             label = str(side) if window > side else f"{side} near"
-            lines.append(chart.Line(label, f"c{place}", points, LAYERS["settled"]))
+            lines.append(chart.Line(label, f"c{place}", points, LAYERS["loop"]))
     return (
-        chart.curves("turns", "F1 of the settled loop, by side of the grid", "turn", lines).content
-        if lines
-        else b""
+        chart.curves("turns", "F1 of the loop, by side of the grid", "turn", lines).content if lines else b""
     )
 
 

@@ -18,8 +18,8 @@ def schedule(plan: sharing.Plan, variables: Variables) -> dict[str, dict[str, An
         ``{group: {"layers", "weights", "scales", "loops"}}``. ``layers``, ``[L]``, has the number of each
         layer's weight, in order of run: distinct weights count from 0, by first use. ``weights`` has for each
         of them the first layer that uses it. The weight of a layer is that weight times its factor in
-        ``scales``, ``[L]``, or ``[L, C]`` in a group with coefficients per channel: a factor for each output
-        channel. ``loops`` is ``layers`` as text, counted from 1, such as ``'1 (2 3)×2'``.
+        ``scales``, ``[L]``; in a group with coefficients per channel ``[L, C]``. ``loops`` is ``layers`` as
+        text, counted from 1, such as ``'1 (2 3)×2'``.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
@@ -29,11 +29,15 @@ def schedule(plan: sharing.Plan, variables: Variables) -> dict[str, dict[str, An
         first = sharing.distinct_layers(sharing.Plan((group,)), variables)[group.name]
         kept = list(dict.fromkeys(first))
         layers = [kept.index(layer) for layer in first]
-        scales = compare(group, variables, "weights").scale[np.arange(group.layers), np.array(first)]
+        scale = compare(group, variables, "weights").scale
         found[group.name] = {
             "layers": layers,
             "weights": [str(group.members[layer]) for layer in kept],
-            "scales": (scales if group.per_channel else scales[:, 0]).tolist(),
+            "scales": [_plain(group, scale[layer, source]) for layer, source in enumerate(first)],
             "loops": sharing.format_loops(sharing.find_loops(layers)),
         }
     return found
+
+
+def _plain(group: sharing.Group, factors: np.ndarray) -> float | list[float]:
+    return factors.tolist() if group.per_channel else float(factors[0])

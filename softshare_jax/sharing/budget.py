@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from softshare_jax.sharing.dense import finite_members, root_of_squares, truncation_errors
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.factors import factorize, singular_values
+from softshare_jax.sharing.factors import principal, singular_values
 from softshare_jax.sharing.plan import Group, Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, leaves
@@ -79,15 +79,11 @@ def _choices(
     full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
     plain = truncation_errors(root_of_squares(singular_values(group, weights)))
     if max(considered):
-        # The first k of the best L - 1 templates are the best k. (L templates are the weights themselves.)
-        fewer = dataclasses.replace(full, templates=group.layers - 1)
-        templates, coefficients = factorize(fewer, weights)
+        templates, coefficients = principal(group, weights)
     found = []
     for k in range(1, group.layers + 1):
         errors = plain[k - 1 : k]
-        if k == group.layers:
-            errors = np.zeros(1 + max(considered))
-        elif max(considered):
+        if max(considered):
             rest = in_float32(weights) - combine(coefficients[:, :k], templates[:k])
             _, values, _ = jnp.linalg.svd(rest.reshape(-1, *group.matrix), full_matrices=False)
             errors = np.append(errors, truncation_errors(root_of_squares(values)))

@@ -1,5 +1,7 @@
 """The nearest templates or residuals alone: truncated singular value decompositions."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,39 +12,43 @@ from softshare_jax.sharing.seen import EVERYTHING, Seen
 from softshare_jax.sharing.weights import columns, in_float32
 
 
-def factorize(
+def principal(
     group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
-) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
-    """Returns the best templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
+) -> tuple[Float[Array, "L *shape"], Float[Array, "L L *channel"]]:
+    """Returns L templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
 
-    The coefficients have orthonormal columns, in each channel. If the rank of the weights is below k, some
-    templates are zero and their coefficients are not: the gradient can then move these templates. In a folded
-    group each layer is a multiple of its template.
+    For each k, the first k are the best k templates. The coefficients have orthonormal columns, in each
+    channel. If the rank of the weights is below k, some templates are zero and their coefficients are not:
+    the gradient can then move these templates.
 
     Args:
-        group: the group.
+        group: the group; its number of templates is not used.
         weights: the weights.
         seen: what inputs see of weights, alike in all layers. Whatever they see, the best templates are
             combinations of the weights; only the choice of the combinations depends on it.
     """
     rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
-    if group.assignment is not None:
-        best = jnp.zeros((len(rows), group.layers, group.templates), rows.dtype)
-        for template in set(group.assignment):
-            layers = np.flatnonzero(np.equal(group.assignment, template))
-            best = best.at[:, layers, template].set(_directions(visible[:, layers])[:, :, 0])
-    elif group.templates == group.layers:
-        # The weights themselves, exact in every dtype.
-        best = jnp.broadcast_to(jnp.eye(group.layers, dtype=rows.dtype), (len(rows), *[group.layers] * 2))
-    else:
-        best = _directions(visible)[:, :, : group.templates]
-    templates = jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST)
-    return joined(group, templates, best)
+    u, _, _ = jnp.linalg.svd(_padded(visible), full_matrices=False)
+    templates = jnp.matmul(u.mT, rows, precision=jax.lax.Precision.HIGHEST)
+    return joined(
+        dataclasses.replace(group, templates=group.layers, assignment=None, tied=False), templates, u
+    )
 
 
-def _directions(rows: Float[Array, "C L q"]) -> Float[Array, "C L L"]:
-    """Returns the left singular vectors of each channel, by descending singular value."""
-    return jnp.linalg.svd(_padded(rows), full_matrices=False)[0]
+def factorize(
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns the best k templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
+
+    With as many templates as layers these are the weights themselves, exact in every dtype. Otherwise the
+    arguments and coefficients are those of ``principal``.
+    """
+    if group.templates < group.layers:
+        templates, coefficients = principal(group, weights, seen)
+        return templates[: group.templates], coefficients[:, : group.templates]
+    exact = in_float32(weights)
+    own = jnp.eye(group.layers, dtype=exact.dtype)[:, :, None]
+    return exact, jnp.repeat(own, group.channels, axis=2).reshape(group.coefficients_shape)
 
 
 def joined(
@@ -58,14 +64,28 @@ def joined(
 def truncate(
     group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 ) -> tuple[Float[Array, "L m r"], Float[Array, "L r n"]]:
-    """Returns the best residuals of weights ``[L, *shape]``, ``(left, right)``.
-
-    The rows of ``right`` are orthonormal.
-    """
+    """Returns the best residuals of weights ``[L, *shape]``. The rows of ``right`` are orthonormal."""
     matrices, visible = (w.reshape(-1, *group.matrix) for w in (weights, seen(weights)))
     _, _, vt = jnp.linalg.svd(visible, full_matrices=False)
     right = vt[:, : group.rank]
     return jnp.matmul(matrices, right.mT, precision=jax.lax.Precision.HIGHEST), right
+
+
+def multiples(
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns the best templates of a folded group that is not tied, and their coefficients.
+
+    Each layer is a multiple of the template that it uses. The arguments are those of ``principal``.
+    """
+    rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
+    assert group.assignment is not None
+    best = jnp.zeros((len(rows), group.layers, group.templates), rows.dtype)
+    for template in set(group.assignment):
+        layers = np.flatnonzero(np.equal(group.assignment, template))
+        u, _, _ = jnp.linalg.svd(_padded(visible[:, layers]), full_matrices=False)
+        best = best.at[:, layers, template].set(u[:, :, 0])
+    return joined(group, jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST), best)
 
 
 def tie(

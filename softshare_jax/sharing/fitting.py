@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from softshare_jax.sharing.factors import factorize, tie, truncate
+from softshare_jax.sharing.factors import factorize, multiples, tie, truncate
 from softshare_jax.sharing.improving import Improvement, improvement
 from softshare_jax.sharing.plan import Group
 from softshare_jax.sharing.seen import EVERYTHING, Seen
@@ -51,13 +51,14 @@ def fit(group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
             and a tied group has the mean of its layers, whatever they see.
     """
     dtype, exact = weights.dtype, in_float32(weights)
-    if group.tied:
-        templates, coefficients = tie(group, exact)
-        return {"templates": templates.astype(dtype), "coefficients": coefficients}
+    if group.assignment is not None:
+        parts = tie(group, exact) if group.tied else multiples(group, exact, seen.mean)
+        return {"templates": parts[0].astype(dtype), "coefficients": parts[1]}
     found = _start(group, exact, seen)
-    exact_templates = group.templates == group.layers
-    if group.rank or not (seen.alike or exact_templates or group.assignment):
-        improve = _best_templates(group, seen) if seen.alike or exact_templates else improvement(group, seen)
+    # One template per layer is exact, whatever the inputs see.
+    best = seen.alike or group.templates == group.layers
+    if group.rank or not best:
+        improve = _best_templates(group, seen) if best else improvement(group, seen)
         found = jax.lax.while_loop(
             lambda last: (last.turns < TURNS) & (last.error < (1 - TOLERANCE) * last.before),
             lambda last: _turn(group, exact, seen, improve, last),

@@ -174,6 +174,8 @@ def test_moments_that_do_not_fit():
         fitted(group(1), np.eye(5))
     with pytest.raises(PlanError, match=r"need \[2, 2\] or \[6, 6\]"):
         sharing.from_dense(group(1, (2, 3, 5)), {n: jnp.ones((2, 3, 5)) for n in "abcd"}, {"g": np.eye(3)})
+    with pytest.raises(PlanError, match=r"templates is a whole number, not 2\.0"):
+        group(2.0)
     with pytest.raises(PlanError, match="there is no group 'h', the groups are g"):
         sharing.from_dense(group(1), PARAMS, {"h": np.eye(6)})
 

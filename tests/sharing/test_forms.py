@@ -115,6 +115,7 @@ def test_json_has_an_option_only_if_the_plan_uses_it():
     [
         ({"shape": (), "per_channel": True}, "group 'g' shares scalars, which have no channels"),
         ({"shape": (2, 2, 5), "rank": 5}, r"asks for residuals of rank 5: choose from 0 to 4"),
+        ({"shape": (5,), "rank": 0.5}, "rank is a whole number, not 0.5"),
         ({"shape": (5,), "rank": -1}, r"rank -1: choose from 0 to 1"),
         ({"shape": (3, 5), "rank": 1, "assignment": (0, 0, 0, 0)}, "an assignment and residuals"),
     ],
