@@ -64,7 +64,8 @@ flags.DEFINE_multi_string(
     "rule",
     None,
     "With --safetensors: a group as NAME=REGEX, where the regular expression matches whole paths such as "
-    "layer/0/query/weight, and NAME has no slash. Repeat it for more groups. Default: weights with equal role, shape and dtype.",
+    "layer/0/query/weight, and NAME has no slash. Repeat it for more groups. Default: weights with equal "
+    "role, shape and dtype.",
 )
 flags.DEFINE_string("materialize", None, "Folder that --safetensors made.")
 flags.DEFINE_string(

@@ -41,7 +41,7 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
 
     Raises:
         PlanError: no group has such kernels only, the model ran under ``jit``, where nothing can be read, or
-            a shared convolution has feature groups or a padding other than ``SAME`` and ``VALID``.
+            a shared convolution has feature groups or a padding such as ``CIRCULAR``.
     """
     shared = set(plan.leaves)
     sums: dict[Path, tuple[Array, int]] = {}
@@ -76,25 +76,32 @@ def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
     """Returns what meets the kernel ``[p, outputs]`` at each position, in float32.
 
     Raises:
-        PlanError: the convolution has groups, or a padding other than ``SAME`` and ``VALID``.
+        PlanError: the convolution has groups, or a padding such as ``CIRCULAR``.
     """
     x = x.astype(jnp.float32)
     if isinstance(layer, nn.Dense):
         return x.reshape(-1, x.shape[-1])
     kernel = layer.kernel_size if not isinstance(layer.kernel_size, int) else (layer.kernel_size,)
-    if layer.feature_group_count != 1 or layer.padding not in ("SAME", "VALID"):
-        name = "/".join(layer.path)
-        raise PlanError(f"{name}: only convolutions without groups, with padding SAME or VALID, can be read")
     axes = len(kernel)
 
     def each(value: Any) -> Any:
         return (value,) * axes if value is None or isinstance(value, int) else tuple(value)
 
+    padding: Any = layer.padding
+    readable = padding in ("SAME", "VALID")
+    if not isinstance(padding, str):
+        padding, readable = [(p, p) if isinstance(p, int) else tuple(p) for p in each(padding)], True
+    if layer.feature_group_count != 1 or not readable:
+        raise PlanError(
+            f"{'/'.join(layer.path)}: only convolutions without groups, with padding SAME, VALID or numbers, "
+            "can be read"
+        )
     patches = jax.lax.conv_general_dilated_patches(
         jnp.moveaxis(x.reshape(-1, *x.shape[-axes - 1 :]), -1, 1),
         kernel,
         tuple(s or 1 for s in each(layer.strides)),
-        layer.padding,
+        padding,
+        lhs_dilation=tuple(d or 1 for d in each(layer.input_dilation)),
         rhs_dilation=tuple(d or 1 for d in each(layer.kernel_dilation)),
     )
     # [B, C * positions of the kernel, ...]: channels come last in a kernel.

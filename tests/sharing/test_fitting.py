@@ -1,6 +1,8 @@
 """from_dense with residuals and with moments, against NumPy and against theorems."""
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,10 +118,12 @@ def test_a_moment_for_each_layer_is_used(monkeypatch, options):
 
 
 class Net(nn.Module):
+    options: Mapping[str, Any]
+
     @nn.compact
     def __call__(self, x):
         for i in range(3):
-            x = nn.Conv(4, (3, 2), strides=(1, 2), padding="SAME", name=f"conv_{i}")(x)
+            x = nn.Conv(4, (3, 2), strides=(1, 2), name=f"conv_{i}", **self.options)(x)
         for i in range(2):
             x = nn.tanh(nn.Dense(4, name=f"dense_{i}")(x))
         return x
@@ -151,14 +155,19 @@ def test_a_folded_group_gets_the_best_multiples(per_channel):
     np.testing.assert_allclose(fitted(plan), expected, atol=1e-5)
 
 
-def test_moments_are_those_of_the_inputs_of_layers():
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"padding": 1}, {"padding": ((1, 0), (2, 1)), "input_dilation": (2, 1), "kernel_dilation": 2}],
+)
+def test_moments_are_those_of_the_inputs_of_layers(options):
+    net = Net(options)
     x = jax.random.normal(jax.random.key(0), (2, 5, 9, 4))
-    variables = Net().init(jax.random.key(1), x)
+    variables = net.init(jax.random.key(1), x)
     plan = sharing.by_shape(1)(variables["params"])
-    moments = sharing.input_moments(plan, lambda: Net().apply(variables, x))
+    moments = sharing.input_moments(plan, lambda: net.apply(variables, x))
     assert jax.tree.map(jnp.shape, moments) == {"3x2x4x4": (3, 24, 24), "4x4": (2, 4, 4)}
     # The mean squared output of any kernel, without bias, is that of its moments.
-    _, state = Net().apply(variables, x, capture_intermediates=True)
+    _, state = net.apply(variables, x, capture_intermediates=True)
     for name, layers in (("3x2x4x4", "conv"), ("4x4", "dense")):
         for i, moment in enumerate(moments[name]):
             layer = f"{layers}_{i}"
