@@ -29,7 +29,7 @@ class Network:
         params: its parameters.
         rule: which weights share.
         run_samples: applies it to sample data that its score does not use.
-        score: parameters -> what is said of them.
+        score: parameters -> their score as text.
     """
 
     params: Any

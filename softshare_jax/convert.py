@@ -64,7 +64,8 @@ flags.DEFINE_multi_string(
     "rule",
     None,
     "With --safetensors: a group as NAME=REGEX, where the regular expression matches whole paths such as "
-    "layer/0/query/weight. Repeat it for more groups. Default: weights with equal role, shape and dtype.",
+    "layer/0/query/weight, and NAME has no slash. Repeat it for more groups. Default: weights with equal "
+    "role, shape and dtype.",
 )
 flags.DEFINE_string("materialize", None, "Folder that --safetensors made.")
 flags.DEFINE_string(
@@ -189,7 +190,11 @@ def _convert_file(values: dict[str, Any] | None) -> None:
         _refuse(source, "k", "budget")
     elif FLAGS.k is not None and FLAGS.budget is not None:
         raise UserError("--safetensors takes either --k or --budget (see --help)")
-    groups = dict(_group(text) for text in FLAGS.rule or ())
+    groups: dict[str, str] = {}
+    for name, pattern in map(_group, FLAGS.rule or ()):
+        if name in groups:
+            raise UserError(f"two rules have the name {name!r}: write one regular expression for a group")
+        groups[name] = pattern
     from softshare_jax import sharing
     from softshare_jax.conversion import weights_file
     from softshare_jax.shell import devices
@@ -207,8 +212,11 @@ def _convert_file(values: dict[str, Any] | None) -> None:
 def _group(text: str) -> tuple[str, str]:
     """Reads a group from ``NAME=REGEX``."""
     name, equals, pattern = text.partition("=")
-    if not (name and equals and pattern):
-        raise UserError(f"--rule is NAME=REGEX, such as query=.*/query/weight, not {text!r}")
+    # The name is a part of the names of tensors, which are split at slashes.
+    if not (name and equals and pattern) or "/" in name:
+        raise UserError(
+            f"--rule is NAME=REGEX, such as query=.*/query/weight, with no slash in NAME, not {text!r}"
+        )
     return name, pattern
 
 

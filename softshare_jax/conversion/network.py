@@ -23,8 +23,8 @@ class Network:
         plan: which layers share.
         variables: ``params``, ``templates``, ``coefficients`` and any other collection.
         apply: ``apply(params, *inputs)`` returns the outputs, given the dense parameters. If it has a
-            parameter with the name of another collection, such as ``batch_stats``, it gets that collection.
-            Inputs are arrays, and outputs any tree of arrays. It is traced by ``jax.jit``.
+            parameter with the name of another collection, such as ``batch_stats``, it gets that collection by
+            keyword. Inputs are arrays, and outputs any tree of arrays. It is traced by ``jax.jit``.
     """
 
     plan: sharing.Plan

@@ -50,13 +50,15 @@ def resize_run(
 
     Raises:
         UserError: the source holds no trained run, its groups cannot have that many templates, the budget is
-            too small, the config is for another network, or the output is in use.
+            too small, the config is for another network or has another form of sharing, or the output is in
+            use.
     """
     if batch_norm_batches < 0:
         raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
     check_unused(output.root)
     before = load_settled(source, step)
     experiment, model = before.experiment, before.experiment.config.model
+    _check_form(experiment.config, config or experiment.config)
     plan, variables = _as_shared(before)
     dense = sharing.to_dense(plan, variables)["params"]
     try:
@@ -114,6 +116,20 @@ def _as_shared(trained: Trained) -> tuple[sharing.Plan, dict[str, Any]]:
         return plan, variables
     plan = zoo.named(zoo.soft_shared(trained.experiment.config.model)).rule(variables["params"])
     return plan, {**variables, **sharing.from_dense(plan, variables["params"])}
+
+
+def _check_form(before: Config, after: Config) -> None:
+    """Rejects a config with another form of sharing, which the plan of the new run would not have.
+
+    Raises:
+        UserError: the configs differ in coefficients per channel or in residuals.
+    """
+    for field in ("per_channel", "rank"):
+        old, new = (getattr(config.sharing, field) for config in (before, after))
+        if old != new:
+            raise UserError(
+                f"convert keeps the form of sharing: config.sharing.{field} of the source is {old}, not {new}"
+            )
 
 
 def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:

@@ -64,6 +64,9 @@ def share_file(
         budget: alternative to ``templates``: the most parameters in all; each group then gets the k with
             the least loss.
 
+    Returns:
+        What the folder holds, which is also its ``conversion.json``.
+
     Raises:
         UserError: the file cannot be read, the rule does not fit its tensors, or the output is in use.
     """
@@ -131,7 +134,7 @@ def describe(made: SharedFile) -> str:
     lines = [f"{made.source}: {before:,} -> {after:,} parameters ({made.parameters.kept:.1%})"]
     width = max(len(group.name) for group in made.groups)
     lines += [
-        f"  {group.name:{width}}  {group.layers} layers, {group.templates} templates, "
+        f"  {group.name:{width}}  {group.layers} layers, k = {group.templates}, "
         f"relative error {group.relative_error[group.templates - 1]:.3f}"
         for group in made.groups
     ]

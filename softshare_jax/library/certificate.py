@@ -34,7 +34,7 @@ def certify(
         folded: its plan and variables after it, as ``sharing.fold`` returns them.
         apply: ``apply(params, *inputs)`` returns the outputs, given the dense parameters as ``materialize``
             returns them. If it has a parameter with the name of another collection of the variables, such as
-            ``batch_stats``, it gets that collection. It is traced by ``jax.jit``.
+            ``batch_stats``, it gets that collection by keyword. It is traced by ``jax.jit``.
         batches: pairs ``(inputs, targets)``. Inputs are an array, or a tuple of arrays, ``[N, ...]`` each.
         score: ``score(outputs, targets)`` is the score of a batch, such as a mean over its examples; larger
             is better. The certificate has the mean over all examples and the name of this function. If it
@@ -48,10 +48,12 @@ def certify(
         and of distinct layers, and the loops. ``to_json`` returns it as plain values.
 
     Raises:
-        UserError: there are no batches, ``folded`` is not a fold of the network, or a score or an output is
-            not finite.
+        UserError: the plan shares nothing, there are no batches, ``folded`` is not a fold of the network, or
+            a score or an output is not finite.
         PlanError: the variables are not those of the plan, or a layer is not finite.
     """
+    if not plan.groups:
+        raise UserError("the plan shares nothing, so there is no fold to measure")
     folded = _checked(plan, folded)
     networks = Network(plan, variables, apply), Network(*folded, apply)
     totals, largest, examples = np.zeros(2), 0.0, 0

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from softshare_jax import paths, sharing
 from softshare_jax.conversion.exporting import trace, write_network
 from softshare_jax.conversion.network import Apply, Network, is_array
@@ -31,8 +33,9 @@ def export(
         plan, variables: the network, folded or not; the empty plan for an unshared one.
         apply: ``apply(params, *inputs)`` returns the outputs, a tree of arrays, given the dense parameters as
             ``materialize`` returns them. If it has a parameter with the name of another collection of the
-            variables, such as ``batch_stats``, it gets that collection.
-        example: an input, or a tuple of inputs, arrays ``[N, ...]``; they set shapes and dtypes.
+            variables, such as ``batch_stats``, it gets that collection by keyword.
+        example: an input, or a tuple of inputs, arrays ``[N, ...]``; they set shapes and dtypes. Unless jax
+            has 64-bit types, an input with one, such as float64, has 32 bits in the program.
         folder: folder to create; it must not exist, or must be empty.
         name: of the model, for the files.
         any_batch: the program takes batches of any size. With ``False``, for models that need a known size,
@@ -53,12 +56,13 @@ def export(
             raise UserError(f"input {number} of the example is {type(array).__name__}; it must be an array")
     if not inputs:
         raise UserError("the example is empty: it needs an input")
+    inputs = tuple(map(jnp.asarray, inputs))
     network = Network(plan, variables, apply)
     with new_folder(paths.local(folder), "folder") as unfinished:
         network(*inputs)  # a bug of the model keeps its traceback; what fails below is a limit of exports
         try:
             program = trace(network, inputs, any_batch)
         except Exception as error:  # the exceptions of jax are not documented
-            advice = f"; any_batch=False exports it for batches of {len(inputs[0])} only" if any_batch else ""
+            advice = "; any_batch=False exports it for the shapes of the example only" if any_batch else ""
             raise UserError(f"the model cannot be exported: {one_line(error, 160)}{advice}") from error
         return write_network(network, program, inputs, unfinished, {"model": name})

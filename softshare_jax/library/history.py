@@ -98,7 +98,7 @@ def _step(step: Any) -> int:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        return float(np.asarray(value).item())
     except (TypeError, ValueError):
         raise UserError(f"{name} is not a number: {one_line(value, 40)}") from None
 

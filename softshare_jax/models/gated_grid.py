@@ -125,6 +125,11 @@ def architecture(neighbors: int | None, depth: int, channels: int) -> Architectu
     A pixel of ``gated4-20-24`` sees the four neighbors that a path on the grid can go to.
 
     Shareable: all layers, as one group.
+
+    Args:
+        neighbors: 4; ``None`` for eight.
+        depth: number of layers.
+        channels: channels of the state.
     """
 
     def build(options: Options) -> GatedGrid:

@@ -72,17 +72,19 @@ def sizes(run: Run) -> Sizes | None:
     plan = run.plan if run.experiment is None else run.experiment.plan
     counts = parameters.count(variables)
     rows, unshared = [], counts.private
+    # Residuals have a column only if a group has them.
+    parts = [name for name in ("templates", "coefficients", "residuals") if name in plan.collections]
     for group in plan.groups:
         of = parameters.of_group(group)
-        numbers = (group.layers, group.templates, of.templates, of.coefficients, of.shared, of.dense)
+        numbers = (group.layers, group.templates, *(getattr(of, part) for part in parts), of.shared, of.dense)
         rows.append([group.name, size(group.shape), *(f"{n:,}" for n in numbers)])
         unshared += of.dense
     for name, *both in (
         ("private", counts.private, counts.private),
         ("total", counts.total, unshared),
     ):
-        rows.append([name, *[""] * 5, *(f"{n:,}" for n in both)])
-    header = ("group", "shape", "layers", "k", "templates", "coefficients", "total", "unshared")
+        rows.append([name, *[""] * (3 + len(parts)), *(f"{n:,}" for n in both)])
+    header = ("group", "shape", "layers", "k", *parts, "total", "unshared")
     return Sizes(counts.total, unshared, Table("Parameters by group", header, rows, 2, True))
 
 

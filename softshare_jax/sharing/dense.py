@@ -40,6 +40,9 @@ def from_dense(plan: Plan, params: PyTree, moments: Mapping[str, ArrayLike] | No
     see, ``M^(1/2) W``. No inverse is taken, so a moment may be singular: directions that no input has follow
     the others. If each layer has its own moment, templates and coefficients take turns too.
 
+    In a folded group each layer becomes the nearest multiple of its template, and in a tied group the mean of
+    the layers with its template.
+
     Args:
         plan: which layers share. Groups with k = L are represented exactly.
         params: dense parameters, as ``materialize`` returns them.

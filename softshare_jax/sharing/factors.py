@@ -71,6 +71,23 @@ def truncate(
     return jnp.matmul(matrices, right.mT, precision=jax.lax.Precision.HIGHEST), right
 
 
+def multiples(
+    group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns the best templates of a folded group that is not tied, and their coefficients.
+
+    Each layer is a multiple of the template that it uses. The arguments are those of ``principal``.
+    """
+    rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
+    assert group.assignment is not None
+    best = jnp.zeros((len(rows), group.layers, group.templates), rows.dtype)
+    for template in set(group.assignment):
+        layers = np.flatnonzero(np.equal(group.assignment, template))
+        u, _, _ = jnp.linalg.svd(_padded(visible[:, layers]), full_matrices=False)
+        best = best.at[:, layers, template].set(u[:, :, 0])
+    return joined(group, jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST), best)
+
+
 def tie(
     group: Group, weights: Float[Array, "L *shape"]
 ) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from softshare_jax.sharing.factors import factorize, tie, truncate
+from softshare_jax.sharing.factors import factorize, multiples, tie, truncate
 from softshare_jax.sharing.improving import Improvement, improvement
 from softshare_jax.sharing.plan import Group
 from softshare_jax.sharing.seen import EVERYTHING, Seen
@@ -42,20 +42,23 @@ def fit(group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
 
     Without residuals, and if the inputs of all layers see alike, no other arrays are nearer. Otherwise the
     arrays take turns: each is improved given the others, so the error falls with every turn, to a minimum
-    that may be a local one.
+    that may be a local one. A folded group takes no turns.
 
     Args:
         group: the group.
         weights: weights of its layers, ``[L, *shape]``.
-        seen: what inputs see of weights. A tied group has the mean of its layers, whatever they see.
+        seen: what inputs see of weights. A folded group counts what the inputs of all layers together see,
+            and a tied group has the mean of its layers, whatever they see.
     """
     dtype, exact = weights.dtype, in_float32(weights)
-    if group.tied:
-        templates, coefficients = tie(group, exact)
-        return {"templates": templates.astype(dtype), "coefficients": coefficients}
+    if group.assignment is not None:
+        parts = tie(group, exact) if group.tied else multiples(group, exact, seen.mean)
+        return {"templates": parts[0].astype(dtype), "coefficients": parts[1]}
     found = _start(group, exact, seen)
-    if group.rank or not seen.alike:
-        improve = _best_templates(group, seen) if seen.alike else improvement(group, seen)
+    # One template per layer is exact, whatever the inputs see.
+    best = seen.alike or group.templates == group.layers
+    if group.rank or not best:
+        improve = _best_templates(group, seen) if best else improvement(group, seen)
         found = jax.lax.while_loop(
             lambda last: (last.turns < TURNS) & (last.error < (1 - TOLERANCE) * last.before),
             lambda last: _turn(group, exact, seen, improve, last),

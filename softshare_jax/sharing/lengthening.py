@@ -82,7 +82,7 @@ def _with_layers(plan: Plan, variables: Variables, rule: Rule, params: PyTree, s
         raise PlanError(
             f"the other network has the groups {there or 'none'}, and this one has {here or 'none'}"
         )
-    private = _private(plan, variables, other, params)
+    private = _private(variables, other, params)
     same = distinct_layers(plan, variables)
     groups: list[Group] = []
     # Templates do not depend on the number of layers.
@@ -147,7 +147,7 @@ def _written(step: Step) -> int:
     return len(unroll(step.body)) if isinstance(step, Loop) else 1
 
 
-def _private(plan: Plan, variables: Variables, other: Plan, params: PyTree) -> PyTree:
+def _private(variables: Variables, other: Plan, params: PyTree) -> PyTree:
     """Returns the private parameters in the tree of the other network.
 
     Raises:

@@ -17,8 +17,8 @@ from softshare_jax.sharing.tree import Path
 def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, "_ _ _"]]:
     """Returns the second moments of the inputs of shared layers, for ``from_dense``.
 
-    Reads them while a linen model runs. Layers are kernels of ``nn.Dense`` and ``nn.Conv``; the inputs of a
-    convolution are the patches that its kernel sees.
+    Reads them while a linen model runs. Layers are whole kernels of ``nn.Dense`` and ``nn.Conv``; the inputs
+    of a convolution are the patches that its kernel sees.
 
     >>> import jax, jax.numpy as jnp
     >>> from flax import linen as nn
@@ -37,10 +37,11 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
     Returns:
         ``{group: [L, p, p]}``: the mean of ``x x^T`` over all positions and examples, where p is the number
         of inputs of an output. Means over several batches of one size are the moments of all of them. Groups
-        in which a layer is not such a kernel are missing.
+        with a layer that is not such a kernel, such as a row of a stack or a slice, are missing.
 
     Raises:
-        PlanError: no group has such kernels only, or the model ran under ``jit``, where nothing can be read.
+        PlanError: no group has such kernels only, the model ran under ``jit``, where nothing can be read, or
+            a shared convolution has feature groups or a padding such as ``CIRCULAR``.
     """
     shared = set(plan.leaves)
     sums: dict[Path, tuple[Array, int]] = {}
@@ -75,25 +76,32 @@ def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
     """Returns what meets the kernel ``[p, outputs]`` at each position, in float32.
 
     Raises:
-        PlanError: the convolution has groups, or padding that is not zeros.
+        PlanError: the convolution has groups, or a padding such as ``CIRCULAR``.
     """
     x = x.astype(jnp.float32)
     if isinstance(layer, nn.Dense):
         return x.reshape(-1, x.shape[-1])
     kernel = layer.kernel_size if not isinstance(layer.kernel_size, int) else (layer.kernel_size,)
-    if layer.feature_group_count != 1 or layer.padding not in ("SAME", "VALID"):
-        name = "/".join(layer.path)
-        raise PlanError(f"{name}: only convolutions without groups, with padding SAME or VALID, can be read")
     axes = len(kernel)
 
     def each(value: Any) -> Any:
         return (value,) * axes if value is None or isinstance(value, int) else tuple(value)
 
+    padding: Any = layer.padding
+    readable = padding in ("SAME", "VALID")
+    if not isinstance(padding, str):
+        padding, readable = [(p, p) if isinstance(p, int) else tuple(p) for p in each(padding)], True
+    if layer.feature_group_count != 1 or not readable:
+        raise PlanError(
+            f"{'/'.join(layer.path)}: only convolutions without groups, with padding SAME, VALID or numbers, "
+            "can be read"
+        )
     patches = jax.lax.conv_general_dilated_patches(
         jnp.moveaxis(x.reshape(-1, *x.shape[-axes - 1 :]), -1, 1),
         kernel,
         tuple(s or 1 for s in each(layer.strides)),
-        layer.padding,
+        padding,
+        lhs_dilation=tuple(d or 1 for d in each(layer.input_dilation)),
         rhs_dilation=tuple(d or 1 for d in each(layer.kernel_dilation)),
     )
     # [B, C * positions of the kernel, ...]: channels come last in a kernel.

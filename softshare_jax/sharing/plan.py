@@ -4,10 +4,12 @@ import collections
 import dataclasses
 import json
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from softshare_jax.sharing import parameters, summary, tree
 from softshare_jax.sharing.errors import PlanError
@@ -46,9 +48,10 @@ class Group:
             weight.
 
     Raises:
-        PlanError: the group has fewer than two layers, k is outside 1..L, a slice has another shape,
-            the assignment does not name one template per layer, a tied group has no assignment, a folded
-            group has residuals, the rank is outside its range, or a scalar has coefficients per channel.
+        PlanError: the group has fewer than two layers, k is not a whole number or outside 1..L, a slice has
+            another shape, the assignment does not name one template per layer, a tied group has no
+            assignment, a folded group has residuals, the rank is not a whole number or outside its range, or
+            a scalar has coefficients per channel.
     """
 
     name: str
@@ -65,6 +68,9 @@ class Group:
         if layers < 2:
             named = ", ".join(map(str, self.members)) or "none"
             raise PlanError(f"group {self.name!r} needs two or more layers, it has {layers}: {named}")
+        for option in ("templates", "rank"):
+            if not isinstance(number := getattr(self, option), int | np.integer):
+                raise PlanError(f"group {self.name!r}: {option} is a whole number, not {number!r}")
         if not 1 <= self.templates <= layers:
             raise PlanError(
                 f"group {self.name!r} has {layers} layers and asks for {self.templates} templates: "
@@ -276,7 +282,8 @@ class Plan:
     def to_json(self) -> str:
         """Returns the plan as JSON text; ``from_json`` reads it back."""
         version = max(2 if self.slices else 1, *map(_version, self.groups), 1)
-        return json.dumps({"version": version, "groups": list(map(_group_as_dict, self.groups))}, indent=1)
+        values = {"version": version, "groups": list(map(_group_as_dict, self.groups))}
+        return json.dumps(values, indent=1, default=operator.index)  # numbers may be those of numpy
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":

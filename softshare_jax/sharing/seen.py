@@ -26,7 +26,7 @@ class Seen(NamedTuple):
     @classmethod
     def by(cls, moments: Float[Array, "_ p p"]) -> "Seen":
         """Returns what inputs with these second moments see. Singular moments are allowed."""
-        values, vectors = jnp.linalg.eigh(in_float32(moments))
+        values, vectors = jnp.linalg.eigh(moments)
         scaled = vectors * jnp.sqrt(jnp.maximum(values, 0))[:, None, :]
         return cls(jnp.matmul(scaled, vectors.mT, precision=jax.lax.Precision.HIGHEST))
 
@@ -57,9 +57,13 @@ EVERYTHING = Seen()
 def multiplied(
     matrices: Float[Array, "_ p p"], weights: Float[Array, "_ *shape"]
 ) -> Float[Array, "_ *shape"]:
-    """Returns weights ``[n, *shape]``, as matrices ``[p, ...]``, multiplied by matrices from the left."""
+    """Returns weights ``[n, *shape]``, as matrices ``[p, ...]``, multiplied by matrices from the left.
+
+    The result has the dtype of the weights.
+    """
     rows = weights.reshape(len(weights), matrices.shape[-1], -1)
-    return jnp.matmul(matrices, rows, precision=jax.lax.Precision.HIGHEST).reshape(weights.shape)
+    products = jnp.matmul(matrices, rows, precision=jax.lax.Precision.HIGHEST)
+    return products.reshape(weights.shape).astype(weights.dtype)
 
 
 def seen_by(group: Group, moments: Mapping[str, Any]) -> Seen:
@@ -74,7 +78,7 @@ def seen_by(group: Group, moments: Mapping[str, Any]) -> Seen:
     """
     if group.name not in moments:
         return EVERYTHING
-    given = jnp.asarray(moments[group.name])
+    given = in_float32(jnp.asarray(moments[group.name]))
     given = given[None] if given.ndim == 2 else given
     sizes = [math.prod(group.shape[:axis]) for axis in range(1, len(group.shape))]
     if given.shape not in [(number, p, p) for p in sizes for number in (1, group.layers)]:

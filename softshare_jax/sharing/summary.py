@@ -51,8 +51,9 @@ def of_group(group: "Group") -> str:
     how = f"share {named}"
     if group.assignment is not None:
         how = f"{'tied' if group.tied else 'folded'} into {named}"
-    how += " per channel" if group.per_channel else ""
-    how += f" with residuals of rank {group.rank}" if group.rank else ""
+    options = ["coefficients per channel"] if group.per_channel else []
+    options += [f"residuals of rank {group.rank}"] if group.rank else []
+    how += f" with {' and '.join(options)}" if options else ""
     return (
         f"{group.name}: {group.layers} layers of {size(group.shape)} {how}, "
         f"{group.members[0]} to {group.members[-1]}"

@@ -52,14 +52,17 @@ def residuals(
     group: Group, left: Float[Array, "L m r"], right: Float[Array, "L r n"]
 ) -> Float[Array, "L ..."]:
     """Returns the residuals of a group, ``[L, *shape]`` in float32 or finer."""
-    factors = in_float32(jnp.asarray(left)), in_float32(jnp.asarray(right))
-    return jnp.matmul(*factors, precision=jax.lax.Precision.HIGHEST).reshape(-1, *group.shape)
+    products = jnp.matmul(in_float32(left), in_float32(right), precision=jax.lax.Precision.HIGHEST)
+    return products.reshape(-1, *group.shape)
 
 
 def exact_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:
     """Returns the weights of a group before they are rounded, in float32 or finer."""
     weights = mixtures(group, variables)
-    return weights + residuals(group, **variables["residuals"][group.name]) if group.rank else weights
+    if not group.rank:
+        return weights
+    left, right = (jnp.asarray(variables["residuals"][group.name][side]) for side in ("left", "right"))
+    return weights + residuals(group, left, right)
 
 
 def group_weights(group: Group, variables: Variables) -> Float[Array, "L *shape"]:

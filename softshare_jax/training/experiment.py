@@ -172,6 +172,11 @@ def make_experiment(
             f"config.loop.weight is {config.loop.weight}, and {config.model} cannot answer after every "
             "layer; choose a network such as sgated-20-24"
         )
+    if config.loop.window and not config.loop.detach_rate:
+        raise UserError(
+            f"config.loop.window is {config.loop.window}, and without config.loop.detach_rate no layer after "
+            "these would train"
+        )
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(
         config=config,

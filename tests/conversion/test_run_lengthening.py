@@ -85,7 +85,10 @@ def test_evaluation_on_other_grids(folded, caplog):
     (line,) = lines(caplog, dataclasses.replace(config, data=larger), folded, 8)
     assert "window 27x27" in line
     for changed, message in (
-        ({"data": dataclasses.replace(larger, split_points=True)}, "split_points changes the channels"),
+        (
+            {"data": dataclasses.replace(larger, split_points=not larger.split_points)},
+            "split_points changes the channels",
+        ),
         ({"data": larger, "seed": 1}, "another config: seed"),
     ):
         with pytest.raises(UserError, match=message):

@@ -129,6 +129,9 @@ def test_more_mistakes(trained, unshared, output, tmp_path):
         resize_run(unshared, trained, templates=2)
     with pytest.raises(UserError, match="holds no step 3"):
         resize_run(unshared, output, templates=2, step=3)
+    config = tiny.config(sharing__recurrence=0.0, sharing__rank=4)
+    with pytest.raises(UserError, match=r"config\.sharing\.rank of the source is 0, not 4"):
+        resize_run(unshared, output, templates=2, config=config)
     assert not list(tmp_path.iterdir())
 
 

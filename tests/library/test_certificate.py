@@ -81,5 +81,7 @@ def test_mistakes(users):
     ):
         with pytest.raises(UserError, match=message):
             library.certify(user.plan, user.variables, *arguments)
+    with pytest.raises(UserError, match="the plan shares nothing"):
+        library.certify(sharing.Plan(), {"params": {}}, (sharing.Plan(), {}), user.apply, batch, lambda *_: 1)
     with pytest.raises(sharing.PlanError, match="no templates"):
         library.certify(user.plan, other.variables, folded, user.apply, batch, lambda *_: 1)

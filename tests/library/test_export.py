@@ -106,7 +106,7 @@ def test_a_model_that_needs_the_size_of_its_batch(users, tmp_path, monkeypatch):
     def apply(params, x, batch_stats):
         return user.apply(params, x, batch_stats) * np.arange(int(x.shape[0]))[:, None], x
 
-    with pytest.raises(UserError, match=r"cannot be exported: .*any_batch=False exports it for batches of 4"):
+    with pytest.raises(UserError, match=r"cannot be exported: .*any_batch=False exports it for the shapes"):
         library.export(user.plan, user.variables, apply, user.inputs, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     library.export(user.plan, user.variables, apply, user.inputs, tmp_path / "out", any_batch=False)
@@ -118,6 +118,13 @@ def test_a_model_that_needs_the_size_of_its_batch(users, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["loader", *arguments])
     with pytest.raises(UserError, match="has several outputs: load it from Python"):
         loader.main()
+
+
+def test_an_example_with_64_bits(users, tmp_path):
+    user = users["linen"]
+    example = tuple(np.asarray(array, np.float64) for array in user.inputs)
+    description = library.export(user.plan, user.variables, user.apply, example, tmp_path / "out")
+    assert description["input"]["dtype"] == "float32"
 
 
 def test_a_bug_of_the_model_keeps_its_error(users, tmp_path):

@@ -100,6 +100,16 @@ def test_a_page_of_little(users):
     assert "an unshared network" in page.text
 
 
+def test_the_parts_of_a_group_add_up():
+    params = {f"layer_{i}": jnp.eye(6) * (i + 1) for i in range(4)}
+    plan = sharing.by_shape(2, rank=1)(params)
+    history = library.History(plan)
+    history.add(0, sharing.from_dense(plan, params))
+    page = pages.check(library.report_of(plan, history).html)
+    (row,) = (row for row in page.cells if row[0] == "6x6" and len(row) == 9)
+    assert row[4:] == ["72", "8", "48", "128", "144"]
+
+
 def test_it_is_saved_and_shown(tmp_path, users):
     user = users["linen"]
     history = trained(user)
@@ -131,13 +141,14 @@ def test_mistakes(users):
     history = library.History(user.plan)
     with pytest.raises(UserError, match=r"the history is empty: call history\.add"):
         library.report_of(user.plan, history)
-    history.add(2, user.variables, loss=1.0)
+    history.add(2, user.variables, loss=np.ones(1))
     broken = {**user.variables, "coefficients": {"body": np.full((4, 2), np.nan)}}
     for message, step, variables, scalars in (
         ("step 2 comes after step 2: steps must increase", 2, user.variables, {}),
         ("a step is a whole number, 0 or more, not 2.5", 2.5, user.variables, {}),
         ("a step is a whole number, 0 or more, not -1", -1, user.variables, {}),
         ("loss is not a number: low", 3, user.variables, {"loss": "low"}),
+        ("loss is not a number", 3, user.variables, {"loss": np.ones(2)}),
         ("no templates of group 'body'", 3, other.variables, {}),
         ("not finite", 3, broken, {}),
     ):

@@ -1,6 +1,8 @@
 """from_dense with residuals and with moments, against NumPy and against theorems."""
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,23 +118,56 @@ def test_a_moment_for_each_layer_is_used(monkeypatch, options):
 
 
 class Net(nn.Module):
+    options: Mapping[str, Any]
+
     @nn.compact
     def __call__(self, x):
         for i in range(3):
-            x = nn.Conv(4, (3, 2), strides=(1, 2), padding="SAME", name=f"conv_{i}")(x)
+            x = nn.Conv(4, (3, 2), strides=(1, 2), name=f"conv_{i}", **self.options)(x)
         for i in range(2):
             x = nn.tanh(nn.Dense(4, name=f"dense_{i}")(x))
         return x
 
 
-def test_moments_are_those_of_the_inputs_of_layers():
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_templates_are_exact_also_in_directions_that_a_layer_does_not_see(rank):
+    moments = moments_of(4)
+    moments[1] = 0
+    np.testing.assert_allclose(fitted(group(4, rank=rank), moments), DENSE, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 1}])
+@pytest.mark.parametrize("layers", [1, 4])
+def test_moments_may_be_finer_than_weights(options, layers):
+    with jax.enable_x64(True):
+        variables = sharing.from_dense(group(2, **options), PARAMS, {"g": np.float64(moments_of(layers))})
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_folded_group_gets_the_best_multiples(per_channel):
+    plan = group(3, assignment=(2, 0, 2, 2), per_channel=per_channel)
+    expected = DENSE.copy()
+    for channels in ([0], [1], [2], [3], [4]) if per_channel else [range(5)]:
+        place = np.ix_([0, 2, 3], range(6), channels)
+        u, s, vt = np.linalg.svd(DENSE[place].reshape(3, -1), full_matrices=False)
+        expected[place] = (s[0] * np.outer(u[:, 0], vt[0])).reshape(DENSE[place].shape)
+    np.testing.assert_allclose(fitted(plan), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"padding": 1}, {"padding": ((1, 0), (2, 1)), "input_dilation": (2, 1), "kernel_dilation": 2}],
+)
+def test_moments_are_those_of_the_inputs_of_layers(options):
+    net = Net(options)
     x = jax.random.normal(jax.random.key(0), (2, 5, 9, 4))
-    variables = Net().init(jax.random.key(1), x)
+    variables = net.init(jax.random.key(1), x)
     plan = sharing.by_shape(1)(variables["params"])
-    moments = sharing.input_moments(plan, lambda: Net().apply(variables, x))
+    moments = sharing.input_moments(plan, lambda: net.apply(variables, x))
     assert jax.tree.map(jnp.shape, moments) == {"3x2x4x4": (3, 24, 24), "4x4": (2, 4, 4)}
     # The mean squared output of any kernel, without bias, is that of its moments.
-    _, state = Net().apply(variables, x, capture_intermediates=True)
+    _, state = net.apply(variables, x, capture_intermediates=True)
     for name, layers in (("3x2x4x4", "conv"), ("4x4", "dense")):
         for i, moment in enumerate(moments[name]):
             layer = f"{layers}_{i}"
@@ -148,6 +183,8 @@ def test_moments_that_do_not_fit():
         fitted(group(1), np.eye(5))
     with pytest.raises(PlanError, match=r"need \[2, 2\] or \[6, 6\]"):
         sharing.from_dense(group(1, (2, 3, 5)), {n: jnp.ones((2, 3, 5)) for n in "abcd"}, {"g": np.eye(3)})
+    with pytest.raises(PlanError, match=r"templates is a whole number, not 2\.0"):
+        group(2.0)
     with pytest.raises(PlanError, match="there is no group 'h', the groups are g"):
         sharing.from_dense(group(1), PARAMS, {"h": np.eye(6)})
 

@@ -103,6 +103,8 @@ def test_json_has_an_option_only_if_the_plan_uses_it():
         assert values["version"] == 4
         assert option.items() <= values["groups"][0].items()
         assert Plan.from_json(used.to_json()) == used
+    chosen = Plan((Group("g", MEMBERS, np.int64(2), (3, 5), rank=np.int64(1)),))  # as computed with NumPy
+    assert Plan.from_json(chosen.to_json()) == chosen
     plain = json.loads(Plan((Group("g", MEMBERS, 2, (3, 5)),)).to_json())
     assert plain["version"] == 1
     assert not {"per_channel", "rank"} & plain["groups"][0].keys()
@@ -113,6 +115,7 @@ def test_json_has_an_option_only_if_the_plan_uses_it():
     [
         ({"shape": (), "per_channel": True}, "group 'g' shares scalars, which have no channels"),
         ({"shape": (2, 2, 5), "rank": 5}, r"asks for residuals of rank 5: choose from 0 to 4"),
+        ({"shape": (5,), "rank": 0.5}, "rank is a whole number, not 0.5"),
         ({"shape": (5,), "rank": -1}, r"rank -1: choose from 0 to 1"),
         ({"shape": (3, 5), "rank": 1, "assignment": (0, 0, 0, 0)}, "an assignment and residuals"),
     ],

@@ -181,3 +181,9 @@ def test_a_network_that_cannot_answer_early():
     config = dataclasses.replace(recipes.cifar("swrn-16-1"), loop=Loop(weight=0.5))
     with pytest.raises(UserError, match="swrn-16-1 cannot answer after every layer; choose a network such"):
         make_experiment(config)
+
+
+def test_a_window_needs_prefixes():
+    config = tiny.config("extrapolation", model="sgated-4-6", loop__detach_rate=0.0)
+    with pytest.raises(UserError, match="loop.window is 24, and without config.loop.detach_rate no layer"):
+        make_experiment(config)
