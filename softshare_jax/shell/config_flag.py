@@ -54,6 +54,9 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
             _close(config, fields)
             _check_fields(config, fields)
             _define(config, argv)
+        for name in FLAGS:
+            if isinstance(FLAGS[name], flags.MultiFlag):
+                FLAGS[name].unparse()  # or its values would be there twice
         extra = FLAGS(argv)[1:]
     except flags.UnrecognizedFlagError as error:
         raise UserError(unknown("flag", f"--{error.flagname}", _names(), "see --help")) from error
