@@ -37,9 +37,9 @@ _SCRIPT = runpy.run_path(str(CONFIG))
 NETWORKS = ("loop", "scnn", "cnn")
 # (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
 SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
-TURNS = (5, 10, 20, 32, 48, 64, 80, 120, 160, 200, 320, 640)
+TURNS = (5, 10, 20, 32, 48, 68, 80, 120, 160, 200, 340, 680)
 # Layers of the networks that are trained; the loop is discovered with as many as SCNN.
-LAYERS = {"loop": 64, "scnn": 20, "cnn": 20}
+LAYERS = {"loop": 68, "scnn": 20, "cnn": 20}
 # Steps of training the loop. Other durations keep their ratio to it, except that of the discovery.
 STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.

@@ -186,6 +186,6 @@ def test_a_network_that_cannot_answer_early():
 def test_a_window_needs_prefixes():
     config = tiny.config("extrapolation", model="sgated-4-6", loop__detach_rate=0.0)
     with pytest.raises(
-        UserError, match=r"loop\.window is 24, and without config\.loop\.detach_rate no layer"
+        UserError, match=r"loop\.window is 28, and without config\.loop\.detach_rate no layer"
     ):
         make_experiment(config)
