@@ -8,7 +8,7 @@ from softshare_jax.reporting import scores
 from softshare_jax.runs.artifacts import Certificate, Difference
 from softshare_jax.runs.read import Run
 from softshare_jax.sharing import parameters
-from softshare_jax.sharing.summary import size
+from softshare_jax.sharing.group import size
 
 PREVIEW_THRESHOLD = 0.9
 Layers = dict[str, tuple[int, ...]]
@@ -75,7 +75,7 @@ def sizes(run: Run) -> Sizes | None:
     # Residuals have a column only if a group has them.
     parts = [name for name in ("templates", "coefficients", "residuals") if name in plan.collections]
     for group in plan.groups:
-        of = parameters.of_group(group)
+        of = group.counts
         numbers = (group.layers, group.templates, *(getattr(of, part) for part in parts), of.shared, of.dense)
         rows.append([group.name, size(group.shape), *(f"{n:,}" for n in numbers)])
         unshared += of.dense

@@ -12,6 +12,7 @@ from softshare_jax.sharing.budget import by_budget
 from softshare_jax.sharing.dense import from_dense, spectra, to_dense, truncation_errors
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers, fold, fold_within, merge
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.initializers import INITIALIZERS, identity, initialize, orthogonal, sparse
 from softshare_jax.sharing.lengthening import lengthen, shorten
 from softshare_jax.sharing.loops import Loop, find_loops, format_loops, unroll
@@ -20,7 +21,7 @@ from softshare_jax.sharing.materialization import materialize
 from softshare_jax.sharing.member import Member, Slice
 from softshare_jax.sharing.module import SoftShare
 from softshare_jax.sharing.moments import input_moments
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.plot import SimilarityPlot, plot_similarity
 from softshare_jax.sharing.resizing import resize
 from softshare_jax.sharing.rules import Rule, by_regex, by_shape

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from softshare_jax.sharing.dense import finite_members, root_of_squares, truncation_errors
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.factors import principal, singular_values
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.group import Group
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.tree import PyTree, leaves
 from softshare_jax.sharing.weights import combine, in_float32

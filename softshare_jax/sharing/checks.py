@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.group import Group
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import unbox
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from softshare_jax.sharing.checks import check_finite
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.lsm import Measure, measured_columns
-from softshare_jax.sharing.plan import Group
 from softshare_jax.sharing.weights import Variables, columns, group_weights
 
 _Numbers = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from softshare_jax.sharing.plan import Group
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.seen import EVERYTHING, Seen
 from softshare_jax.sharing.weights import columns, in_float32
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.factors import factorize, multiples, tie, truncate
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.improving import Improvement, improvement
-from softshare_jax.sharing.plan import Group
 from softshare_jax.sharing.seen import EVERYTHING, Seen
 from softshare_jax.sharing.weights import combine, in_float32, residuals
 

@@ -13,9 +13,10 @@ from softshare_jax.sharing.comparison import Comparison, compare, exact_similari
 from softshare_jax.sharing.dense import to_dense
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.factors import tie
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.lsm import Measure
 from softshare_jax.sharing.materialization import in_box_of
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.weights import Variables, columns, group_coefficients, group_weights
 
 _Numbers = np.ndarray[Any, Any]

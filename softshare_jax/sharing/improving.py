@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.factors import joined
-from softshare_jax.sharing.plan import Group
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.seen import Seen, multiplied
 from softshare_jax.sharing.weights import columns, combine
 

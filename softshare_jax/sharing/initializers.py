@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.materialization import box_templates, stack_members
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import PyTree
 
 Initializer = Callable[[jax.Array, int, int], jax.Array]

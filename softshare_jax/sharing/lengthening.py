@@ -12,8 +12,9 @@ from softshare_jax.sharing import tree
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.folding import Folded, distinct_layers
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.loops import Loop, Step, find_loops, format_loops, unroll
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.rules import Rule
 from softshare_jax.sharing.slices import take_out
 from softshare_jax.sharing.tree import Path, PyTree

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.checks import check_finite, check_variables
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.group import Group
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.weights import (
     Variables,
     columns,

@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from softshare_jax.sharing import tree
-
-if TYPE_CHECKING:
-    from softshare_jax.sharing.plan import Group
 
 # The trained collections of soft-shared variables.
 COLLECTIONS = ("params", "templates", "coefficients", "residuals")
@@ -58,14 +55,3 @@ def count(variables: Mapping[str, Any]) -> Parameters:
 def total(params: tree.PyTree) -> int:
     """Returns the number of elements of all arrays of a tree."""
     return sum(math.prod(leaf.shape) for leaf in tree.leaves(params).values())
-
-
-def of_group(group: "Group") -> GroupParameters:
-    """Counts the parameters of a group."""
-    size = math.prod(group.shape)
-    return GroupParameters(
-        templates=group.templates * size,
-        coefficients=math.prod(group.coefficients_shape),
-        residuals=group.layers * group.rank * sum(group.matrix),
-        dense=group.layers * size,
-    )

@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 
 from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.factors import factorize
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.materialization import in_box_of
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.weights import (
     Variables,
     columns,

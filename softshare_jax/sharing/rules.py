@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.errors import PlanError
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.member import Member, Slice
-from softshare_jax.sharing.plan import Group, Plan
+from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import Path, PyTree
 
 Rule = Callable[[PyTree], Plan]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from softshare_jax.sharing.errors import PlanError
-from softshare_jax.sharing.plan import Group
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.weights import in_float32
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from softshare_jax.sharing.plan import Group
+from softshare_jax.sharing.group import Group
 from softshare_jax.sharing.tree import unbox
 
 Variables = Mapping[str, Any]
