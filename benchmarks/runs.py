@@ -16,6 +16,7 @@ import numpy as np
 from softshare_jax import config as config_lib
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
+from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import Experiment, make_experiment
 from softshare_jax.training.tasks.batching import Fed
 
@@ -65,12 +66,12 @@ class Run:
         labels = shape[:-1] if experiment.task.classes is None else (number,)
         kind = np.uint8 if experiment.task.classes is None else np.int32
         data = {
-            "images": jax.numpy.asarray(draw.integers(0, 256, shape, np.uint8)),
-            "labels": jax.numpy.asarray(draw.integers(0, 2, labels, kind)),
+            "images": draw.integers(0, 256, shape, np.uint8),
+            "labels": draw.integers(0, 2, labels, kind),
         }
-        order = jax.random.permutation(jax.random.key(0), number)
-        self.fed = Fed(data, order)
-        self.metrics = experiment.task.metrics.empty()
+        order = draw.permutation(number).astype(np.int32)
+        self.fed = mesh_lib.place(experiment.mesh, Fed(data, order))
+        self.metrics = experiment.programs.no_metrics()
         start = time.perf_counter()
         state = experiment.programs.state_shapes()
         lowered = experiment.programs.train_steps.lower(state, self.metrics, self.fed, 1)
@@ -83,9 +84,11 @@ class Run:
         """Returns the seconds of a number of steps."""
         if not hasattr(self, "state"):
             self.state = self.experiment.programs.init_state()
+        most = self.experiment.steps_per_dispatch
         start = time.perf_counter()
-        for _ in range(steps):
-            self.state, self.metrics = self.step(self.state, self.metrics, self.fed, 1)
+        for done in range(0, steps, most):
+            count = min(most, steps - done)
+            self.state, self.metrics = self.step(self.state, self.metrics, self.fed, count)
         jax.block_until_ready(self.state)
         return time.perf_counter() - start
 

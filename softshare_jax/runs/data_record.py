@@ -1,6 +1,7 @@
 """The record of what the images of a run are: ``data.json`` in its workdir."""
 
 import logging
+from typing import Any
 
 from softshare_jax.data.identity import DataSet
 from softshare_jax.errors import UserError
@@ -33,11 +34,11 @@ def read(workdir: Workdir) -> tuple[DataSet, ...]:
     if not workdir.data_file.exists():
         return ()
     values = workdir.read_sealed(workdir.data_file).get("data_sets")
-    kinds = DataSet.__annotations__
-    fits = isinstance(values, list) and all(
-        isinstance(one, dict) and {name: type(value) for name, value in one.items()} == kinds
-        for one in values
-    )
-    if not fits:
+    if not isinstance(values, list) or not all(map(_fits, values)):
         raise UserError(f"{workdir.data_file} is not a record of data sets")
     return tuple(DataSet(**one) for one in values)
+
+
+def _fits(one: Any) -> bool:
+    types = {name: type(value) for name, value in one.items()} if isinstance(one, dict) else {}
+    return types == DataSet.__annotations__
