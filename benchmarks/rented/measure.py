@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
+
 from benchmarks.rented.notes import Notes
 from benchmarks.rented.rows import Row, Settings
 from benchmarks.runs import Run, interleave, ratio
@@ -15,8 +17,7 @@ from softshare_jax.training.experiment import make_experiment
 
 # What another setting must gain to be chosen: less may be noise.
 LEAST_GAIN = 0.02
-# Most steps of a block, pairs of blocks, and about how many seconds a comparison of two networks takes; less in
-# a smoke run.
+# Most steps of a block, pairs of blocks, and about how many seconds a comparison of two networks takes.
 BLOCK, PAIRS, SECONDS, SMOKE_SECONDS = 32, 8, 10.0, 1.0
 
 T = TypeVar("T")
@@ -115,20 +116,24 @@ class Measurement:
         run = Run(make_experiment(config))
         block = self._steps(run)
         seconds = statistics.median(run.block(block) / block for _ in range(3))
-        share = None
-        if peak := self._found["peak"]:
-            # A backward pass does twice the work of a forward pass; the work of sharing does not count.
-            work = 3 * describe(name)["flops_per_example"] * config.batch_size
-            share = round(work / seconds / (peak * self._found["number"]), 4)
         return run, {
             "batch_size": config.batch_size,
             "step_seconds": round(seconds, 6),
             "images_per_second": round(config.batch_size / seconds, 1),
-            "share_of_bfloat16_peak": share,
+            "share_of_bfloat16_peak": self._share(name, config.batch_size / seconds),
             "trace_seconds": round(run.trace_seconds, 2),
             "compile_seconds": round(run.compile_seconds, 2),
             "compiled_before": run.cached,
         }
+
+    def _share(self, name: str, images_per_second: float) -> float | None:
+        """Returns the share of the peak that the network's own operations take; ``None`` if not known."""
+        if self._found["peak"] is None:
+            return None
+        with jax.default_device(jax.devices("cpu")[0]):  # other platforms may not count operations
+            forward = describe(name)["flops_per_example"]
+        # A backward pass does twice the work of a forward pass.
+        return round(3 * forward * images_per_second / (self._found["peak"] * self._found["number"]), 4)
 
     def _in_turns(self, runs: dict[str, Run]) -> list[dict[str, float]] | None:
         return self._attempt(

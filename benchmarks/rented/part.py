@@ -53,10 +53,13 @@ class Part(NamedTuple):
         ]
         command = [sys.executable, "-m", f"benchmarks.rented.{module}", *arguments]
         try:
-            return subprocess.run(command, env={**variables, **os.environ}, timeout=seconds).returncode
+            code = subprocess.run(command, env={**variables, **os.environ}, timeout=seconds).returncode
         except subprocess.TimeoutExpired:
             print(f"{module} took too long and was killed", flush=True)
             return 1
+        if code < 0:  # a crash, which says nothing
+            print(f"{module} ended by signal {-code}", flush=True)
+        return code
 
     def read(self) -> Notes:
         """Returns the notes as they are now."""

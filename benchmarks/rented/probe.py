@@ -5,7 +5,7 @@ from benchmarks.rented.measure import Measurement
 from benchmarks.rented.notes import Notes
 from benchmarks.rented.part import Part
 from benchmarks.rented.rows import Settings
-from softshare_jax.errors import RunError, UserError
+from softshare_jax.errors import RunError, UserError, one_line
 from softshare_jax.shell import cli, devices, environment
 
 
@@ -14,7 +14,7 @@ def main() -> None:
 
     Raises:
         UserError: there is no accelerator, and this is no smoke run.
-        RunError: the accelerator computes something else than the CPU.
+        RunError: the accelerator computes something else than the CPU, or fails.
     """
     part = Part.parse(__doc__)
     devices.check()
@@ -24,8 +24,9 @@ def main() -> None:
         there = " for the one of this machine" if environment.has_gpu() or environment.has_tpu() else ""
         raise UserError(f"jax has no accelerator{there}: pip install '.[cuda]' or '.[tpu]', or add --smoke")
     notes = part.read()
-    asked = {"row": part.row.name, "dtype": part.dtype}
-    if "chosen" in notes and (notes["found"], notes["asked"]) == (found, asked):
+    # The memory that is free at the start differs a little each time.
+    asked = {"row": part.row.name, "dtype": part.dtype, **found, "memory_bytes": None}
+    if "chosen" in notes and notes["asked"] == asked:
         print(f"checked and measured before: {Settings.of(notes['chosen'])}", flush=True)
         return
     notes.clear()
@@ -41,7 +42,12 @@ def main() -> None:
 
 def _check(notes: Notes) -> None:
     print("checking some training steps against the CPU's", flush=True)
-    notes["check"] = checked = check.check()
+    try:
+        notes["check"] = checked = check.check()
+    except UserError:
+        raise
+    except Exception as error:  # of a broken driver, for example
+        raise RunError(f"the check did not end: {one_line(error)}") from error
     if not checked["passed"]:
         raise RunError(check.line(checked))
     print(check.line(checked), flush=True)

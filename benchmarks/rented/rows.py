@@ -12,7 +12,7 @@ from softshare_jax.models import zoo
 from softshare_jax.runs.workdir import Workdir
 
 # Of a smoke run, whose data set is as small.
-TINY = {"data.train_examples": 32, "batch_size": 8, "log_every": "2 steps"}
+TINY: dict[str, Any] = {"data.train_examples": 32, "batch_size": 8, "log_every": "2 steps"}
 # Evaluations and checkpoints of a run. An epoch may take only some seconds, and a checkpoint as long.
 EVALUATIONS, CHECKPOINTS = 40, 20
 
@@ -54,13 +54,17 @@ class Row(NamedTuple):
 
     @property
     def shares(self) -> bool:
-        """Whether its layers share."""
+        """Whether its layers share.
+
+        Raises:
+            UserError: there is no such network.
+        """
         return self.model != zoo.named(self.model).unshared
 
     @property
     def name(self) -> str:
         """The name of its folder. Another duration is another run: its learning rates fall at other times."""
-        return f"{self.variant}-{self.epochs}-epochs"
+        return f"{self.variant}-{self.epochs}-epochs{'-smoke' if self.smoke else ''}"
 
     @property
     def steps(self) -> int:

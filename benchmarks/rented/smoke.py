@@ -20,12 +20,13 @@ def write_data(root: pathlib.Path) -> pathlib.Path:
         return root
     root.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
+    sizes: dict[str, int] = {"train": TINY["data.train_examples"], "test": 16}
     splits = {
         split: {
             "images": random.integers(0, 256, (number, *cifar.SHAPE), np.uint8),
             "labels": random.integers(0, 10, number, np.int32),
         }
-        for split, number in (("train", TINY["data.train_examples"]), ("test", 16))
+        for split, number in sizes.items()
     }
     names = [f"class_{label}" for label in range(10)]
     cifar_archive.write("cifar10", DESCRIPTION, names, splits, root)

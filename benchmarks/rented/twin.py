@@ -2,15 +2,19 @@
 
 import argparse
 
-from benchmarks import torch_throughput
 from benchmarks.rented.part import Part
 from benchmarks.rented.rows import Settings
+from softshare_jax.errors import RunError, UserError, one_line
 from softshare_jax.shell import cli
 from softshare_jax.training.experiment import make_experiment
 
 
 def main() -> None:
-    """Compares, and writes the result into the notes."""
+    """Compares, and writes the result into the notes.
+
+    Raises:
+        RunError: PyTorch or jax fails, for example because they need different libraries of CUDA.
+    """
     part = Part.parse(__doc__)
     notes, row = part.read(), part.row
     settings = Settings.of(notes["chosen"])
@@ -24,7 +28,14 @@ def main() -> None:
         block=block,
         eager=row.smoke,
     )
-    notes["twin"] = torch_throughput.compare(make_experiment(config), arguments, part.until)
+    try:
+        from benchmarks import torch_throughput
+
+        notes["twin"] = torch_throughput.compare(make_experiment(config), arguments, part.until)
+    except UserError:
+        raise
+    except Exception as error:  # whatever PyTorch raises
+        raise RunError(f"no comparison with PyTorch: {one_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ CHIPS = {
 }
 
 
-# What jax calls these chips. An H100 or H200 of another form, such as PCIe, has another peak.
+# What jax calls these chips. An H100 or H200 of another form, such as PCIe, has another peak. An A100 of
+# another form has the same peak, but not the same memory.
 KINDS = {
     "TPU v5 lite": "v5e",
     "TPU v5e": "v5e",
