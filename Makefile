@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: help quickstart test lint docs faults recover parity bench results extrapolation wheel clean
+# What jax needs for the accelerator of this machine.
+ACCELERATOR := $(if $(wildcard /dev/nvidiactl),cuda,$(if $(wildcard /dev/accel* /dev/vfio/*),tpu,base))
+
+.PHONY: help quickstart test lint docs faults recover parity bench results extrapolation accelerator wheel clean
 
 help:
 	@echo "make quickstart  train, fold and report a network that discovers that it is a loop (minutes)"
@@ -18,6 +21,7 @@ help:
 	@echo "make bench       step time of soft sharing relative to the unshared network, compile time against depth"
 	@echo "make results     the three models on a small curriculum, 3 seeds each (docs/results.md)"
 	@echo "make extrapolation  a network discovers that it is a loop, which then runs longer on larger grids"
+	@echo "make accelerator  on a rented GPU or TPU: check, measure, train rows of the poster (docs/accelerator.md)"
 	@echo "make wheel       build the wheel into dist and test it from another folder"
 	@echo "make clean       remove the virtual environment, caches and runs/quickstart"
 
@@ -79,6 +83,12 @@ results: $(VENV)/installed-benchmarks
 extrapolation: $(VENV)/installed-base
 	$(BIN)/python -m benchmarks.extrapolation --output=runs/extrapolation \
 		$(if $(SEEDS),--seeds=$(SEEDS)) $(if $(STEPS),--steps=$(STEPS))
+
+# ROWS="swrn-28-10-2-cutout wrn-28-10-cutout", EPOCHS=200, MINUTES=30, DATA=folder; SMOKE=1 is tiny, on any machine.
+accelerator: $(VENV)/installed-$(ACCELERATOR)
+	$(BIN)/python -m benchmarks.accelerator --output=runs/accelerator $(if $(SMOKE),--smoke) \
+		$(if $(ROWS),--rows $(ROWS)) $(if $(EPOCHS),--epochs=$(EPOCHS)) $(if $(MINUTES),--minutes=$(MINUTES)) \
+		$(if $(DATA),--data_dir=$(DATA))
 
 wheel: $(VENV)/installed-test
 	.ci/test-wheel $(BIN)/python

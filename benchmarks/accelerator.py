@@ -110,12 +110,12 @@ def _measure(part: Part, clock: Clock) -> Settings:
     code = part.run("probe", clock.cut - time.time())
     notes = part.read()
     current = part.notes.exists() and part.notes.stat().st_mtime >= clock.began
-    if code and not (current and "check" in notes and notes["check"]["passed"]):
+    if code and not (current and notes.get("check", {}).get("passed")):
         sys.exit(code)  # the process has said why
     if "chosen" in notes:
         return Settings.of(notes["chosen"])
     # The measurement was cut off, perhaps after some results.
-    done = notes["measured"] if "measured" in notes else []
+    done = notes.get("measured", [])
     fastest = max(done, key=lambda one: one["images_per_second"], default=None)
     settings = Settings.of(fastest) if fastest else measure.usual(notes["found"]["platform"], part.dtype)
     print(f"the measurement did not end; training with {settings}", flush=True)

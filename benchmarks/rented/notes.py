@@ -37,6 +37,10 @@ class Notes:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns an entry, or a default."""
+        return self._values.get(name, default)
+
     def clear(self) -> None:
         """Forgets everything; the file follows with the next entry."""
         self._values = {}

@@ -26,7 +26,7 @@ def main() -> None:
     notes = part.read()
     # The memory that is free at the start differs a little each time.
     asked = {"row": part.row.name, "dtype": part.dtype, **found, "memory_bytes": None}
-    if "chosen" in notes and notes["asked"] == asked:
+    if "chosen" in notes and notes.get("asked") == asked:
         print(f"checked and measured before: {Settings.of(notes['chosen'])}", flush=True)
         return
     notes.clear()
