@@ -13,18 +13,20 @@ from softshare_jax.training.experiment import Experiment, make_experiment
 from softshare_jax.training.state import TrainState
 
 NETWORK, STEPS = "swrn-16-1-2", 3
+# With blocks and steps as loops.
+AS_IN_TRAINING = Settings("float32", "yes", STEPS)
 # Relative differences. Rounding of float32 makes about 1e-6 and 1e-5; bfloat16 makes 1e-3 and 1e-2.
 LOSS_BOUND, GRADIENT_BOUND = 2e-4, 2e-3
 
 
-def check(dtype: str = "float32") -> dict[str, Any]:
+def check(settings: Settings = AS_IN_TRAINING) -> dict[str, Any]:
     """Takes some steps of a small shared network on all accelerators and on one CPU device.
 
     Both start with the same weights and see the same batches, in float32 with the highest precision of
-    products. The accelerators run blocks and steps as loops, as training does.
+    products.
 
     Args:
-        dtype: precision on the accelerators; another one than float32 must fail.
+        settings: of the accelerators; another precision than float32 must fail.
 
     Returns:
         JSON values: ``network``, ``losses`` and ``cpu_losses`` of each step; ``loss_difference``, the largest
@@ -33,7 +35,7 @@ def check(dtype: str = "float32") -> dict[str, Any]:
     """
     row = Row(f"{NETWORK}-cutout", 1, smoke=True)
     with jax.default_matmul_precision("highest"):
-        ours = _experiment(row, Settings(dtype, "yes", STEPS), None, "auto")
+        ours = _experiment(row, settings, None, "auto")
         cpu = _experiment(row, Settings("float32", "no", 1), jax.devices("cpu")[:1], "xla")
         start = jax.device_get(cpu.programs.init_state())
         losses, gradient = _train(ours, start)

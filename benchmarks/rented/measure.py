@@ -169,6 +169,6 @@ def usual(platform: str, dtype: str) -> Settings:
 def _changes(platform: str, dtype: str) -> list[tuple[str, Any]]:
     """Returns the changes to try, the most important first."""
     if platform == "cpu":
-        return [("steps_per_dispatch", 4), ("scan_blocks", "yes")]
+        return [("scan_blocks", "yes")]
     both = [("dtype", "float32")] if dtype == "auto" else []
     return [*both, ("scan_blocks", "no"), ("steps_per_dispatch", 1)]
