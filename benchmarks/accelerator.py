@@ -129,6 +129,8 @@ def _compare_with_torch(part: Part, clock: Clock) -> None:
         return
     if importlib.util.find_spec("torch") is None:
         print("no comparison with PyTorch, which is not installed (pip install '.[parity]')", flush=True)
+    elif notes["found"]["platform"] == "tpu":
+        print("no comparison with PyTorch, which does not see the TPU", flush=True)
     elif "chosen" not in notes or time.time() > clock.measured:
         print("no comparison with PyTorch, for lack of time", flush=True)
     else:

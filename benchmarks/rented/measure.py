@@ -39,8 +39,8 @@ class Measurement:
         self._measured: list[dict[str, Any]] = []
         self._fastest: Run | None = None
 
-    def choose(self, dtype: str) -> dict[str, Any]:
-        """Returns the fastest settings, and ``why``: a sentence for each comparison.
+    def choose(self, dtype: str) -> dict[str, Any] | None:
+        """Returns the fastest settings, and ``why``: a sentence for each comparison; ``None`` if all failed.
 
         Starts with what ``auto`` means on this platform, and then changes one setting at a time.
 
@@ -69,7 +69,7 @@ class Measurement:
             print(f"  {why[-1]}", flush=True)
             if gain > LEAST_GAIN:
                 best, self._fastest = other, run
-        return {**best._asdict(), "why": why}
+        return {**best._asdict(), "why": why} if self._fastest else None
 
     def compare(self, settings: Settings) -> dict[str, Any] | None:
         """Returns the step time of the row's network over that of its unshared network, in turns.

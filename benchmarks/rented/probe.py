@@ -34,6 +34,8 @@ def main() -> None:
     _check(notes)
     measurement = Measurement(part.row, notes, part.until)
     chosen = measurement.choose(part.dtype)
+    if chosen is None:
+        return
     settings = Settings.of(chosen)
     print(f"chosen: {settings}", flush=True)
     notes["shared_over_unshared"] = measurement.compare(settings)

@@ -13,13 +13,15 @@ log = logging.getLogger(__name__)
 def write(workdir: Workdir, data_set: DataSet) -> None:
     """Records a data set, unless it is recorded already; warns if the run began with other images.
 
+    A run that an earlier version began has no record. It gets none, because its first images are not known.
+
     Raises:
         UserError: the record cannot be read.
     """
     recorded = read(workdir)
-    if data_set in recorded:
+    if data_set in recorded or (not recorded and workdir.metrics_file.exists()):
         return
-    if data_set.digest not in {one.digest for one in recorded} and recorded:
+    if recorded and data_set.digest not in {one.digest for one in recorded}:
         log.warning("%s: these are not the images that this run began with", workdir.root)
     values = [one._asdict() for one in (*recorded, data_set)]
     workdir.write_sealed(workdir.data_file, {"data_sets": values})

@@ -158,6 +158,7 @@ def test_the_fastest_settings_are_chosen_and_a_failure_is_a_line(tmp_path, monke
     row = Row("swrn-16-1-1-cutout", 200, False)
     measurement = measure.Measurement(row, notes, time.time() + 60)
     chosen = measurement.choose("auto")
+    assert chosen is not None
     # One step a dispatch is faster too, but by less than what may be noise.
     assert Settings.of(chosen) == ("bfloat16", "no", 32)
     assert chosen["why"] == [
@@ -177,10 +178,7 @@ def test_the_fastest_settings_are_chosen_and_a_failure_is_a_line(tmp_path, monke
     assert ratio["median"] == 1
     # Nothing is begun after the time.
     late = measure.Measurement(row, notes, time.time() - 1)
-    assert late.choose("float32")["why"] == [
-        "scan_blocks no: not measured",
-        "steps_per_dispatch 1: not measured",
-    ]
+    assert late.choose("float32") is None
     assert late.compare(Settings("float32", "yes", 32)) is None
 
 

@@ -20,9 +20,10 @@ JPEG = DataSet("cifar10", "3.0.2", "Images as\nJPEG | at <75>.", "1b" * 32, Fals
 
 def run_on(root, *data_sets: DataSet, **changes):
     """Returns a run of a row of the poster that recorded these data sets."""
-    workdir = fabricate(root, config("wrn-28-10", **changes), [record(4, eval__accuracy=0.9)])
+    workdir = fabricate(root, config("wrn-28-10", **changes))
     for data_set in data_sets:
         data_record.write(workdir, data_set)
+    workdir.write(workdir.metrics_file, json.dumps(record(4, eval__accuracy=0.9)) + "\n")
     return workdir
 
 
@@ -35,6 +36,12 @@ def test_it_is_recorded_once_and_other_images_are_a_warning(tmp_path, capsys):
     data_record.write(workdir, JPEG)
     assert "these are not the images that this run began with" in capsys.readouterr().out
     assert read(workdir).data_sets == (OFFICIAL, JPEG)
+
+
+def test_a_run_whose_first_images_are_not_known_gets_no_record(tmp_path):
+    workdir = run_on(tmp_path / "run")
+    data_record.write(workdir, OFFICIAL)
+    assert read(workdir).data_sets == ()
 
 
 def test_a_record_that_was_changed_is_not_believed(tmp_path):
