@@ -100,10 +100,16 @@ def _ours(name: str, arguments: argparse.Namespace) -> Any:
     from softshare_jax.errors import UserError
 
     jax.config.update("jax_enable_compilation_cache", False)
-    fields = {"data__cutout": 16, "batch_size": arguments.batch_size, "scan_blocks": arguments.scan_blocks}
-    fields["steps_per_dispatch"] = arguments.steps_per_dispatch
     try:
-        return Run(experiment(arguments.network, convolution=convolution, **fields))
+        return Run(
+            experiment(
+                arguments.network,
+                convolution=convolution,
+                batch_size=arguments.batch_size,
+                scan_blocks=arguments.scan_blocks,
+                steps_per_dispatch=arguments.steps_per_dispatch,
+            )
+        )
     except UserError as error:
         return str(error)
 
