@@ -1,13 +1,14 @@
 """Shared code of the benchmarks: networks in training on synthetic data, timing and flags."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import platform
 import runpy
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from softshare_jax import config as config_lib
 from softshare_jax.models import zoo
 from softshare_jax.models.cells.genotypes import GENOTYPES
+from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.experiment import Experiment, make_experiment
 from softshare_jax.training.tasks.batching import Fed
 
@@ -57,8 +59,10 @@ class Run:
     Attributes:
         experiment: experiment of the run.
         fed: synthetic examples in random order.
+        state, metrics: after the steps so far; ``block`` makes the first state.
         trace_seconds: seconds to trace and lower the step.
         compile_seconds: seconds to compile the step.
+        cached: whether jax had compiled the step before and read it from its cache.
     """
 
     def __init__(self, experiment: Experiment):
@@ -70,29 +74,49 @@ class Run:
         labels = shape[:-1] if experiment.task.classes is None else (number,)
         kind = np.uint8 if experiment.task.classes is None else np.int32
         data = {
-            "images": jax.numpy.asarray(draw.integers(0, 256, shape, np.uint8)),
-            "labels": jax.numpy.asarray(draw.integers(0, 2, labels, kind)),
+            "images": draw.integers(0, 256, shape, np.uint8),
+            "labels": draw.integers(0, 2, labels, kind),
         }
-        order = jax.random.permutation(jax.random.key(0), number)
-        self.fed = Fed(data, order)
-        self.metrics = experiment.task.metrics.empty()
+        self.state: Any = None
+        order = draw.permutation(number).astype(np.int32)
+        self.fed: Fed = mesh_lib.place(experiment.mesh, Fed(data, order))  # type: ignore[arg-type]
+        self.metrics = experiment.programs.no_metrics()
         start = time.perf_counter()
         state = experiment.programs.state_shapes()
         lowered = experiment.programs.train_steps.lower(state, self.metrics, self.fed, 1)
         self.trace_seconds = time.perf_counter() - start
         start = time.perf_counter()
-        self.step = lowered.compile()
-        self.compile_seconds = time.perf_counter() - start
+        with _cache_hits() as hits:
+            self.step = lowered.compile()
+        self.compile_seconds, self.cached = time.perf_counter() - start, bool(hits)
 
     def block(self, steps: int) -> float:
         """Returns the seconds of a number of steps."""
-        if not hasattr(self, "state"):
+        if self.state is None:
             self.state = self.experiment.programs.init_state()
+        most = self.experiment.steps_per_dispatch
         start = time.perf_counter()
-        for _ in range(steps):
-            self.state, self.metrics = self.step(self.state, self.metrics, self.fed, 1)
+        for done in range(0, steps, most):
+            count = min(most, steps - done)
+            self.state, self.metrics = self.step(self.state, self.metrics, self.fed, count)
         jax.block_until_ready(self.state)
         return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _cache_hits() -> Iterator[list[str]]:
+    """Yields a list that has an entry for each program that jax reads from its cache in the block."""
+    hits: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            hits.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield hits
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
 
 
 def interleave(runs: Mapping[str, Timed], pairs: int, block: int) -> list[dict[str, float]]:

@@ -97,7 +97,7 @@ def fold_run(
 
 def _copy_records(source: Workdir, output: Workdir) -> None:
     """Copies what the source wrote down on its way."""
-    for file in (source.metrics_file, source.devices_file):
+    for file in (source.metrics_file, source.devices_file, source.data_file):
         if file.exists():
             shutil.copy(file, output.root / file.name)
     # By name, because a run that goes on has other files there for a moment.

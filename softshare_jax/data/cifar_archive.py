@@ -12,7 +12,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,12 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from softshare_jax import durable
+from softshare_jax.data import identity
+from softshare_jax.data.cifar import CIFARS
 from softshare_jax.errors import RunError, UserError, one_line
 
+# Arrays ``images`` and ``labels``.
+Split = dict[str, np.ndarray]
 URL = "https://www.cs.toronto.edu/~kriz/"
 # Timeouts: for the first answer of the server, and for each pause during the download.
 ANSWER_SECONDS, PAUSE_SECONDS = 2.0, 60.0
@@ -49,7 +53,7 @@ class Archive(NamedTuple):
 
 ARCHIVES = {
     "cifar10": Archive(
-        file="cifar-10-binary.tar.gz",
+        file=CIFARS["cifar10"].archive,
         sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         splits={
             "train": tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
@@ -60,7 +64,7 @@ ARCHIVES = {
         version="3.0.2",
     ),
     "cifar100": Archive(
-        file="cifar-100-binary.tar.gz",
+        file=CIFARS["cifar100"].archive,
         sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         splits={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
         label_bytes=2,
@@ -96,8 +100,10 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 if not file.exists():
                     _fetch(name, file)
                 _check(file, archive.sha256)
-                log.info("writing %s", root / name)
-                _write(name, file, folder)
+                names, splits = read_archive(name, file)
+                digest = identity.digest(splits)
+                description = identity.official_description(name, archive.file, digest)
+                write(name, description, names, splits, root)
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
     except RuntimeError as error:  # array_record raises this for a full disk
@@ -117,13 +123,32 @@ def _alone(name: str, root: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _write(name: str, file: pathlib.Path, folder: pathlib.Path) -> None:
-    """Writes the directory under a temporary name and renames it when it is complete."""
-    # We hold the lock, so an existing partial folder was left by a killed process.
-    partial = folder.parents[1] / f".{name}.partial"
+def write(
+    name: str, description: str, names: list[str], splits: Mapping[str, Split], root: pathlib.Path
+) -> pathlib.Path:
+    """Writes images as a TFDS directory, under a temporary name that it loses when it is complete.
+
+    Only one process at a time may call this for a root.
+
+    Args:
+        name: ``'cifar10'`` or ``'cifar100'``.
+        description: a sentence that says what the images are; runs that train on them record it.
+        names: names of the classes.
+        splits: the images of each split.
+        root: folder of TFDS data sets.
+
+    Returns:
+        The directory.
+    """
+    folder = root / name / ARCHIVES[name].version
+    log.info("writing %s", root / name)
+    # An existing partial folder was left by a killed process.
+    partial = root / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        builder = _builder(name, file)(data_dir=str(partial), file_format="array_record")
+        builder = _builder(name, description, names, splits)(
+            data_dir=str(partial), file_format="array_record"
+        )
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints misleading download sizes
             builder.download_and_prepare()
@@ -132,6 +157,7 @@ def _write(name: str, file: pathlib.Path, folder: pathlib.Path) -> None:
         durable.rename(pathlib.Path(builder.data_dir), folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return folder
 
 
 def _fetch(name: str, file: pathlib.Path) -> None:
@@ -178,7 +204,7 @@ def _check(file: pathlib.Path, sha256: str) -> None:
         )
 
 
-def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, list[tuple[np.ndarray, int]]]]:
+def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, Split]]:
     """Reads an archive in the official binary layout.
 
     Args:
@@ -186,7 +212,8 @@ def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, li
         file: the archive.
 
     Returns:
-        ``(names of the classes, {split: [(image [32, 32, 3] uint8, class)]})``, in the official order.
+        ``(names of the classes, splits)``, in the official order: images ``[N, 32, 32, 3]`` and labels
+        ``[N]``, both uint8.
     """
     layout = ARCHIVES[name]
     size = layout.label_bytes + 3 * 32 * 32
@@ -202,15 +229,14 @@ def read_archive(name: str, file: pathlib.Path) -> tuple[list[str], dict[str, li
         for split, members in layout.splits.items():
             records = np.frombuffer(b"".join(map(content, members)), np.uint8).reshape(-1, size)
             pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            classes = records[:, layout.label_bytes - 1]
-            splits[split] = [(image, int(label)) for image, label in zip(pixels, classes, strict=True)]
+            splits[split] = {"images": pixels, "labels": records[:, layout.label_bytes - 1]}
     return names, splits
 
 
-def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuilder]:
+def _builder(
+    name: str, description: str, names: list[str], splits: Mapping[str, Split]
+) -> type[tfds.core.GeneratorBasedBuilder]:
     """Returns a builder with the name and features that the data set has in TFDS."""
-    archive = ARCHIVES[name]
-    names, splits = read_archive(name, file)
 
     def info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -220,16 +246,16 @@ def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuil
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"{name} from the official {archive.file}.",
+            description=description,
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
-            homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
         )
 
     def generate(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for i, (image, label) in enumerate(splits[split]):
+        images, labels = splits[split]["images"], splits[split]["labels"]
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             # TFDS needs TensorFlow to encode an array as PNG, but not to encode a Pillow image.
-            yield i, {"id": f"{split}_{i:05d}", "image": Image.fromarray(image), "label": label}
+            yield i, {"id": f"{split}_{i:05d}", "image": Image.fromarray(image), "label": int(label)}
 
     # TFDS has builders with these names; do not replace them in its registry.
     with tfds.core.registered.skip_registration():
@@ -237,7 +263,7 @@ def _builder(name: str, file: pathlib.Path) -> type[tfds.core.GeneratorBasedBuil
             name.capitalize(),
             (tfds.core.GeneratorBasedBuilder,),
             {
-                "VERSION": tfds.core.Version(archive.version),
+                "VERSION": tfds.core.Version(ARCHIVES[name].version),
                 "_info": info,
                 "_split_generators": lambda self, dl_manager: {split: generate(split) for split in splits},
                 "_generate_examples": lambda self, split: generate(split),

@@ -37,6 +37,30 @@ CHIPS = {
 }
 
 
+# What jax calls these chips. An H100 or H200 of another form, such as PCIe, has another peak. An A100 of
+# another form has the same peak, but not the same memory.
+KINDS = {
+    "TPU v5 lite": "v5e",
+    "TPU v5e": "v5e",
+    "TPU v5": "v5p",
+    "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e",
+    "TPU v6e": "v6e",
+    "NVIDIA A100-SXM4-40GB": "a100",
+    "NVIDIA A100-SXM4-80GB": "a100",
+    "NVIDIA A100-PCIE-40GB": "a100",
+    "NVIDIA A100 80GB PCIe": "a100",
+    "NVIDIA H100 80GB HBM3": "h100",
+    "NVIDIA H200": "h200",
+}
+
+
+def of_kind(kind: str) -> Chip | None:
+    """Returns the chip that jax calls ``kind``; ``None`` if its figures are not known."""
+    name = KINDS.get(kind)
+    return None if name is None else CHIPS[name]
+
+
 def roofline(
     chip: Chip, flops: float, memory_bytes: float, collectives: Iterable[Mapping[str, Any]], devices: int
 ) -> dict[str, float]:

@@ -20,6 +20,7 @@ ALWAYS = {
     "data.cutout": "cutout ",
     "folded": "folded ",
     "converted": "converted ",
+    "images": "images: ",
 }
 
 
@@ -29,7 +30,9 @@ class Result:
 
     run: str
     config: config_lib.Config
-    settings: dict[str, Any]  # what else makes the network: fields of the config, 'folded' and 'converted'
+    settings: dict[
+        str, Any
+    ]  # what else makes the network: fields of the config, 'folded', 'converted' and 'images'
     kind: str  # 'unshared', 'soft-shared' or 'folded'
     parameters: int
     devices: str
@@ -79,6 +82,8 @@ def result(run: Run, name: str, sizes: Sizes | None) -> Result | None:
             its_settings[kind] += f", batch-norm re-estimated over {fold.batch_norm_batches} batches"
     if conversion := run.conversion:
         its_settings["converted"] = f"from {conversion.model.before}, step {conversion.step:,}"
+    if images := scores.images(run):
+        its_settings["images"] = images
     found = Result(name, experiment.config, its_settings, kind, sizes.total, scores.devices(run))
     measured = scores.newest([one for one in scores.accuracies(run) if one.split == "test"])
     if measured is None:

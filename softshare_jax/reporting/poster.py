@@ -179,4 +179,5 @@ def _sentence(row: Published, data: str, group: Sequence[comparison.Result]) -> 
     ]
     if summary.parameters != f"{parameters(row.network, CLASSES[data]).total:,}":
         said.append(f"{summary.parameters} parameters")
-    return ", ".join(part for part in said if part)
+    # A description of images may have any characters.
+    return ", ".join(part for part in said if part).replace("|", r"\|").replace("<", "&lt;")

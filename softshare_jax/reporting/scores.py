@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from softshare_jax.errors import one_line
 from softshare_jax.runs.read import Run
 from softshare_jax.runs.records import SECONDS
 
@@ -135,6 +136,22 @@ def duration(spent: float) -> str:
     if spent < 100 * 60:
         return f"{spent / 60:.0f} min"
     return f"{spent / 3600:.1f} h"
+
+
+def images(run: Run) -> str:
+    """Returns what the images of a run are; empty if they are the official ones, or not recorded."""
+    others = [one for one in run.data_sets if not one.official]
+    return "; ".join(f"“{one_line(one.description)}” (digest {one.digest[:8]})" for one in others)
+
+
+def data(run: Run) -> str:
+    """Returns a sentence on the images of a run; empty if they are not recorded."""
+    named = dict.fromkeys(f"{one.name} {one.version}" for one in run.data_sets)
+    if not named:
+        return ""
+    what = images(run)
+    told = f"not known to be the official images: {what}" if what else "the official images"
+    return f"{', then '.join(named)}, {told}"
 
 
 def devices(run: Run) -> str:

@@ -69,6 +69,7 @@ class Section:
     bands: bool  # whether the curves show the phases of a curriculum
     predictions: examples.Predictions
     sizes: tables.Sizes | None
+    data: str  # what the images are; empty if they are not recorded
     written: str  # when the run was last written to
     result: comparison.Result | None  # None if the run is not a classifier
     saved: tuple[chart.Figure, ...]  # pictures for the folder ``figures``
@@ -119,6 +120,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         bands=bool(curves.phase_names(run)),
         predictions=predictions,
         sizes=sizes,
+        data=scores.data(run),
         written=_written(run),
         result=comparison.result(run, name, sizes),
         saved=tuple(saved),

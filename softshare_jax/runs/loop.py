@@ -10,6 +10,7 @@ import jax
 from softshare_jax.config import Config
 from softshare_jax.errors import RunError, UserError
 from softshare_jax.job.processes import any_process, is_first, together
+from softshare_jax.runs import data_record
 from softshare_jax.runs.opening import open_run
 from softshare_jax.runs.profile import Profile
 from softshare_jax.runs.progress import Progress, describe_groups
@@ -61,6 +62,8 @@ def train(config: Config | None, workdir: Workdir) -> int | None:
                         raise UserError(f"another process started a run in {workdir.root}; try again")
                 workdir.sign_lock()
                 workdir.write_run(stages.final.config, stages.final.plan)
+                if data_set := stages.final.task.data_set():
+                    data_record.write(workdir, data_set)
         ended = _Run(stages, workdir, stop).run()
         return None if ended else stop.number
 

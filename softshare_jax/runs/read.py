@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 from softshare_jax import sharing
 from softshare_jax.config import Config
+from softshare_jax.data.identity import DataSet
 from softshare_jax.errors import RunError, UserError, one_line
+from softshare_jax.runs import data_record
 from softshare_jax.runs import records as records_lib
 from softshare_jax.runs.artifacts import Certificate, Conversion
 from softshare_jax.runs.load import load
@@ -40,6 +42,7 @@ class Run:
         certificate: certificate of the fold that made this workdir.
         conversion: conversion that made this workdir from a run with other numbers of templates.
         devices: devices that trained the run, one entry per start.
+        data_sets: the data sets that trained the run; none if it did not record any.
         versions: versions of the software that wrote the config, name -> version.
         problems: one sentence for each part that cannot be read.
         score: name of the score among the scalars; empty if there is none.
@@ -57,6 +60,7 @@ class Run:
     certificate: Certificate | None = None
     conversion: Conversion | None = None
     devices: tuple[Device, ...] = ()
+    data_sets: tuple[DataSet, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
     score: str = ""
@@ -108,6 +112,7 @@ def read(workdir: Workdir, data_dir: str = "") -> Run:
         conversion=problems.artifact(Conversion, workdir, workdir.conversion_file),
         # Earlier versions recorded neither devices nor versions.
         devices=problems.attempt("devices", lambda: records_lib.read_devices(workdir.devices_file)) or (),
+        data_sets=problems.attempt("record of the data", lambda: data_record.read(workdir)) or (),
         versions={} if config is None else _versions(workdir),
         problems=tuple(problems.sentences),
     )

@@ -39,6 +39,7 @@ class Workdir:
         self.plan_file = self.root / "plan.json"
         self.metrics_file = self.root / "metrics.jsonl"
         self.devices_file = self.root / "devices.jsonl"
+        self.data_file = self.root / "data.json"
         self.certificate_file = self.root / "certificate.json"
         self.conversion_file = self.root / "conversion.json"
         self.report_file = self.root / "report.html"

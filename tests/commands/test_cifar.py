@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from softshare_jax import loader
+from softshare_jax.runs import data_record
 from softshare_jax.runs.records import read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from tests import cifar as fakes
@@ -61,6 +62,8 @@ def test_what_a_run_writes(trained):
     assert "stage_1 of 2 layers with 1 templates; stage_2" in out
     config = json.loads(workdir.config_file.read_text())
     assert (config["model"], config["data"]["cutout"], config["dropout_rate"]) == ("swrn-16-1-1", 16, 0.0)
+    (images,) = data_record.read(workdir)
+    assert (images.name, images.official) == ("cifar10", True)
     records = {record["step"]: record for record in read_metrics(workdir.metrics_file)}
     assert list(records) == [2, 3, 4, 6]
     always = {"step", "phase", "train/loss", "train/accuracy", "time/seconds"}
@@ -117,6 +120,7 @@ def test_evaluate_fold_and_resume(tmp_path, trained, data_dir):
     assert certificate["loops"] == dict.fromkeys(("stage_1", "stage_2", "stage_3"), "(1)×2")
     # One template already means one layer, so folding changes weights only by rounding.
     assert certificate["metric"]["drop"] == pytest.approx(0, abs=1e-6)
+    assert data_record.read(Workdir(folded)) == data_record.read(workdir)
 
     assert "resuming from step 6 of 9" in train(folded, data_dir, "9 steps")
     steps = [record["step"] for record in read_metrics(folded / "metrics.jsonl")]

@@ -8,6 +8,7 @@ import numpy as np
 
 from softshare_jax import config as config_lib
 from softshare_jax.data import augmentation, cifar
+from softshare_jax.data.identity import DataSet
 from softshare_jax.errors import UserError
 from softshare_jax.training.metrics import ClassMetrics
 from softshare_jax.training.tasks.losses import cross_entropy
@@ -48,6 +49,15 @@ class CifarTask(ResidentTask):
         """Returns the name of the data set."""
         del phase
         return self._data.name
+
+    def data_set(self) -> DataSet:
+        """Returns what the images of the data folder are.
+
+        Raises:
+            UserError: the data set is missing, or its files cannot be read.
+        """
+        splits = _decoded(self._data.name, self._data_dir)
+        return cifar.identify(self._data.name, self._data_dir, splits)
 
     def class_names(self) -> list[str]:
         """Returns the names of the classes, by label."""

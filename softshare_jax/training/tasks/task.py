@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from clu import metrics as clu_metrics
 
+from softshare_jax.data.identity import DataSet
 from softshare_jax.data.reading import HostBatch
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.tasks.batching import (
@@ -56,6 +57,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def phase_name(self, phase: int) -> str:
         """Returns the name of a phase."""
+
+    def data_set(self) -> DataSet | None:
+        """Returns what the images are; ``None`` if they are generated, or too many to tell."""
+        return None
 
     def class_names(self) -> list[str] | None:
         """Returns the names of the classes, by label; ``None`` if the task is not classification."""
