@@ -115,7 +115,7 @@ def _measure(part: Part, clock: Clock) -> Settings:
     if "chosen" in notes:
         return Settings.of(notes["chosen"])
     # The measurement was cut off, perhaps after some results.
-    done = notes["measured"] if "measured" in notes else []
+    done = notes["measured"] if "measured" in notes else []  # noqa: SIM401
     fastest = max(done, key=lambda one: one["images_per_second"], default=None)
     settings = Settings.of(fastest) if fastest else measure.usual(notes["found"]["platform"], part.dtype)
     print(f"the measurement did not end; training with {settings}", flush=True)
