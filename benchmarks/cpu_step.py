@@ -2,9 +2,9 @@
 
     python -m benchmarks.cpu_step --network=swrn-28-1-2 --cores=1
 
-Every setting is a process of its own, because an allocator belongs to a process; they take their steps in
-turns. The twin (tests/parity/twin.py) runs in two memory layouts, if torch is installed; its batch is ready,
-and ours is gathered and augmented in the step.
+Every setting is a process of its own, because an allocator belongs to a process; they take a few steps each
+in turns. The twin (tests/parity/twin.py) runs in two memory layouts, and compiled, if torch is installed; its
+batch is ready, and ours is gathered and augmented in the step.
 """
 
 import argparse
@@ -21,7 +21,12 @@ SETTINGS = {
     "matmul, memory kept": ("matmul", True),
     "onednn, memory kept": ("onednn", True),
 }
-LAYOUTS = {"torch, contiguous": "contiguous", "torch, channels last": "channels_last"}
+# Memory layout, and whether torch.compile compiles.
+TWINS = {
+    "torch, contiguous": ("contiguous", False),
+    "torch, channels last": ("channels_last", False),
+    "torch, compiled": ("channels_last", True),
+}
 
 
 def main() -> None:
@@ -30,12 +35,13 @@ def main() -> None:
     flags.add_argument("--network", default="swrn-28-1-2")
     flags.add_argument("--batch_size", type=int, default=128)
     flags.add_argument("--cores", type=int, default=1, help="cores of each process")
-    flags.add_argument("--rounds", type=int, default=15, help="steps of each setting")
+    flags.add_argument("--rounds", type=int, default=10, help="turns of each setting")
+    flags.add_argument("--block", type=int, default=3, help="steps of a turn")
     flags.add_argument("--scan_blocks", default="no", help="yes or no")
     flags.add_argument("--steps_per_dispatch", type=int, default=1)
     arguments = flags.parse_args()
     arguments.dtype = "float32"
-    names = [*SETTINGS, *(LAYOUTS if importlib.util.find_spec("torch") else ())]
+    names = [*SETTINGS, *(TWINS if importlib.util.find_spec("torch") else ())]
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
     for name in names:
@@ -51,12 +57,12 @@ def main() -> None:
     for _ in range(arguments.rounds):
         turn = {}
         for name, pipe in pipes.items():
-            pipe.send(1)
-            turn[name] = pipe.recv()
+            pipe.send(arguments.block)
+            turn[name] = pipe.recv() / arguments.block
         turns.append(turn)
     for pipe in pipes.values():
         pipe.send(0)
-    base = min((n for n in pipes if n in LAYOUTS), key=lambda n: _median(turns, n), default="xla")
+    base = min((n for n in pipes if n in TWINS), key=lambda n: _median(turns, n), default="xla")
     print(f"{arguments.network}, batch {arguments.batch_size}, {arguments.cores} core(s)")
     print(f"milliseconds of a step, and speed over {base}")
     for name in pipes:
@@ -73,19 +79,19 @@ def _median(turns: list[dict[str, float]], name: str) -> float:
 
 
 def _run(name: str, arguments: argparse.Namespace, pipe: Connection) -> None:
-    """Prepares one setting, then answers each message with the seconds of a step."""
+    """Prepares one setting, then answers each number of steps with their seconds; ends at 0."""
     import time
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     os.environ["OMP_NUM_THREADS"] = str(arguments.cores)
-    timed = _torch(name, arguments) if name in LAYOUTS else _ours(name, arguments)
+    timed = _torch(name, arguments) if name in TWINS else _ours(name, arguments)
     if isinstance(timed, str):
         pipe.send(timed)
         return
     timed.block(2)
     pipe.send(time.process_time())
-    while pipe.recv():
-        pipe.send(timed.block(1))
+    while steps := pipe.recv():
+        pipe.send(timed.block(steps))
 
 
 def _ours(name: str, arguments: argparse.Namespace) -> Any:
@@ -100,10 +106,16 @@ def _ours(name: str, arguments: argparse.Namespace) -> Any:
     from softshare_jax.errors import UserError
 
     jax.config.update("jax_enable_compilation_cache", False)
-    fields = {"data__cutout": 16, "batch_size": arguments.batch_size, "scan_blocks": arguments.scan_blocks}
-    fields["steps_per_dispatch"] = arguments.steps_per_dispatch
     try:
-        return Run(experiment(arguments.network, convolution=convolution, **fields))
+        return Run(
+            experiment(
+                arguments.network,
+                convolution=convolution,
+                batch_size=arguments.batch_size,
+                scan_blocks=arguments.scan_blocks,
+                steps_per_dispatch=arguments.steps_per_dispatch,
+            )
+        )
     except UserError as error:
         return str(error)
 
@@ -114,7 +126,7 @@ def _torch(name: str, arguments: argparse.Namespace) -> Any:
     from benchmarks.torch_throughput import TorchRun
 
     torch.set_num_threads(arguments.cores)
-    return TorchRun(arguments, LAYOUTS[name], False)
+    return TorchRun(arguments, *TWINS[name])
 
 
 if __name__ == "__main__":

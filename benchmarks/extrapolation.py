@@ -183,7 +183,8 @@ def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndar
     """
     dense = sharing.to_dense(trained.experiment.plan, trained.variables)
     network = cast(Any, trained.experiment.network)
-    loop = len(set(*sharing.distinct_layers(trained.experiment.plan, trained.variables).values())) == 1
+    layers = sharing.distinct_layers(trained.experiment.plan, trained.variables).values()
+    loop = any(len(set(group)) == 1 for group in layers)
     # The layers of a loop are alike, and one program runs them all.
     layer_at = (lambda turn: 0) if loop else (lambda turn: turn)
     start = jax.jit(lambda images: network.apply(dense, images, method="start"))

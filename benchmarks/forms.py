@@ -79,8 +79,8 @@ def forms(
     """Returns functions that compute the weights of each form, and its number of parameters."""
     dense = group_weights(plan, params)
 
-    def shared(chosen: sharing.Plan, calibrated: bool) -> tuple[Weights, int]:
-        variables = sharing.from_dense(chosen, params, moments if calibrated else None)
+    def shared(chosen: sharing.Plan, calibrated_by: dict[str, Any] | None) -> tuple[Weights, int]:
+        variables = sharing.from_dense(chosen, params, calibrated_by)
         found = group_weights(plan, sharing.materialize(chosen, variables))
         return found, sum(group.parameters for group in chosen.groups)
 
@@ -101,8 +101,10 @@ def forms(
     made: dict[str, Callable[[], tuple[Weights, int]]] = {}
     for name, limit in choices.items():
         chosen = within(limit)
-        made[name] = functools.partial(shared, chosen, False)
-        made[f"{name}, calibrated"] = functools.partial(shared, chosen, True)
+        made[name] = functools.partial(shared, chosen, None)
+        made[f"{name}, calibrated"] = functools.partial(shared, chosen, moments)
+    mean = {group: jnp.mean(layers, axis=0) for group, layers in moments.items()}
+    made[f"{name}, calibrated by the mean moment"] = functools.partial(shared, chosen, mean)
     for name, baseline in (("SVD of each layer", each_layer), ("shared basis", shared_basis)):
         made[name] = functools.partial(baseline, plan, dense, None, budget)
         made[f"{name}, calibrated"] = functools.partial(baseline, plan, dense, seen, budget)

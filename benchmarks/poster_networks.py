@@ -47,7 +47,6 @@ def main() -> None:
     fields = {
         "seed": arguments.seed,
         "data_dir": arguments.data_dir,
-        "data__cutout": 16,
         "data__train_examples": 4096,
         "batch_size": 32,
         "duration": f"{arguments.steps} steps",

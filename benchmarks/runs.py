@@ -34,14 +34,19 @@ class Timed(Protocol):
 def experiment(model: str, **fields: Any) -> Experiment:
     """Returns the experiment of the shipped config for a network: CIFAR-10, cells or shortest paths.
 
+    Images have cutout, and grids are few, since generating more would only take time.
+
     Args:
         model: name of a network.
         fields: fields of the config to change, with ``__`` for dots.
     """
     network = zoo.named(model)
-    file, variant = ("cifar10", model) if network.classifies else ("shortest_paths", "scnn")
-    if network.unshared.startswith(tuple(GENOTYPES)):
-        file = "cells"
+    if network.classifies:
+        file, variant = "cells" if network.unshared.startswith(tuple(GENOTYPES)) else "cifar10", model
+        fields = {"data__cutout": 16, **fields}
+    else:
+        file, variant = "shortest_paths", "scnn"
+        fields = {"data__windows": (5,), "data__train_examples": 1000, **fields}
     config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](variant)
     config.model = model
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})

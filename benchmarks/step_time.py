@@ -31,9 +31,9 @@ def main() -> None:
 
     fields = {"batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps_per_dispatch": 1}
     if "wrn" in arguments.plain:
-        fields |= {"data__cutout": 16, "scan_blocks": arguments.scan_blocks}
+        fields["scan_blocks"] = arguments.scan_blocks
     else:
-        fields |= {"data__side": arguments.side, "data__windows": (5,), "data__train_examples": 1000}
+        fields["data__side"] = arguments.side
     names = {"plain": arguments.plain, "shared": arguments.shared}
     runs = {key: Run(experiment(name, **fields)) for key, name in names.items()}
     timed: dict[str, Timed] = {**runs, "input": Input(runs["shared"])}

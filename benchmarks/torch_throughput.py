@@ -9,7 +9,6 @@ augmented in the step. Needs the extra ``parity``.
 
 import argparse
 import math
-import re
 import statistics
 import time
 from typing import Any
@@ -21,7 +20,7 @@ from benchmarks.runs import Run, Timed, experiment, interleave, machine, parser,
 from softshare_jax.errors import UserError, one_line
 from softshare_jax.shell import cli
 from softshare_jax.training.experiment import Experiment
-from tests.parity.twin import Twin, optimizer
+from tests.parity.twin import Twin, optimizer, twin_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -34,7 +33,7 @@ def main() -> None:
     arguments = flags.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
     fields = {"batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps_per_dispatch": 1}
-    compare(experiment(arguments.network, data__cutout=16, **fields), arguments)
+    compare(experiment(arguments.network, **fields), arguments)
 
 
 def compare(ours: Experiment, arguments: argparse.Namespace, until: float = math.inf) -> dict[str, Any]:
@@ -43,7 +42,6 @@ def compare(ours: Experiment, arguments: argparse.Namespace, until: float = math
     Args:
         ours: our training of the same network.
         arguments: ``network``, ``batch_size``, ``dtype``, ``pairs``, ``block`` and ``eager``.
-
         until: time (``time.time()``) after which no other setting of the twin is tried.
 
     Returns:
@@ -100,31 +98,37 @@ class TorchRun:
         Raises:
             UserError: the network has no twin.
         """
-        match = re.fullmatch(r"s?wrn-(\d+)-(\d+)(?:-(\d+))?", arguments.network)
-        if match is None:
-            raise UserError(f"{arguments.network} has no twin; name a wrn-L-w or swrn-L-w-k")
         torch.backends.cudnn.benchmark = True
         memory = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
-        net: Any = Twin(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
-        net = net.to(DEVICE)
+        try:
+            net: Any = twin_of(arguments.network).to(DEVICE)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         for conv in (module for module in net.modules() if isinstance(module, torch.nn.Conv2d)):
             # Convert layer by layer, because a bank of templates has five dimensions.
             conv.weight.data = conv.weight.data.to(memory_format=memory)
-        self.sgd = optimizer(net, 0.1, 5e-4)
+        classifies = isinstance(net, Twin)
+        self.optimizer = optimizer(net, 0.1, 5e-4) if classifies else torch.optim.Adam(net.parameters())
         self.net = torch.compile(net) if compiled else net
-        self.images = torch.randn(arguments.batch_size, 3, 32, 32, device=DEVICE).to(memory_format=memory)
-        self.labels = torch.randint(0, 10, (arguments.batch_size,), device=DEVICE)
+        batch, channels = arguments.batch_size, 3 if classifies else 2
+        self.images = torch.randn(batch, channels, 32, 32, device=DEVICE).to(memory_format=memory)
+        if classifies:
+            self.labels = torch.randint(0, 10, (batch,), device=DEVICE)
+            self.loss: Any = torch.nn.functional.cross_entropy
+        else:
+            self.labels = torch.randint(0, 2, (batch, 32, 32), device=DEVICE).float()
+            self.loss = torch.nn.functional.binary_cross_entropy_with_logits
         self.half = arguments.dtype == "bfloat16"
 
     def block(self, steps: int) -> float:
         """Returns the seconds of a number of steps."""
         start = time.perf_counter()
         for _ in range(steps):
-            self.sgd.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(DEVICE, torch.bfloat16, enabled=self.half):
-                loss = torch.nn.functional.cross_entropy(self.net(self.images), self.labels)
+                loss = self.loss(self.net(self.images), self.labels)
             loss.backward()
-            self.sgd.step()
+            self.optimizer.step()
         loss.item()
         return time.perf_counter() - start
 

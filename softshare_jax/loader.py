@@ -16,7 +16,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
@@ -117,27 +117,47 @@ def read(file: str | os.PathLike) -> Weights:
     Raises:
         UserError: the file is missing or damaged.
     """
+    arrays, metadata = read_arrays(file)
+    return Weights(nested(arrays, "/", file), metadata)
+
+
+def read_arrays(file: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays of a safetensors file by name, and its metadata; checks it as ``read`` does.
+
+    Raises:
+        UserError: the file is missing or damaged, or numpy does not know a dtype.
+    """
     file = paths.local(file)
     if (file.parent / DESCRIPTION).exists():
         _verify(file, describe(file.parent))
-    variables: dict[str, Any] = {}
     try:
         with safe_open(file, framework="numpy") as arrays:
-            for name in arrays.keys():  # noqa: SIM118 (not a dictionary)
-                *parents, leaf = name.split("/")
-                node = variables
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                    if not isinstance(node, dict):
-                        break
-                if not isinstance(node, dict) or leaf in node:
-                    raise UserError(f"{file}: the name {name!r} conflicts with another name")
-                node[leaf] = _tensor(arrays, name, file)
-            return Weights(variables, arrays.metadata() or {})
+            names = arrays.keys()
+            return {name: _tensor(arrays, name, file) for name in names}, arrays.metadata() or {}
     except FileNotFoundError:
         raise UserError(f"{file} does not exist") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as safetensors: {one_line(error)}") from error
+
+
+def nested(arrays: Mapping[str, np.ndarray], separator: str, file: str | os.PathLike) -> dict[str, Any]:
+    """Returns arrays as nested dictionaries: ``"a/b"`` is ``["a"]["b"]`` with the separator ``"/"``.
+
+    Raises:
+        UserError: a name in the file is the beginning of another one, or stands for the same place.
+    """
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parents, leaf = name.split(separator)
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                break
+        if not isinstance(node, dict) or leaf in node:
+            raise UserError(f"{file}: the name {name!r} conflicts with another name")
+        node[leaf] = array
+    return tree
 
 
 def _tensor(arrays: Any, name: str, file: pathlib.Path) -> np.ndarray:

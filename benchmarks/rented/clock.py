@@ -43,4 +43,4 @@ class Clock(NamedTuple):
     @property
     def starts(self) -> bool:
         """Whether a run is still worth starting: it has to compile first."""
-        return self.left > min(30.0, 0.05 * self.seconds)
+        return self.left > min(60.0, 0.05 * self.seconds)

@@ -58,7 +58,8 @@ class Training(NamedTuple):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return f"{FAILED}: killed, because it did not stop in time"
+            print(f"{row.name} did not stop in time and was killed: its last checkpoint stays", flush=True)
+            return "stopped"
         if code in STOPPED:
             return "stopped"
         return "finished" if code == 0 else f"{FAILED} with exit code {code}"

@@ -18,7 +18,7 @@ from softshare_jax.conversion.resizing import relative_errors
 from softshare_jax.errors import UserError, cannot_write
 from softshare_jax.runs.artifacts import Counts, Resized
 from softshare_jax.sharing.parameters import count
-from softshare_jax.sharing.tree import leaves, named_arrays
+from softshare_jax.sharing.tree import leaves
 
 PLAN, CONVERSION = "plan.json", "conversion.json"
 # Keys in the metadata of shared.safetensors.
@@ -71,7 +71,9 @@ def share_file(
         UserError: the file cannot be read, the rule does not fit its tensors, or the output is in use.
     """
     check_unused(output)
-    params, separator, metadata = _read(source)
+    arrays, metadata = loader.read_arrays(source)
+    separator = "/" if any("/" in name for name in arrays) else "."
+    params = loader.nested(arrays, separator, source)
     with _all_dtypes(), _mistakes_in(source):
         largest = rule(params)
         plan = largest if templates is None else largest.with_templates(templates)
@@ -139,26 +141,6 @@ def describe(made: SharedFile) -> str:
         for group in made.groups
     ]
     return "\n".join(lines)
-
-
-def _read(source: pathlib.Path) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """Returns the tensors of a file, nested by their names, the separator of these, and the metadata."""
-    variables, metadata = loader.read(source)
-    names = named_arrays(variables)
-    if any("/" in name for name in names):
-        return variables, "/", metadata
-    params: dict[str, Any] = {}
-    for name, array in names.items():
-        *parents, leaf = name.split(".")
-        node = params
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                break
-        if not isinstance(node, dict) or leaf in node:
-            raise UserError(f"{source}: the name {name!r} conflicts with another name")
-        node[leaf] = array
-    return params, ".", metadata
 
 
 @contextlib.contextmanager

@@ -56,17 +56,18 @@ def certify(
         raise UserError("the plan shares nothing, so there is no fold to measure")
     folded = _checked(plan, folded)
     networks = Network(plan, variables, apply), Network(*folded, apply)
-    totals, largest, examples = np.zeros(2), 0.0, 0
+    totals, differences, examples = np.zeros(2), [], 0
     for inputs, targets in batches:
         arrays = inputs if isinstance(inputs, tuple) else (inputs,)
         outputs = [network(*arrays) for network in networks]
         number = len(arrays[0])
         examples += number
         totals += [number * float(score(found, targets)) for found in outputs]
-        largest = max(largest, difference.largest(*outputs), key=_nan_last)
+        differences.append(difference.largest(*outputs))
     if not examples:
         raise UserError("there are no batches to measure the fold on")
-    before, after = totals / examples
+    # The maximum of numpy, unlike that of Python, is NaN if one of the numbers is.
+    before, after, largest = *(totals / examples), float(np.max(differences))
     if not all(map(math.isfinite, (before, after, largest))):
         raise UserError("the score or an output of the network is not finite")
     metric = Metric(_name(score), f"{examples:,} examples", float(before), float(after))
@@ -101,7 +102,3 @@ def _least_similarity(
 def _name(score: Callable[..., Any]) -> str:
     name = getattr(score, "__name__", "score")
     return "score" if name == "<lambda>" else name
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value

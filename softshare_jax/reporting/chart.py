@@ -73,7 +73,7 @@ def linear(values: Sequence[float]) -> Scale:
     """Returns a linear axis that has 0 on it; for fractions it ends at 1."""
     low, high = min(values), max(values)
     if low >= 0 and 0.1 <= high <= 1:
-        return Scale(0, 1)
+        return FRACTIONS
     return Scale(min(low, 0), high if high > min(low, 0) else min(low, 0) + 1)
 
 

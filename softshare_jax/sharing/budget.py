@@ -80,7 +80,7 @@ def _choices(
     full = dataclasses.replace(group, templates=group.layers, assignment=None, tied=False)
     plain = truncation_errors(root_of_squares(singular_values(group, weights)))
     if max(considered):
-        templates, coefficients = principal(group, weights)
+        templates, coefficients = principal(full, weights)
     found = []
     for k in range(1, group.layers + 1):
         errors = plain[k - 1 : k]

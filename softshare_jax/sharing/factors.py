@@ -1,7 +1,5 @@
 """The nearest templates or residuals alone: truncated singular value decompositions."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,25 +12,23 @@ from softshare_jax.sharing.weights import columns, in_float32
 
 def principal(
     group: Group, weights: Float[Array, "L *shape"], seen: Seen = EVERYTHING
-) -> tuple[Float[Array, "L *shape"], Float[Array, "L L *channel"]]:
-    """Returns L templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
+) -> tuple[Float[Array, "k *shape"], Float[Array, "L k *channel"]]:
+    """Returns the best k templates of weights ``[L, *shape]``, in float32 or finer, and their coefficients.
 
-    For each k, the first k are the best k templates. The coefficients have orthonormal columns, in each
-    channel. If the rank of the weights is below k, some templates are zero and their coefficients are not:
-    the gradient can then move these templates.
+    They are in order: the first of them are the best ones of their number. The coefficients have orthonormal
+    columns, in each channel. If the rank of the weights is below k, some templates are zero and their
+    coefficients are not: the gradient can then move these templates.
 
     Args:
-        group: the group; its number of templates is not used.
+        group: the group; its assignment is not used.
         weights: the weights.
         seen: what inputs see of weights, alike in all layers. Whatever they see, the best templates are
             combinations of the weights; only the choice of the combinations depends on it.
     """
     rows, visible = (jnp.moveaxis(columns(group, in_float32(w)), 2, 0) for w in (weights, seen(weights)))
     u, _, _ = jnp.linalg.svd(_padded(visible), full_matrices=False)
-    templates = jnp.matmul(u.mT, rows, precision=jax.lax.Precision.HIGHEST)
-    return joined(
-        dataclasses.replace(group, templates=group.layers, assignment=None, tied=False), templates, u
-    )
+    best = u[:, :, : group.templates]
+    return joined(group, jnp.matmul(best.mT, rows, precision=jax.lax.Precision.HIGHEST), best)
 
 
 def factorize(
@@ -44,8 +40,7 @@ def factorize(
     arguments and coefficients are those of ``principal``.
     """
     if group.templates < group.layers:
-        templates, coefficients = principal(group, weights, seen)
-        return templates[: group.templates], coefficients[:, : group.templates]
+        return principal(group, weights, seen)
     exact = in_float32(weights)
     own = jnp.eye(group.layers, dtype=exact.dtype)[:, :, None]
     return exact, jnp.repeat(own, group.channels, axis=2).reshape(group.coefficients_shape)

@@ -58,11 +58,11 @@ class LoopTraining:
         # One draw a step: normal numbers for every layer would take longer than the layers.
         disturbance = 0.0 if self.noise is None else self.noise(step) * self._normal(noisy, state)
         for layer in range(depth):
-            ways = [functools.partial(way, layer, images) for way in (_prepare, _advance, _skip)]
             if window == depth:
-                state = ways[1](network, state)
+                state = _advance(layer, images, network, state)
             else:
                 # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
+                ways = [functools.partial(way, layer, images) for way in (_prepare, _advance, _skip)]
                 way = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
                 state = nn.switch(way, ways, cast(nn.Module, network), state)
             state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state + disturbance), state)

@@ -36,6 +36,7 @@ def _sums(leaves: list[jax.Array]) -> list[jax.Array]:
     return [_sum(leaf) for leaf in leaves]
 
 
+@jax.jit  # so that leaves of one shape are traced once
 def _sum(leaf: jax.Array) -> jax.Array:
     """Returns sum_i mix(word_i + i * odd) mod 2^32, where mix is a bijection."""
     leaf = leaf.astype(jnp.uint8) if leaf.dtype == jnp.bool_ else leaf

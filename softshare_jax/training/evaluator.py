@@ -1,8 +1,9 @@
 """Evaluates an unshared network on the data of a task."""
 
+import collections
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -37,7 +38,8 @@ class Evaluator:
             split: ``None`` for the one that is evaluated during training.
         """
         batches = self._evaluated(dense, phase, split or self._task.evaluated)
-        return self._scores(metrics for metrics, _ in batches)
+        ((metrics, _),) = collections.deque(batches, maxlen=1)
+        return _scores(metrics)
 
     def test(self, dense: dict[str, Any], phase: int) -> tuple[dict[str, float], np.ndarray]:
         """Returns metrics and logits ``[N, ...]`` on all test examples of a phase.
@@ -45,7 +47,7 @@ class Evaluator:
         Only for a job of one process: a process cannot read the devices of others.
         """
         metrics, logits = zip(*self._evaluated(dense, phase, "test"), strict=True)
-        return self._scores(metrics), np.concatenate(logits)[: self._task.size("test", phase)]
+        return _scores(metrics[-1]), np.concatenate(logits)[: self._task.size("test", phase)]
 
     def predict(self, dense: dict[str, Any], phase: int, number: int) -> np.ndarray:
         """Returns the logits of the first ``number`` test examples of a phase, ``[number, ...]``.
@@ -56,19 +58,22 @@ class Evaluator:
         return np.concatenate([logits for _, logits in batches])[:number]
 
     def _evaluated(self, dense: dict[str, Any], phase: int, split: Split) -> Iterator[tuple[Any, jax.Array]]:
-        """Yields metrics and logits batch by batch."""
-        for batch, mask in self._task.eval_batches(self._batching, split, phase):
-            yield self._step(dense, batch, mask)
-
-    def _scores(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Returns the metrics of all batches together."""
+        """Yields batch by batch the metrics of all batches so far, and the logits."""
         metrics = mesh_lib.place(self._batching.mesh, self._task.metrics.empty())
-        for one in batches:
-            metrics = metrics.merge(one)
-        return {name: float(value) for name, value in metrics.compute().items()}
+        for batch, mask in self._task.eval_batches(self._batching, split, phase):
+            metrics, logits = self._step(dense, metrics, batch, mask)
+            yield metrics, logits
 
     @functools.cached_property
     def _step(self):
-        mesh = self._batching.mesh
-        shardings = mesh_lib.replicated(mesh), mesh_lib.split(mesh)
-        return jax.jit(EvalStep(self._network, self._task), out_shardings=shardings)
+        mesh, measure = self._batching.mesh, EvalStep(self._network, self._task)
+
+        def step(dense, metrics, batch, mask):
+            new, logits = measure(dense, batch, mask)
+            return metrics.merge(new), logits
+
+        return jax.jit(step, out_shardings=(mesh_lib.replicated(mesh), mesh_lib.split(mesh)))
+
+
+def _scores(metrics: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.compute().items()}

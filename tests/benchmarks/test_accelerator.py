@@ -285,4 +285,4 @@ def test_the_time_is_shared():
     clock = Clock(time.time(), 1800)
     assert clock.measured < clock.cut < clock.trained < clock.began + clock.seconds
     assert clock.starts
-    assert not Clock(time.time() - 1715, 1800).starts
+    assert not Clock(time.time() - 1700, 1800).starts

@@ -15,7 +15,7 @@ from softshare_jax.training.optimizer import make_optimizer  # noqa: E402
 from softshare_jax.training.state import TrainState, trainable  # noqa: E402
 from softshare_jax.training.steps import TrainStep  # noqa: E402
 from softshare_jax.training.tasks import CifarTask  # noqa: E402
-from tests.parity.twin import Twin, optimizer  # noqa: E402
+from tests.parity.twin import Twin, optimizer, twin_of  # noqa: E402
 
 NETWORKS = [("wrn-10-2", (10, 2, None)), ("swrn-16-1-2", (16, 1, 2))]
 STEPS, DECAY = 20, 5e-4
@@ -78,6 +78,28 @@ def test_the_same_weights_give_the_same_logits(twins):
     np.testing.assert_allclose(
         unshared.apply(sharing.to_dense(plan, variables), images), expected, atol=1e-4, err_msg="unshared"
     )
+
+
+def test_the_twin_of_the_grid_network_gives_the_same_logits():
+    network = zoo.named("scnn-3-4-2")
+    unshared = network.build(zoo.Options())
+    images = np.random.default_rng(0).integers(0, 2, (2, 8, 8, 2)).astype(np.float32)
+    plan = network.rule(jax.eval_shape(unshared.init, jax.random.key(0), images)["params"])
+    model = sharing.SoftShare(unshared, plan)
+    variables = model.init(jax.random.key(0), images)
+    arrays = jax.tree.map(lambda array: torch.from_numpy(np.array(array)), variables)
+    twin = twin_of("scnn-3-4-2").eval()
+    (templates,), (rows,) = (arrays[part].values() for part in ("templates", "coefficients"))
+    with torch.no_grad():
+        for name in ("stem", "head"):
+            layer, ours = getattr(twin, name), arrays["params"][name]
+            layer.weight.copy_(ours["kernel"].permute(3, 2, 0, 1))
+            layer.bias.copy_(ours["bias"])
+        twin.convs[0].bank.templates.copy_(templates.permute(0, 4, 3, 1, 2))
+        for conv, row in zip(twin.convs, rows, strict=True):
+            conv.coefficients[:, 0, 0, 0, 0] = row
+        logits = twin(theirs(images))
+    np.testing.assert_allclose(model.apply(variables, images), logits, atol=1e-5)
 
 
 # Rounding errors grow with each step, in float32 to 0.001 at the paper's learning rate. So float32 uses a

@@ -1,4 +1,6 @@
-"""Unshared and soft-shared wide ResNets in PyTorch, written from the paper."""
+"""Unshared and soft-shared networks in PyTorch, written from the paper."""
+
+import re
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +78,43 @@ class Twin(nn.Module):
         for stage in (self.stage_1, self.stage_2, self.stage_3):
             x = stage(x)
         return self.classifier(self.lastact(x).mean((2, 3)))
+
+
+class GridTwin(nn.Module):
+    """CNN D-C of the shortest-paths task, or with k templates SCNN D-C-k."""
+
+    def __init__(self, depth: int, channels: int, templates: int | None = None):
+        super().__init__()
+        self.stem = nn.Conv2d(2, channels, 1)
+        bank = None if templates is None else TemplateBank(templates, channels)
+        convs = [
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False) if bank is None else SharedConv(bank)
+            for _ in range(depth)
+        ]
+        self.convs = nn.ModuleList(convs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(depth))
+        self.head = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = x + F.relu(norm(conv(x)))
+        return self.head(x)[:, 0]
+
+
+def twin_of(name: str) -> nn.Module:
+    """Returns the twin of a wide ResNet or of a network of the shortest-paths task, such as ``scnn-20-32``.
+
+    Raises:
+        ValueError: the network has no twin.
+    """
+    match = re.fullmatch(r"(s?)(wrn|cnn)-(\d+)-(\d+)(?:-(\d+))?", name)
+    if match is None or (match[5] and not match[1]):
+        raise ValueError(f"{name} has no twin; name a [s]wrn-L-w[-k] or [s]cnn-D-C[-k]")
+    depth, size = int(match[3]), int(match[4])
+    layers = (depth - 4) // 6 * 2 - 2 if match[2] == "wrn" else depth
+    templates = int(match[5] or layers) if match[1] else None
+    return (Twin if match[2] == "wrn" else GridTwin)(depth, size, templates)
 
 
 def optimizer(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from softshare_jax import sharing
 from softshare_jax.sharing.tree import named_arrays
 from tests.sharing.models import CASES, KEY
-from tests.sharing.weights import columns, residuals
+from tests.sharing.weights import chain_rule, columns, residuals
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -150,11 +150,7 @@ def test_gradients_are_those_of_the_model_s_own_weights(case, plan, variables, g
     )
     for group in plan.groups:
         upstream = weights(dense, group)
-        alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
-        for collection, expected in (
-            ("coefficients", np.einsum("lqc,kqc->lkc", upstream, templates)),
-            ("templates", np.einsum("lkc,lqc->kqc", alpha, upstream)),
-        ):
+        for collection, expected in chain_rule(group, variables, upstream).items():
             found = columns(group, gradients[collection][group.name])
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
         if group.rank:

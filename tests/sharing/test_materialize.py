@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from softshare_jax import sharing
 from softshare_jax.sharing.materialization import stack_members
 from tests.sharing.strategies import shared, stacks
-from tests.sharing.weights import columns, expected_weights, layer_weights, mixtures, residuals
+from tests.sharing.weights import chain_rule, columns, expected_weights, layer_weights, mixtures, residuals
 
 
 @given(shared())
@@ -63,11 +63,7 @@ def test_gradients_are_those_of_the_chain_rule(case):
     found = layer_weights(plan, sharing.materialize(plan, variables))
     for group in plan.groups:
         upstream = columns(group, np.cos(found[group.name]))
-        alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
-        for collection, expected in (
-            ("coefficients", np.einsum("lqc,kqc->lkc", upstream, templates)),
-            ("templates", np.einsum("lkc,lqc->kqc", alpha, upstream)),
-        ):
+        for collection, expected in chain_rule(group, variables, upstream).items():
             actual = columns(group, gradient[collection][group.name])
             np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
         if group.rank:

@@ -49,6 +49,21 @@ def expected_weights(group: Group, variables: dict) -> np.ndarray:
     return mixtures(group, variables) + residuals(group, variables)
 
 
+def chain_rule(group: Group, variables: dict, upstream: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the gradients of coefficients and templates by the chain rule, as columns.
+
+    Args:
+        group: the group.
+        variables: soft-shared variables.
+        upstream: gradient of the weights, ``[L, q, C]``.
+    """
+    alpha, templates = (columns(group, variables[c][group.name]) for c in ("coefficients", "templates"))
+    return {
+        "coefficients": np.einsum("lqc,kqc->lkc", upstream, templates),
+        "templates": np.einsum("lkc,lqc->kqc", alpha, upstream),
+    }
+
+
 def cosines(layers: np.ndarray) -> np.ndarray:
     """Returns the absolute cosines of layers ``[L, q, C]``: a mean over channels, weighted by norms."""
     products = np.einsum("iqc,jqc->ijc", layers, layers)
