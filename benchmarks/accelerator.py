@@ -179,7 +179,7 @@ def _say_what_to_carry(folder: pathlib.Path, ended: list[dict[str, Any]]) -> Non
     scored = [one for one in begun if one["error"] is not None]
     for command, runs in (("report", begun), ("poster --output=poster.md", scored)):
         workdirs = shlex.join(f"--workdir={folder / one['folder']}" for one in runs)
-        print(f"  softshare {command} {workdirs}" if runs else f"  nothing for softshare {command} yet")
+        print(f"  softshare {command} {workdirs}" if runs else f"  nothing for {command.split()[0]} yet")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def images(run: Run) -> str:
 
 def data(run: Run) -> str:
     """Returns a sentence on the images of a run; empty if they are not recorded."""
-    named = dict.fromkeys(f"{one.name} {one.version}" for one in run.data_sets)
+    named = dict.fromkeys(one_line(f"{one.name} {one.version}", 40) for one in run.data_sets)
     if not named:
         return ""
     what = images(run)
