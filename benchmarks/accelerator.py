@@ -63,6 +63,7 @@ def main() -> None:
     if arguments.smoke:
         os.environ.setdefault("XLA_FLAGS", smoke.COMPILE_FAST)
         data_dir = str(smoke.write_data(output / "data"))
+    print("looking for cifar10, or fetching it (170 MB)", flush=True)
     print(f"data: {cifar.prepare('cifar10', data_dir)}", flush=True)
     part = Part(output / "results" / "accelerator.json", measured, arguments.dtype, clock.measured)
     settings = _measure(part, clock)
