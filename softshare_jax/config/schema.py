@@ -267,8 +267,8 @@ class Config:
     )
     scan_blocks: str = field(
         "auto",
-        "Compile the blocks of a stage as one loop: yes, no, or auto (yes, except on CPUs, where "
-        "convolutions in a loop are more than ten times slower). Checkpoints are the same.",
+        "Compile the blocks of a stage as one loop: yes, no, or auto (yes on TPUs, whose compiler takes "
+        "minutes for deep networks; on GPUs and CPUs a loop is slower). Checkpoints are the same.",
         choices=("auto", "yes", "no"),
         may_change=True,
     )
