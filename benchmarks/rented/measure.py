@@ -162,13 +162,15 @@ def usual(platform: str, dtype: str) -> Settings:
         dtype: precision of the computation; ``"auto"``: bfloat16 on accelerators, as CPUs emulate it.
     """
     cpu = platform == "cpu"
-    fastest = "float32" if cpu else "bfloat16"
-    return Settings(fastest if dtype == "auto" else dtype, *(("no", 1) if cpu else ("yes", 32)))
+    if dtype == "auto":
+        dtype = "float32" if cpu else "bfloat16"
+    return Settings(dtype, "yes" if platform == "tpu" else "no", 1 if cpu else 32)
 
 
 def _changes(platform: str, dtype: str) -> list[tuple[str, Any]]:
     """Returns the changes to try, the most important first."""
+    scan = ("scan_blocks", "no" if platform == "tpu" else "yes")
     if platform == "cpu":
-        return [("scan_blocks", "yes")]
+        return [scan]
     both = [("dtype", "float32")] if dtype == "auto" else []
-    return [*both, ("scan_blocks", "no"), ("steps_per_dispatch", 1)]
+    return [*both, scan, ("steps_per_dispatch", 1)]

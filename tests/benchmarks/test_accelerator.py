@@ -142,7 +142,7 @@ class Timed:
         settings = Settings(config.dtype, config.scan_blocks, config.steps_per_dispatch)
         if settings.dtype == "float32":
             raise RuntimeError("RESOURCE_EXHAUSTED: out of\nmemory")
-        self.seconds = {"yes": 0.02, "no": 0.01}[config.scan_blocks]
+        self.seconds = {"yes": 0.01, "no": 0.02}[config.scan_blocks]
         if settings.steps_per_dispatch == 1:
             self.seconds *= 0.99
 
@@ -160,13 +160,13 @@ def test_the_fastest_settings_are_chosen_and_a_failure_is_a_line(tmp_path, monke
     chosen = measurement.choose("auto")
     assert chosen is not None
     # One step a dispatch is faster too, but by less than what may be noise.
-    assert Settings.of(chosen) == ("bfloat16", "no", 32)
+    assert Settings.of(chosen) == ("bfloat16", "yes", 32)
     assert chosen["why"] == [
         "dtype float32: not measured",
-        "scan_blocks no is 100.0% faster than yes",
+        "scan_blocks yes is 100.0% faster than no",
         "steps_per_dispatch 1 is 1.0% faster than 32",
     ]
-    assert "float32, blocks scanned, 32 step(s) a dispatch: failed (RESOURCE_EXHAUSTED: out of memory)" in (
+    assert "float32, blocks unrolled, 32 step(s) a dispatch: failed (RESOURCE_EXHAUSTED: out of memory)" in (
         capsys.readouterr().out
     )
     measured = Notes(notes.file)["measured"]
@@ -272,6 +272,13 @@ def test_many_matrices_are_thinned_out(tmp_path, monkeypatch):
     assert list(similarity_files(Workdir(tmp_path / "carried"))) == [0, 30, 60, 90]
     results.carry(Workdir(tmp_path / "none"), tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_the_usual_settings_are_those_of_auto():
+    # See build_network and Experiment.steps_per_dispatch.
+    assert measure.usual("tpu", "auto") == ("bfloat16", "yes", 32)
+    assert measure.usual("gpu", "float32") == ("float32", "no", 32)
+    assert measure.usual("cpu", "auto") == ("float32", "no", 1)
 
 
 def test_chips_are_known_by_the_names_that_jax_gives_them():
