@@ -8,7 +8,7 @@ from benchmarks.rented.rows import TINY
 from softshare_jax.data import cifar, cifar_archive
 
 ROWS = ("swrn-16-1-1-cutout", "wrn-16-1-cutout")
-EPOCHS, MINUTES = 2, 4.0
+EPOCHS, MINUTES = 2, 6.0
 # For XLA: a smoke run compiles much and computes little.
 COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 DESCRIPTION = "Random pixels with random labels, made up for a smoke run."
