@@ -25,7 +25,8 @@ def main() -> None:
         raise UserError(f"jax has no accelerator{there}: pip install '.[cuda]' or '.[tpu]', or add --smoke")
     notes = part.read()
     # The memory that is free at the start differs a little each time.
-    asked = {"row": part.row.name, "dtype": part.dtype, **found, "memory_bytes": None}
+    row = {"row": part.row.variant, "smoke": part.row.smoke, "dtype": part.dtype}
+    asked = {**row, **found, "memory_bytes": None}
     if "chosen" in notes and notes.get("asked") == asked:
         print(f"checked and measured before: {Settings.of(notes['chosen'])}", flush=True)
         return
