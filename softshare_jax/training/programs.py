@@ -39,20 +39,25 @@ class Programs:
 
     def init_state(self) -> TrainState:
         """Returns the initial state, on all devices."""
-        return jax.jit(self.initial, out_shardings=self.state_shardings)()
+        return jax.jit(self._initial, out_shardings=self.state_shardings)()
 
     def state_shapes(self) -> TrainState:
         """Returns shapes, dtypes and shardings of the state, without computing it."""
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-            jax.eval_shape(self.initial),
+            jax.eval_shape(self._initial),
             self.state_shardings,
         )
 
     @functools.cached_property
+    def _initial(self):
+        """``initial``, traced once for shapes and values."""
+        return jax.jit(self.initial)
+
+    @functools.cached_property
     def state_shardings(self) -> TrainState:
         """The shardings of the state."""
-        specs = mesh_lib.state_specs(self.mesh, jax.eval_shape(self.initial), self.step.shard_state)
+        specs = mesh_lib.state_specs(self.mesh, jax.eval_shape(self._initial), self.step.shard_state)
         return jax.tree.map(functools.partial(NamedSharding, self.mesh), specs)
 
     def no_metrics(self) -> Any:
