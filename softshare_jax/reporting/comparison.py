@@ -30,9 +30,7 @@ class Result:
 
     run: str
     config: config_lib.Config
-    settings: dict[
-        str, Any
-    ]  # what else makes the network: fields of the config, 'folded', 'converted' and 'images'
+    settings: dict[str, Any]  # other fields of the config, and 'folded', 'converted' and 'images'
     kind: str  # 'unshared', 'soft-shared' or 'folded'
     parameters: int
     devices: str
