@@ -13,12 +13,9 @@ seed, the similarity matrices.
 """
 
 import argparse
-import json
 import pathlib
-import statistics
 import sysconfig
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -27,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks import rows as rows_lib
 from benchmarks.runs import machine
 from softshare_jax import durable, sharing
 from softshare_jax.training import randomness
@@ -36,7 +34,6 @@ READS, WRITES = ("query", "key", "value", "up"), ("out", "down")
 LEARNING_RATE, WEIGHT_DECAY, WARMUP = 1e-3, 0.1, 0.1
 # One file in this many is held out; of these, so many bytes are scored.
 HELD_OUT, SCORED = 20, 2**18
-THRESHOLD = 0.9
 
 
 class Transformer(nn.Module):
@@ -126,7 +123,7 @@ def main() -> None:
     train, scored = (f"{len(part):,}" for part in text)
     print(f"{train} bytes to train on, {scored} of other files to score", flush=True)
     file = output / "rows.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    rows = rows_lib.read(file)
     for seed in range(arguments.seeds):
         for network in networks(arguments.layers, arguments.width):
             done = any((row["network"], row["seed"]) == (network.name, seed) for row in rows)
@@ -134,8 +131,8 @@ def main() -> None:
                 continue
             print(f"{network.name}, seed {seed}", flush=True)
             rows.append(run(network, seed, text, arguments, output))
-            durable.write(file, "".join(json.dumps(row) + "\n" for row in rows).encode())
-    found = table(rows)
+            rows_lib.write(file, rows)
+    found = rows_lib.table(rows, "bits_per_byte", 4)
     durable.write(output / "table.md", found.encode())
     print(found)
 
@@ -172,7 +169,7 @@ def standard_library() -> Text:
 
 def run(
     network: Network, seed: int, text: Text, arguments: argparse.Namespace, output: pathlib.Path
-) -> dict[str, Any]:
+) -> rows_lib.Row:
     """Trains a network, and returns its row."""
     start = time.monotonic()
     model = Transformer(network.layers, network.width, arguments.length, jnp.dtype(arguments.dtype))
@@ -182,7 +179,7 @@ def run(
     variables = jax.jit(shared.init)(randomness.key(seed), example)
     variables = train(shared, variables, text.train, seed, arguments)
     score = bits_per_byte(shared, variables, text.held_out, arguments)
-    row: dict[str, Any] = {
+    row: rows_lib.Row = {
         "network": network.name,
         "seed": seed,
         "layers": network.layers,
@@ -194,10 +191,7 @@ def run(
         "device": jax.devices()[0].device_kind,
     }
     if plan.groups:
-        distinct = sharing.distinct_layers(*sharing.fold(plan, variables, THRESHOLD))
-        row["loops"] = {
-            group: sharing.format_loops(sharing.find_loops(layers)) for group, layers in distinct.items()
-        }
+        row["loops"] = rows_lib.loops(plan, variables)
         if seed == 0:
             name = network.name.translate(str.maketrans("", "", " ,=/"))
             sharing.plot_similarity(plan, variables).save(output / f"similarity-{name}.svg")
@@ -256,22 +250,6 @@ def bits_per_byte(model: Any, variables: Any, text: np.ndarray, arguments: argpa
         for first in range(0, pieces, arguments.batch_size)
     )
     return nats / (pieces * arguments.length * np.log(2))
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns the rows as a Markdown table: mean and sample standard deviation over seeds."""
-    lines = ["| network | layers, width | parameters | bits per byte | seeds | loops at 0.9 (seed 0) |"]
-    lines.append("|---|---|---|---|---|---|")
-    for name in dict.fromkeys(row["network"] for row in rows):
-        own = [row for row in rows if row["network"] == name]
-        scores = [row["bits_per_byte"] for row in own]
-        spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
-        loops = "; ".join(f"{group} `{loop}`" for group, loop in own[0].get("loops", {}).items()) or "–"
-        lines.append(
-            f"| {name} | {own[0]['layers']}, {own[0]['width']} | {own[0]['parameters']:,} "
-            f"| {statistics.mean(scores):.4f}{spread} | {len(own)} | {loops} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

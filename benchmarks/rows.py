@@ -1,0 +1,50 @@
+"""Rows of a comparison of networks: JSON lines on disk, and a table over seeds."""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from softshare_jax import durable, sharing
+
+Row = dict[str, Any]
+THRESHOLD = 0.9
+
+
+def read(file: pathlib.Path) -> list[Row]:
+    """Returns the rows that were measured before."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write(file: pathlib.Path, rows: Iterable[Row]) -> None:
+    """Writes all rows; an earlier file is replaced."""
+    durable.write(file, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def loops(plan: sharing.Plan, variables: dict[str, Any]) -> dict[str, str]:
+    """Returns the loops of each group after a fold at ``THRESHOLD``, such as ``{'query': '1 (2)×3'}``."""
+    distinct = sharing.distinct_layers(*sharing.fold(plan, variables, THRESHOLD))
+    return {group: sharing.format_loops(sharing.find_loops(layers)) for group, layers in distinct.items()}
+
+
+def table(rows: Sequence[Row], score: str, digits: int) -> str:
+    """Returns a Markdown table: mean and sample standard deviation of a score over seeds.
+
+    Args:
+        rows: with ``network``, ``seed``, ``parameters``, the score and, of shared networks, ``loops``.
+        score: name of the score.
+        digits: decimal places of it.
+    """
+    lines = [
+        f"| network | parameters | {score.replace('_', ' ')} | seeds | loops at {THRESHOLD}, first seed |"
+    ]
+    lines.append("|---|---|---|---|---|")
+    for name in dict.fromkeys(row["network"] for row in rows):
+        own = sorted((row for row in rows if row["network"] == name), key=lambda row: row["seed"])
+        scores = [row[score] for row in own]
+        spread = f" ± {statistics.stdev(scores):.{digits}f}" if len(scores) > 1 else ""
+        found = "; ".join(f"{group} `{loop}`" for group, loop in own[0].get("loops", {}).items()) or "–"
+        mean = f"{statistics.mean(scores):.{digits}f}{spread}"
+        lines.append(f"| {name} | {own[0]['parameters']:,} | {mean} | {len(own)} | {found} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,95 @@
+"""Vision transformers on CIFAR-10, shared and unshared, also with as many parameters.
+
+    python -m benchmarks.vit --output=runs/vit --data_dir=DIR --epochs=100 --seeds=3
+
+Trains variants of configs/vit.py by `softshare train`: 12 layers of width 64 unshared, and with 6, 4 and 1
+templates in each of six groups; 4 unshared layers, which have the parameters of 4 templates; and 12 wider
+layers with 5 templates, which have those of the 12 unshared ones. Writes rows.jsonl (test error in percent,
+parameters, the loops of a fold at 0.9) and table.md. Interrupted runs resume.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+from benchmarks import rows as rows_lib
+from softshare_jax import durable
+from softshare_jax.description.description import parameters
+from softshare_jax.runs import records
+from softshare_jax.runs.load import load
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import cli
+
+NETWORKS = (
+    "vit-12-64-4",
+    "svit-12-64-4-6",
+    "svit-12-64-4-4",
+    "svit-12-64-4-1",
+    "vit-4-64-4",
+    "svit-12-96-4-5",
+)
+# Of the epochs; configs/vit.py warms up for 5 of 100.
+WARMUP = 0.05
+
+
+def main() -> None:
+    """Trains what is not trained, and writes the table."""
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--output", default="runs/vit", help="folder for the runs and results")
+    flags.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
+    flags.add_argument("--epochs", type=int, default=100)
+    flags.add_argument("--seeds", type=int, default=3)
+    flags.add_argument("--networks", nargs="+", default=NETWORKS)
+    flags.add_argument("--train_examples", type=int, default=50_000, help="fewer for a short run")
+    flags.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    arguments = flags.parse_args()
+    output = pathlib.Path(arguments.output)
+    rows = rows_lib.read(output / "rows.jsonl")
+    for seed in range(arguments.seeds):
+        for network in arguments.networks:
+            if any((row["network"], row["seed"]) == (network, seed) for row in rows):
+                continue
+            rows.append(run(network, seed, output / f"{network}-{seed}", arguments))
+            rows_lib.write(output / "rows.jsonl", rows)
+    table = rows_lib.table(rows, "test_error", 2)
+    durable.write(output / "table.md", table.encode())
+    print(table)
+
+
+def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Namespace) -> rows_lib.Row:
+    """Trains or resumes a run, and returns its row; ends with the code of a run that fails or is stopped."""
+    fields = {
+        "seed": seed,
+        "data_dir": arguments.data_dir,
+        "data.train_examples": arguments.train_examples,
+        "dtype": arguments.dtype,
+        "duration": f"{arguments.epochs} epochs",
+        "optimizer.warmup": f"{max(1, round(WARMUP * arguments.epochs))} epochs",
+        "evaluate_every": f"{max(1, arguments.epochs // 20)} epochs",
+        "checkpoint_every": f"{max(1, arguments.epochs // 20)} epochs",
+        "keep_checkpoints": 1,
+    }
+    command = [sys.executable, "-m", "softshare_jax.main", f"--config=vit:{network}", f"--workdir={folder}"]
+    done = subprocess.run([*command, *(f"--config.{name}={value}" for name, value in fields.items())])
+    if done.returncode:
+        sys.exit(done.returncode)
+    workdir = Workdir(folder)
+    last = records.read_metrics(workdir.metrics_file)[-1]
+    row: rows_lib.Row = {
+        "network": network,
+        "seed": seed,
+        "parameters": parameters(network).total,
+        "epochs": arguments.epochs,
+        "test_error": round(100 - 100 * last["eval/accuracy"], 2),
+        "seconds": last[records.SECONDS],
+        "device": records.read_devices(workdir.devices_file)[-1].kind,
+    }
+    trained = load(workdir)
+    if trained.experiment.plan.groups:
+        row["loops"] = rows_lib.loops(trained.experiment.plan, trained.variables)
+    return row
+
+
+if __name__ == "__main__":
+    cli.run(main)
