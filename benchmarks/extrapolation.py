@@ -9,12 +9,9 @@ a large grid is solved turn by turn. Interrupted runs resume, and rows that are 
 """
 
 import argparse
-import json
 import pathlib
 import runpy
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from benchmarks import comparison
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
@@ -75,7 +73,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for network in arguments.networks:
             workdir = train(output, network, seed, arguments.steps)
-            rows = read(file)
+            rows = [Row(**row) for row in comparison.read(file)]
             sizes = [s for s in SIZES if not any(r[:4] == (network, seed, *s) for r in rows)]
             if not sizes:
                 continue
@@ -84,8 +82,8 @@ def main() -> None:
                 print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
                 found = measure(trained, network, seed, side, window, arguments.examples)
                 rows += found
-                durable.write(file, "".join(json.dumps(row._asdict()) + "\n" for row in rows).encode())
-    rows = read(file)
+                comparison.write(file, (row._asdict() for row in rows))
+    rows = [Row(**row) for row in comparison.read(file)]
     text = table(rows)
     durable.write(output / "table.md", text.encode())
     durable.write(output / "turns.svg", figure(rows))
@@ -99,8 +97,8 @@ def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
     target, fields = output / f"{network}-{seed}", flags(network, seed, steps)
     if network == "loop" and not target.exists():
         folded, layers = discover(output, seed), f"--layers={LAYERS[network]}"
-        run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
-    run("main", f"--workdir={target}", *([] if network == "loop" else fields))
+        comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
+    comparison.run("main", f"--workdir={target}", *([] if network == "loop" else fields))
     return Workdir(target)
 
 
@@ -112,8 +110,8 @@ def discover(output: pathlib.Path, seed: int) -> Workdir:
     """
     found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
     if not folded.exists():
-        run("main", f"--workdir={found}", *flags("discover", seed, STEPS))
-        run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
+        comparison.run("main", f"--workdir={found}", *flags("discover", seed, STEPS))
+        comparison.run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
     (group,) = Workdir(folded).read_plan().groups
     if group.templates > 1:
         raise UserError(f"the layers of {folded} did not become one loop: try another seed")
@@ -135,19 +133,6 @@ def flags(variant: str, seed: int, steps: int) -> list[str]:
 def scaled(part: int, steps: int) -> int:
     """Returns a number of steps, given that of training as a loop."""
     return max(1, part * steps // STEPS)
-
-
-def run(command: str, *arguments: object) -> None:
-    """Runs a command to its end; ends with its exit code if it fails or is interrupted."""
-    done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
-    if done.returncode:
-        sys.exit(done.returncode)
-
-
-def read(file: pathlib.Path) -> list[Row]:
-    """Returns the rows that were measured before."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [Row(**json.loads(line)) for line in lines]
 
 
 def measure(trained: Trained, network: str, seed: int, side: int, window: int, examples: int) -> list[Row]:

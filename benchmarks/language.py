@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import rows as rows_lib
+from benchmarks import comparison
 from benchmarks.runs import machine
 from softshare_jax import durable, sharing
 from softshare_jax.training import randomness
@@ -123,7 +123,7 @@ def main() -> None:
     train, scored = (f"{len(part):,}" for part in text)
     print(f"{train} bytes to train on, {scored} of other files to score", flush=True)
     file = output / "rows.jsonl"
-    rows = rows_lib.read(file)
+    rows = comparison.read(file)
     for seed in range(arguments.seeds):
         for network in networks(arguments.layers, arguments.width):
             done = any((row["network"], row["seed"]) == (network.name, seed) for row in rows)
@@ -131,8 +131,8 @@ def main() -> None:
                 continue
             print(f"{network.name}, seed {seed}", flush=True)
             rows.append(run(network, seed, text, arguments, output))
-            rows_lib.write(file, rows)
-    found = rows_lib.table(rows, "bits_per_byte", 4)
+            comparison.write(file, rows)
+    found = comparison.table(rows, "bits_per_byte", 4)
     durable.write(output / "table.md", found.encode())
     print(found)
 
@@ -169,7 +169,7 @@ def standard_library() -> Text:
 
 def run(
     network: Network, seed: int, text: Text, arguments: argparse.Namespace, output: pathlib.Path
-) -> rows_lib.Row:
+) -> comparison.Row:
     """Trains a network, and returns its row."""
     start = time.monotonic()
     model = Transformer(network.layers, network.width, arguments.length, jnp.dtype(arguments.dtype))
@@ -179,7 +179,7 @@ def run(
     variables = jax.jit(shared.init)(randomness.key(seed), example)
     variables = train(shared, variables, text.train, seed, arguments)
     score = bits_per_byte(shared, variables, text.held_out, arguments)
-    row: rows_lib.Row = {
+    row: comparison.Row = {
         "network": network.name,
         "seed": seed,
         "layers": network.layers,
@@ -191,7 +191,7 @@ def run(
         "device": jax.devices()[0].device_kind,
     }
     if plan.groups:
-        row["loops"] = rows_lib.loops(plan, variables)
+        row["loops"] = comparison.loops(plan, variables)
         if seed == 0:
             name = network.name.translate(str.maketrans("", "", " ,=/"))
             sharing.plot_similarity(plan, variables).save(output / f"similarity-{name}.svg")

@@ -10,10 +10,8 @@ parameters, the loops of a fold at 0.9) and table.md. Interrupted runs resume.
 
 import argparse
 import pathlib
-import subprocess
-import sys
 
-from benchmarks import rows as rows_lib
+from benchmarks import comparison
 from softshare_jax import durable
 from softshare_jax.description.description import parameters
 from softshare_jax.runs import records
@@ -45,20 +43,20 @@ def main() -> None:
     flags.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     arguments = flags.parse_args()
     output = pathlib.Path(arguments.output)
-    rows = rows_lib.read(output / "rows.jsonl")
+    rows = comparison.read(output / "rows.jsonl")
     for seed in range(arguments.seeds):
         for network in arguments.networks:
             if any((row["network"], row["seed"]) == (network, seed) for row in rows):
                 continue
             rows.append(run(network, seed, output / f"{network}-{seed}", arguments))
-            rows_lib.write(output / "rows.jsonl", rows)
-    table = rows_lib.table(rows, "test_error", 2)
+            comparison.write(output / "rows.jsonl", rows)
+    table = comparison.table(rows, "test_error", 2)
     durable.write(output / "table.md", table.encode())
     print(table)
 
 
-def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Namespace) -> rows_lib.Row:
-    """Trains or resumes a run, and returns its row; ends with the code of a run that fails or is stopped."""
+def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Namespace) -> comparison.Row:
+    """Trains or resumes a run, and returns its row; ends if the run fails or is stopped."""
     fields = {
         "seed": seed,
         "data_dir": arguments.data_dir,
@@ -70,13 +68,11 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "checkpoint_every": f"{max(1, arguments.epochs // 20)} epochs",
         "keep_checkpoints": 1,
     }
-    command = [sys.executable, "-m", "softshare_jax.main", f"--config=vit:{network}", f"--workdir={folder}"]
-    done = subprocess.run([*command, *(f"--config.{name}={value}" for name, value in fields.items())])
-    if done.returncode:
-        sys.exit(done.returncode)
+    flags = (f"--config.{name}={value}" for name, value in fields.items())
+    comparison.run("main", f"--config=vit:{network}", f"--workdir={folder}", *flags)
     workdir = Workdir(folder)
     last = records.read_metrics(workdir.metrics_file)[-1]
-    row: rows_lib.Row = {
+    row: comparison.Row = {
         "network": network,
         "seed": seed,
         "parameters": parameters(network).total,
@@ -87,7 +83,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
     }
     trained = load(workdir)
     if trained.experiment.plan.groups:
-        row["loops"] = rows_lib.loops(trained.experiment.plan, trained.variables)
+        row["loops"] = comparison.loops(trained.experiment.plan, trained.variables)
     return row
 
 

@@ -1,8 +1,10 @@
-"""Rows of a comparison of networks: JSON lines on disk, and a table over seeds."""
+"""Comparisons of networks: the commands that train them, rows of JSON lines, and a table over seeds."""
 
 import json
 import pathlib
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +12,13 @@ from softshare_jax import durable, sharing
 
 Row = dict[str, Any]
 THRESHOLD = 0.9
+
+
+def run(command: str, *arguments: object) -> None:
+    """Runs a command to its end; ends with its exit code if it fails or is interrupted."""
+    done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def read(file: pathlib.Path) -> list[Row]:
