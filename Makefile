@@ -77,7 +77,7 @@ bench: $(VENV)/installed-base
 	$(BIN)/python -m benchmarks.compile_time
 
 results: $(VENV)/installed-benchmarks
-	$(BIN)/python benchmarks/curriculum.py --output=runs/curriculum
+	$(BIN)/python -m benchmarks.curriculum --output=runs/curriculum
 
 # SEEDS=3 measures the spread; STEPS=36 is a short run that shows that everything works.
 extrapolation: $(VENV)/installed-base

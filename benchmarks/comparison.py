@@ -1,6 +1,7 @@
 """Comparisons of networks: the commands that train them, rows of JSON lines, and a table over seeds."""
 
 import json
+import math
 import pathlib
 import statistics
 import subprocess
@@ -52,8 +53,16 @@ def table(rows: Sequence[Row], score: str, digits: int) -> str:
     for name in dict.fromkeys(row["network"] for row in rows):
         own = sorted((row for row in rows if row["network"] == name), key=lambda row: row["seed"])
         scores = [row[score] for row in own]
-        spread = f" ± {statistics.stdev(scores):.{digits}f}" if len(scores) > 1 else ""
         found = "; ".join(f"{group} `{loop}`" for group, loop in own[0].get("loops", {}).items()) or "–"
-        mean = f"{statistics.mean(scores):.{digits}f}{spread}"
-        lines.append(f"| {name} | {own[0]['parameters']:,} | {mean} | {len(own)} | {found} |")
+        lines.append(
+            f"| {name} | {own[0]['parameters']:,} | {spread(scores, digits)} | {len(own)} | {found} |"
+        )
     return "\n".join(lines) + "\n"
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Returns the mean and, of several values, the sample standard deviation; a dash if one is missing."""
+    if not values or any(math.isnan(value) for value in values):
+        return "–"
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"

@@ -218,10 +218,7 @@ def mean(rows: Iterable[Row], layers: int) -> float:
 def cell(rows: Iterable[Row], network: str, layers: int) -> str:
     """Returns mean F1 and, over several seeds, its deviation; a dash if it was not measured."""
     values = [row.f1 for row in rows if (row.network, row.layers) == (network, layers)]
-    if not values:
-        return "–"
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread} ({layers})"
+    return f"{comparison.spread(values, 3)} ({layers})" if values else "–"
 
 
 def figure(rows: Sequence[Row]) -> bytes:
