@@ -24,7 +24,7 @@ def main() -> None:
 
     devices.check()
     output = paths.local(arguments.output)
-    description = export_run(Workdir(arguments.workdir), output, arguments.step)
+    description = export_run(Workdir(arguments.workdir), output, arguments.step, arguments.onnx)
     print(f"{as_lines(description)}\n{output} can be run with softshare_jax.loader", flush=True)
 
 
@@ -33,6 +33,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--workdir", required=True, help="a trained run, folded or not; it does not change")
     parser.add_argument("--output", required=True, help="folder to create")
     parser.add_argument("--step", type=int, help="checkpoint to export (default: the newest)")
+    parser.add_argument(
+        "--onnx", action="store_true", help="also write model.onnx (pip install 'softshare_jax[onnx]')"
+    )
     return parser.parse_args(argv)
 
 

@@ -19,6 +19,7 @@ from safetensors.numpy import save
 
 import softshare_jax
 from softshare_jax import loader
+from softshare_jax.conversion import onnx_file
 from softshare_jax.conversion.difference import largest
 from softshare_jax.conversion.network import Network, is_random_key, split_arrays
 from softshare_jax.conversion.output import check_unused, new_folder
@@ -28,10 +29,12 @@ from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing.parameters import count
 from softshare_jax.sharing.tree import leaves
+from softshare_jax.training.experiment import make_experiment
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 SHARED = "shared.safetensors"
 MATERIALIZED = "materialized.safetensors"
+ONNX = "model.onnx"
 # Number of test examples on which the export is compared with the run.
 COMPARED = 32
 
@@ -51,22 +54,27 @@ class Program(NamedTuple):
     file: bytes
 
 
-def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -> dict[str, Any]:
+def export_run(
+    source: Workdir, output: pathlib.Path, step: int | None = None, onnx: bool = False
+) -> dict[str, Any]:
     """Exports the run in a workdir to a folder, which appears complete or not at all.
 
     Args:
         source: workdir of a trained run, folded or not; it does not change.
         output: folder to create; it must not exist, or must be empty.
         step: step of the checkpoint; ``None`` for the newest.
+        onnx: also write the network as an ONNX file.
 
     Returns:
         The content of ``export.json`` in the output.
 
     Raises:
         UserError: the source has no run or no such step, its data set is not available, or the output is in
-            use.
+            use. For ONNX: see ``onnx_file.write``.
     """
     check_unused(output)
+    if onnx:
+        onnx_file.check_installed()
     # The export may run on a CPU, where XLA is over ten times slower with convolutions in a loop. Other
     # implementations of convolutions are not part of XLA.
     config = dataclasses.replace(source.read_config(), scan_blocks="no", convolution="xla")
@@ -76,11 +84,11 @@ def export_run(source: Workdir, output: pathlib.Path, step: int | None = None) -
     images = np.asarray(task.first("test", task.phases - 1, COMPARED)["images"])
     with new_folder(output) as folder:
         log.info("exporting %s at step %d; this compiles it first", config.model, run.step)
-        return write(run, images, task.class_names(), folder)
+        return write(run, images, task.class_names(), folder, onnx)
 
 
 def write(
-    run: Trained, images: np.ndarray, classes: list[str] | None, folder: pathlib.Path
+    run: Trained, images: np.ndarray, classes: list[str] | None, folder: pathlib.Path, onnx: bool = False
 ) -> dict[str, Any]:
     """Writes the files of an export, loads the model from them and compares it with the run.
 
@@ -89,13 +97,15 @@ def write(
         images: examples ``[N, H, W, C]`` for the comparison; they set the model's input shape and dtype.
         classes: names of the classes, by label; ``None`` if the network is not a classifier.
         folder: existing folder to write to.
+        onnx: also write the network as an ONNX file, in which blocks in a row are a loop.
 
     Returns:
         The content of ``export.json``.
     """
     facts = {"model": run.experiment.config.model, "step": run.step, "classes": classes}
     network = _network(run)
-    return write_network(network, trace(network, (images,)), (images,), folder, facts)
+    looped = _network(_with_loops(run)) if onnx else None
+    return write_network(network, trace(network, (images,)), (images,), folder, facts, looped)
 
 
 def logits(run: Trained, images: np.ndarray) -> np.ndarray:
@@ -115,12 +125,19 @@ def _network(run: Trained) -> Network:
     return Network(experiment.plan, run.variables, apply)
 
 
+def _with_loops(run: Trained) -> Trained:
+    """Returns the same run with a network that computes blocks in a row by ``lax.scan``."""
+    config = dataclasses.replace(run.experiment.config, scan_blocks="yes")
+    return run._replace(experiment=make_experiment(config, run.experiment.plan))
+
+
 def write_network(
     network: Network,
     program: Program,
     inputs: Sequence[np.ndarray | jax.Array],
     folder: pathlib.Path,
     facts: Mapping[str, Any],
+    onnx: Network | None = None,
 ) -> dict[str, Any]:
     """Writes the files of an export, loads the network from them and compares it with the original.
 
@@ -130,6 +147,7 @@ def write_network(
         inputs: examples for the comparison, ``[N, ...]`` each.
         folder: existing folder to write to.
         facts: ``model``, its name, and others; they go into ``export.json``, and ``step`` into the weights.
+        onnx: what to write as an ONNX file; ``None``: no such file.
 
     Returns:
         The content of ``export.json``.
@@ -143,6 +161,10 @@ def write_network(
     write_weights(folder / SHARED, network.variables, {**stated, "plan": network.plan.to_json()})
     write_weights(folder / MATERIALIZED, network.dense, stated)
     files = [folder / name for name in (loader.MODEL, SHARED, MATERIALIZED)]
+    if onnx is not None:
+        files.append(folder / ONNX)
+        shapes = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in exported.in_avals]
+        facts = {**facts, "onnx": onnx_file.write(onnx, shapes, inputs, folder / ONNX)}
     named = "images" if "step" in facts else "*inputs"
     description = {
         "format": loader.FORMAT,
@@ -217,6 +239,9 @@ def as_lines(description: dict[str, Any]) -> str:
         f"  largest logit difference {description['largest_logit_difference']:.3g} "
         f"on {description['compared_on']} test examples",
     ]
+    if "onnx" in description:
+        onnx = description["onnx"]
+        lines.append(f"  {ONNX}: opset {onnx['opset']}, difference {onnx['largest_logit_difference']:.3g}")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ def export(
     *,
     name: str = "model",
     any_batch: bool = True,
+    onnx: bool = False,
 ) -> dict[str, Any]:
     """Writes a network to a folder that ``softshare_jax.loader.load`` runs in any process.
 
@@ -40,13 +41,15 @@ def export(
         name: of the model, for the files.
         any_batch: the program takes batches of any size. With ``False``, for models that need a known size,
             it takes batches of N.
+        onnx: also write the network as an ONNX file, and compare it by onnxruntime. Weights that layers share
+            are in it once, and a ``lax.scan`` in ``apply`` is a loop.
 
     Returns:
         The content of ``export.json``.
 
     Raises:
-        UserError: the folder is in use or cannot be written, an input is not an array, or the model cannot be
-            exported.
+        UserError: the folder is in use or cannot be written, an input is not an array, the model cannot be
+            exported, or the packages for ONNX are not installed.
         PlanError: the variables are not those of the plan.
         RunError: the disk is full.
     """
@@ -65,4 +68,4 @@ def export(
         except Exception as error:  # the exceptions of jax are not documented
             advice = "; any_batch=False exports it for the shapes of the example only" if any_batch else ""
             raise UserError(f"the model cannot be exported: {one_line(error, 160)}{advice}") from error
-        return write_network(network, program, inputs, unfinished, {"model": name})
+        return write_network(network, program, inputs, unfinished, {"model": name}, network if onnx else None)

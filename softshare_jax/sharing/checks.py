@@ -46,9 +46,9 @@ def check_variables(plan: Any, variables: Any) -> None:
                     )
                 value = value[key]
             array = unbox(value)
-            if jnp.shape(array) != shape:
+            if np.shape(array) != shape:
                 raise PlanError(
-                    f"the {collection} of group {group.name!r} have shape {jnp.shape(array)}, "
+                    f"the {collection} of group {group.name!r} have shape {np.shape(array)}, "
                     f"and the plan needs {shape}"
                 )
             if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
