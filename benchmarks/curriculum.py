@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks import comparison
 from softshare_jax.runs.records import read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import cli
 
 REPO = pathlib.Path(__file__).parents[1]
 COLORS = {"cnn": "#777777", "scnn": "#1f77b4", "scnn-r": "#d1495b"}
@@ -107,7 +108,11 @@ def main() -> None:
     scale, root = SCALES[arguments.scale], pathlib.Path(arguments.output)
     runs = [(variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda run: train(scale, root, *run), runs))
+        try:
+            list(pool.map(lambda run: train(scale, root, *run), runs))
+        except BaseException:  # a run failed or was interrupted: do not start the next one
+            pool.shutdown(cancel_futures=True)
+            raise
     found = {
         variant: [Workdir(root / f"{variant}-{s}") for s in range(arguments.seeds)] for variant in VARIANTS
     }
@@ -180,4 +185,4 @@ def draw(scale: Scale, found: dict[str, list[Workdir]], file: pathlib.Path) -> N
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)
