@@ -63,7 +63,7 @@ class LoopTraining:
                 state = turn(network, state)
             else:
                 # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
-                ways = [functools.partial(_prepare, layer, images, noise), turn, _skip]
+                ways: list[Any] = [functools.partial(_prepare, layer, images, noise), turn, _skip]
                 way = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
                 state = nn.switch(way, ways, cast(nn.Module, network), state)
             state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state), state)

@@ -123,6 +123,16 @@ def test_what_onnx_cannot_hold_is_said_in_one_line(users, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_onnx
+def test_a_file_that_computes_something_else_is_refused(users, tmp_path, monkeypatch):
+    user = users["linen"]
+    run = onnx_file._run
+    monkeypatch.setattr(onnx_file, "_run", lambda *arguments: [1 + output for output in run(*arguments)])
+    with pytest.raises(UserError, match=r"^the network cannot be written as ONNX: outputs .* differ by 1$"):
+        library.export(user.plan, user.variables, user.apply, user.inputs, tmp_path / "out", onnx=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_the_packages(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, "NEEDED", ("a_package_that_nobody_has",))
     said = r"needs a_package_that_nobody_has, .*: pip install 'softshare_jax\[onnx\]'"
