@@ -1,6 +1,7 @@
 """ONNX files: onnxruntime computes the same, and weights and loops stay shared."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -95,8 +96,8 @@ def test_a_loop_of_the_code_stays_a_loop(tmp_path):
 
 
 @needs_onnx
-def test_the_command(trained, tmp_path):
-    out = tmp_path / "out"
+def test_the_command_and_the_example_in_the_docs(trained, tmp_path, monkeypatch):
+    out = tmp_path / "runs" / "exported"
     done = tiny.run("export", f"--workdir={trained.root}", f"--output={out}", "--onnx")
     assert (done.returncode, done.stderr) == (0, "")
     difference = loader.describe(out)["onnx"]["largest_logit_difference"]
@@ -107,6 +108,13 @@ def test_the_command(trained, tmp_path):
     run_alone(out)
     with np.load(out / "outputs.npz") as found:
         np.testing.assert_allclose(found["arr_0"], loader.load(out)(images), atol=1e-4)
+    page = (tiny.REPO / "docs" / "export.md").read_text()
+    (code,) = re.findall(r"```python\n([^`]*onnxruntime[^`]*)```", page)
+    np.save(tmp_path / "batch.npy", images)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    np.testing.assert_allclose(names["logits"], loader.load(out)(images), atol=1e-4)
 
 
 @needs_onnx
