@@ -32,8 +32,8 @@ class Task(NamedTuple):
     Attributes:
         config: the config and its variant.
         steps: of a run.
-        score: the metric of the end, of which the last ``scores`` evaluations are averaged.
-        scores: number of these.
+        score: the metric of the end.
+        scores: number of evaluations at the end whose mean it is.
         fields: fields of the config.
     """
 
