@@ -70,8 +70,8 @@ class Loop:
     )
     noise: float = field(
         0.0,
-        "Standard deviation of the noise on the state before each layer; it rises from 0 in the first third "
-        "of the run.",
+        "Standard deviation of the noise on the state after such a prefix at the end of the run; it rises "
+        "from 0 with the square of the step.",
         least=0,
     )
 

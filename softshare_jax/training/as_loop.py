@@ -25,8 +25,7 @@ class LoopTraining:
         weight: weight of the loss after the random layer; the loss after the last layer has the rest.
         detach_rate: probability that a step detaches a prefix.
         window: most layers with a gradient; 0 for all that follow the prefix.
-        noise: step -> standard deviation of the noise on the state before each layer; ``None``: no noise. A
-            loop that keeps its answer under noise keeps it for longer.
+        noise: step -> standard deviation of the noise on the state after a prefix; ``None``: no noise.
         axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
@@ -56,17 +55,17 @@ class LoopTraining:
         least = jnp.maximum(detached, last - (window + 1) // 2)
         after = jax.random.randint(which, (), least + 1, last + 1)
         state = picked = network.start(images, train=True)
-        noise = None if self.noise is None else self.noise(step) * self._normal(noisy, state)
+        # One draw a step: normal numbers for every layer would take longer than the layers.
+        disturbance = 0.0 if self.noise is None else self.noise(step) * self._normal(noisy, state)
         for layer in range(depth):
-            turn = functools.partial(_advance, layer, images, noise)
             if window == depth:
-                state = turn(network, state)
+                state = _advance(layer, images, network, state)
             else:
                 # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
-                ways: list[Any] = [functools.partial(_prepare, layer, images, noise), turn, _skip]
+                ways = [functools.partial(way, layer, images) for way in (_prepare, _advance, _skip)]
                 way = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
                 state = nn.switch(way, ways, cast(nn.Module, network), state)
-            state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state), state)
+            state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state + disturbance), state)
             picked = jnp.where(layer + 1 == after, state, picked)
         return network.answer(state), network.answer(picked)
 
@@ -78,20 +77,16 @@ class LoopTraining:
         return draw(places).astype(state.dtype)
 
 
-def _prepare(layer: int, images: jax.Array, noise: Any, network: Any, state: jax.Array) -> jax.Array:
+def _prepare(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
     """Runs a layer of the prefix, which has no gradient."""
-    return jax.lax.stop_gradient(_advance(layer, images, noise, network, state))
+    return jax.lax.stop_gradient(_advance(layer, images, network, state))
 
 
-def _advance(layer: int, images: jax.Array, noise: Any, network: Any, state: jax.Array) -> jax.Array:
-    if noise is not None:
-        # One draw a step, whose channels move on by one with each layer: normal numbers for every layer would
-        # take longer than the layers.
-        state = state + jnp.roll(noise, layer, axis=-1)
+def _advance(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
     advanced: jax.Array = network.advance(layer, state, images, train=True)
     return advanced
 
 
-def _skip(network: Any, state: jax.Array) -> jax.Array:
-    del network
+def _skip(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
+    del layer, images, network
     return state

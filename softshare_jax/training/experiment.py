@@ -98,7 +98,7 @@ class Experiment:
         if not loop.weight or all(group.assignment is None for group in self.plan.groups):
             return None
         total = self.schedule.total
-        noise = optax.linear_schedule(0.0, loop.noise, max(1, total // 3)) if loop.noise else None
+        noise = (lambda step: loop.noise * (step / total) ** 2) if loop.noise else None
         return LoopTraining(loop.weight, loop.detach_rate, loop.window, noise, mesh_lib.AXIS)
 
     @property

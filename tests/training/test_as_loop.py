@@ -1,7 +1,6 @@
 """Training of a folded network as a loop: answers, gradients, and where it applies."""
 
 import dataclasses
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -100,44 +99,19 @@ def test_a_window_leaves_the_statistics_of_layers_that_do_not_run():
     assert [by_layer[f"block_{layer}"] for layer in range(4)] == [True, True, False, False], by_layer
 
 
-def test_noise_follows_its_schedule_and_disturbs_the_state_before_each_layer():
+def test_noise_follows_its_schedule_and_disturbs_the_state_after_a_prefix():
     built, variables = network()
-    loop = LoopTraining(0.5, 0.5, noise=lambda step: 0.1 * step)
+    loop = LoopTraining(0.5, 1.0, noise=lambda step: 0.1 * step)
 
     def final(step, key):
         return built.apply(variables, IMAGES, key, jnp.float32(step), method=loop_of(loop))[0]
 
     expected = built.apply(variables, IMAGES)
-    for seed in range(5):
+    for seed in range(10):
         key = jax.random.key(seed)
+        length = gradient_per_layer(loop, key)[0].index(True)
         np.testing.assert_allclose(final(0, key), expected, atol=1e-5)
-        assert np.abs(final(1, key) - expected).max() > 1e-3
-
-
-def test_each_layer_has_noise_of_its_own():
-    """Layers that return their state show what was added before each of them."""
-
-    class Still:
-        depth = DEPTH
-
-        def start(self, images, train):
-            return jnp.zeros((*images.shape[:-1], 8))
-
-        def advance(self, layer, state, images, train):
-            states.append(state)
-            return jnp.zeros_like(state)
-
-        def answer(self, state):
-            return state
-
-    states = []
-    loop = LoopTraining(0.5, 0.0, noise=lambda step: 0.3)
-    loop.run(Still(), IMAGES, jax.random.key(0), jnp.int32(0))
-    assert len(states) == DEPTH
-    for state in states:
-        assert float(jnp.std(state)) == pytest.approx(0.3, rel=0.1)
-    for one, other in itertools.pairwise(states):
-        assert abs(np.corrcoef(np.ravel(one), np.ravel(other))[0, 1]) < 0.15
+        assert (np.abs(final(1, key) - expected).max() > 1e-3) == (length > 0)
 
 
 def folded(**changes):
@@ -154,7 +128,7 @@ def test_a_run_trains_as_a_loop_once_it_is_folded():
     experiment, plan, _ = folded(loop__noise=0.2)
     loop = make_experiment(experiment.config, plan).train_step.loop
     assert (loop.weight, loop.detach_rate) == (0.5, 0.5)
-    assert [float(loop.noise(step)) for step in (0, 8, 16, 50)] == pytest.approx([0, 0.1, 0.2, 0.2])
+    assert [float(loop.noise(step)) for step in (0, 25, 50)] == pytest.approx([0, 0.05, 0.2])
     config = dataclasses.replace(
         experiment.config, loop=dataclasses.replace(experiment.config.loop, weight=0)
     )
