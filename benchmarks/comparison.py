@@ -1,12 +1,13 @@
 """Comparisons of networks: the commands that train them, rows of JSON lines, and a table over seeds."""
 
+import argparse
 import json
 import math
 import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from softshare_jax import durable, sharing
@@ -20,6 +21,18 @@ def run(command: str, *arguments: object) -> None:
     done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def flags(fields: Mapping[str, object]) -> list[str]:
+    """Returns fields of a config as flags of a command."""
+    return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+def positive(text: str) -> int:
+    """Reads a number that is at least 1, for ``argparse``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def read(file: pathlib.Path) -> list[Row]:

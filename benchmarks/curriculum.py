@@ -65,7 +65,7 @@ class Scale(NamedTuple):
             "evaluate_every": f"{self.every} steps",
             **self.settings,
         }
-        return [f"--config.{name}={value}" for name, value in fields.items()]
+        return comparison.flags(fields)
 
 
 SCALES = {
@@ -102,8 +102,8 @@ def main() -> None:
     )
     parser.add_argument("--scale", default="laptop", choices=SCALES, help="how much is trained")
     parser.add_argument("--output", default="runs/curriculum", help="folder for the workdirs")
-    parser.add_argument("--seeds", type=int, default=3, help="runs per variant")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--seeds", type=comparison.positive, default=3, help="runs per variant")
+    parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     arguments = parser.parse_args()
     scale, root = SCALES[arguments.scale], pathlib.Path(arguments.output)
     runs = [(variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--task", default="grids", choices=TASKS)
     parser.add_argument("--output", default="runs/early_fold", help="folder for the runs and results")
     parser.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=comparison.positive, default=3)
     arguments = parser.parse_args()
     task, output = TASKS[arguments.task], pathlib.Path(arguments.output)
     rows = comparison.read(output / "rows.jsonl")
@@ -100,8 +100,8 @@ def train(task: Task, folder: pathlib.Path, seed: int, data_dir: str) -> Workdir
         "keep_checkpoints": 100,
         **task.fields,
     }
-    flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    comparison.run("main", f"--config={CONFIGS / task.config}", f"--workdir={folder}", *flags)
+    config = f"--config={CONFIGS / task.config}"
+    comparison.run("main", config, f"--workdir={folder}", *comparison.flags(fields))
     return Workdir(folder)
 
 

@@ -63,8 +63,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="runs/extrapolation", help="folder for the runs and results")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each network")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of training as a loop")
+    parser.add_argument("--seeds", type=comparison.positive, default=1, help="runs of each network")
+    parser.add_argument(
+        "--steps", type=comparison.positive, default=STEPS, help="steps of training as a loop"
+    )
     parser.add_argument("--examples", type=int, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()

@@ -36,8 +36,8 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--output", default="runs/vit", help="folder for the runs and results")
     flags.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
-    flags.add_argument("--epochs", type=int, default=100)
-    flags.add_argument("--seeds", type=int, default=3)
+    flags.add_argument("--epochs", type=comparison.positive, default=100)
+    flags.add_argument("--seeds", type=comparison.positive, default=3)
     flags.add_argument("--networks", nargs="+", default=NETWORKS)
     flags.add_argument("--train_examples", type=int, default=50_000, help="fewer for a short run")
     flags.add_argument("--dtype", default="float32", help="float32 or bfloat16")
@@ -68,8 +68,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "checkpoint_every": f"{max(1, arguments.epochs // 20)} epochs",
         "keep_checkpoints": 1,
     }
-    flags = (f"--config.{name}={value}" for name, value in fields.items())
-    comparison.run("main", f"--config=vit:{network}", f"--workdir={folder}", *flags)
+    comparison.run("main", f"--config=vit:{network}", f"--workdir={folder}", *comparison.flags(fields))
     workdir = Workdir(folder)
     last = records.read_metrics(workdir.metrics_file)[-1]
     row: comparison.Row = {

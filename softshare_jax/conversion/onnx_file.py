@@ -43,6 +43,8 @@ def write(
 ) -> dict[str, Any]:
     """Writes a network to a file, runs the file by onnxruntime and compares it with the network.
 
+    Call ``check_installed`` before any work.
+
     Weights that layers share are in the file once: templates and coefficients are constants, and sums of
     templates are nodes. A loop of the network's code, such as ``lax.scan``, is a Loop of ONNX.
 
@@ -56,10 +58,8 @@ def write(
         The opset and the largest difference of an output on the examples.
 
     Raises:
-        UserError: ONNX or jax2onnx lack an operation of the network, the file computes something else, or the
-            packages are not installed.
+        UserError: ONNX or jax2onnx lack an operation of the network, or the file computes something else.
     """
-    check_installed()
     arrays, join = split_arrays(jax.device_get(network.variables))
 
     def function(*inputs: Any) -> Any:

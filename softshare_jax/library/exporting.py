@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from softshare_jax import paths, sharing
+from softshare_jax.conversion import onnx_file
 from softshare_jax.conversion.exporting import trace, write_network
 from softshare_jax.conversion.network import Apply, Network, is_array
 from softshare_jax.conversion.output import new_folder
@@ -59,6 +60,8 @@ def export(
             raise UserError(f"input {number} of the example is {type(array).__name__}; it must be an array")
     if not inputs:
         raise UserError("the example is empty: it needs an input")
+    if onnx:
+        onnx_file.check_installed()
     inputs = tuple(map(jnp.asarray, inputs))
     network = Network(plan, variables, apply)
     with new_folder(paths.local(folder), "folder") as unfinished:
