@@ -51,8 +51,8 @@ class Loop:
 
     weight: float = field(
         0.0,
-        "Weight of the loss after a random layer of the second half; the loss after the last layer has the "
-        "rest. 0: train a folded run as any other.",
+        "Weight of the mean of the losses after each layer of the second half; the loss after the last layer "
+        "has the rest. 0: train a folded run as any other.",
         least=0,
         most=1,
     )
@@ -70,8 +70,8 @@ class Loop:
     )
     noise: float = field(
         0.0,
-        "Standard deviation of the noise on the state after such a prefix at the end of the run; it rises "
-        "from 0 with the square of the step.",
+        "Standard deviation of the noise on the state before each layer; it rises from 0 during the first "
+        "third of the run.",
         least=0,
     )
 

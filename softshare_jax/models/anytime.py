@@ -13,9 +13,14 @@ class Anytime(Protocol):
 
     Attributes:
         depth: number of these layers.
+        layer_names: names of their variables in each collection; the layers differ in nothing else.
     """
 
     depth: int
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the layers, in order."""
 
     def start(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images to the first state."""

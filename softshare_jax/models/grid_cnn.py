@@ -49,6 +49,11 @@ class GridCNN(nn.Module):
         self.block = [ConvBlock(self.layers) for _ in range(self.depth)]
         self.head = self.layers.conv(None, 1, 1, bias=True)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the layers, in order."""
+        return tuple(f"block_{layer}" for layer in range(self.depth))
+
     def start(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images ``[B, H, W, 2]`` to the first state, ``[B, H, W, C]``."""
         del train

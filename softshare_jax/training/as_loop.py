@@ -1,31 +1,52 @@
 """Training of a folded network as a loop, so that it can run for longer than it was trained."""
 
 import dataclasses
-import functools
-from typing import Any, cast
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from softshare_jax.models.anytime import Anytime
+from softshare_jax.training.turns import Turns, Variables, stack, unstack
+
+# Numbers by which the noise of a turn is shifted against that of the turn before. It is a prime, so the noise
+# repeats only after as many turns as a state has numbers.
+SHIFT = 1009
+
+
+class Answers(NamedTuple):
+    """What a network answers in a step.
+
+    Attributes:
+        logits: after each layer that may have a gradient, ``[N, B, ...]``.
+        weights: of their losses in the objective, ``[N]``; they sum to 1.
+        last: index of the last answer.
+    """
+
+    logits: jax.Array
+    weights: jax.Array
+    last: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopTraining:
-    """Answers after the last layer and after a random one, part of the time behind a detached prefix.
+    """Answers after every layer of the second half, part of the time behind a detached prefix.
 
-    This is the progressive loss of Bansal et al. 2022 (arXiv 2202.05826). In some steps a prefix of random
-    length has no gradient and only prepares a state, so the layers after it learn to continue from any state.
-    With a window, a step ends after that many layers behind the prefix. A deep network then costs little more
-    than a network of the window's depth, and learns to continue from states of all ages.
+    This is the progressive loss of Bansal et al. 2022 (arXiv 2202.05826). Where they draw one layer for an
+    earlier answer, every layer of the second half gives one here: the same on average, and steadier. In some
+    steps a prefix of random length has no gradient and only prepares a state, so the layers after it learn
+    to continue from any state. With a window, a step ends after that many layers behind the prefix. A deep
+    network then costs little more than a network of the window's depth, and learns to continue from states
+    of all ages.
 
     Attributes:
-        weight: weight of the loss after the random layer; the loss after the last layer has the rest.
+        weight: weight of the mean loss over the second half; the loss after the last layer has the rest.
         detach_rate: probability that a step detaches a prefix.
         window: most layers with a gradient; 0 for all that follow the prefix.
-        noise: step -> standard deviation of the noise on the state after a prefix; ``None``: no noise.
+        noise: step -> standard deviation of the noise on the state before each layer; ``None``: no noise.
         axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
     """
 
@@ -36,57 +57,81 @@ class LoopTraining:
     axis_name: str | None = None
 
     def run(
-        self, network: Anytime, images: jax.Array, key: jax.Array, step: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Returns the logits after the last layer of the step, and after a random one of its second half.
+        self, network: Anytime, variables: Variables, images: jax.Array, key: jax.Array, step: jax.Array
+    ) -> tuple[Answers, dict[str, Any]]:
+        """Returns the answers of a step, and the variables with its statistics.
 
         Args:
-            network: the network, bound to its variables.
+            network: a linen module, unbound.
+            variables: its dense variables.
             images: ``[B, ...]``.
             key: random key of the step; equal on all devices.
             step: number of steps taken, for the schedule of the noise.
         """
         depth = network.depth
         window = min(self.window, depth) or depth
-        whether, how_long, which, noisy = jax.random.split(key, 4)
+        whether, how_long, dropout, noisy = jax.random.split(key, 4)
         length = jax.random.randint(how_long, (), 0, depth if window == depth else depth - window + 1)
         detached = jnp.where(jax.random.bernoulli(whether, self.detach_rate), length, 0)
         last = jnp.minimum(detached + window, depth)
+
+        turns = Turns(network, images, dropout)
+        state, variables = turns.start(variables)
+        rows = stack(network, variables)
+        params, statistics = rows.pop("params"), rows
+        disturb = self._noise(noisy, step, state)
+
+        def prepare(turn: jax.Array, carry: Any) -> Any:
+            state, statistics = carry
+            row = _row({"params": params, **statistics}, turn)
+            state, row = turns.advance(*jax.lax.stop_gradient((variables, row)), turn, disturb(state, turn))
+            return state, {name: _set(tree, turn, row[name]) for name, tree in statistics.items()}
+
+        prepared, statistics = jax.lax.fori_loop(
+            0, detached, prepare, jax.lax.stop_gradient((state, statistics))
+        )
+        state = jnp.where(detached > 0, prepared, state)
+
+        # A layer is computed again for its gradient: on CPUs that is faster than keeping what it computed.
+        @jax.checkpoint
+        def advance(state: jax.Array, inputs: Any) -> Any:
+            turn, row = inputs
+            state, row = jax.lax.cond(
+                turn < last,
+                lambda: turns.advance(variables, row, turn, disturb(state, turn)),
+                lambda: (state, row),
+            )
+            return state, (state, {name: row[name] for name in statistics})
+
+        after = detached + jnp.arange(window)
+        chosen = _row({"params": params, **statistics}, after)
+        _, (states, updated) = jax.lax.scan(advance, state, (after, chosen))
+        statistics = {name: _set(tree, after, updated[name]) for name, tree in statistics.items()}
+        # The second half of the layers behind the prefix, and at least one.
         least = jnp.maximum(detached, last - (window + 1) // 2)
-        after = jax.random.randint(which, (), least + 1, last + 1)
-        state = picked = network.start(images, train=True)
-        # One draw a step: normal numbers for every layer would take longer than the layers.
-        disturbance = 0.0 if self.noise is None else self.noise(step) * self._normal(noisy, state)
-        for layer in range(depth):
-            if window == depth:
-                state = _advance(layer, images, network, state)
-            else:
-                # A branch costs nothing unless it is taken, so a step costs as much as the layers it runs.
-                ways = [functools.partial(way, layer, images) for way in (_prepare, _advance, _skip)]
-                way = jnp.int32(layer >= detached) + jnp.int32(layer >= last)
-                state = nn.switch(way, ways, cast(nn.Module, network), state)
-            state = jnp.where(layer + 1 == detached, jax.lax.stop_gradient(state + disturbance), state)
-            picked = jnp.where(layer + 1 == after, state, picked)
-        return network.answer(state), network.answer(picked)
+        counted = (least <= after) & (after < last)
+        weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (after == last - 1)
+        answers = Answers(turns.answer(variables, states), weights, last - detached - 1)
+        return answers, unstack(network, variables, statistics)
 
-    def _normal(self, key: jax.Array, state: jax.Array) -> jax.Array:
-        """Draws noise for an example's place in the global batch."""
+    def _noise(self, key: jax.Array, step: jax.Array, state: jax.Array) -> Callable[..., jax.Array]:
+        """Returns a function that adds the noise of a turn to a state ``[B, ...]``."""
+        if self.noise is None:
+            return lambda state, turn: state
+        # Drawn for an example's place in the global batch, so that it does not depend on the devices.
         device = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name)
-        places = device * len(state) + jnp.arange(len(state))
-        draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), state.shape[1:]))
-        return draw(places).astype(state.dtype)
+        size = math.prod(state.shape[1:])
+        draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), (size,)))
+        drawn = self.noise(step) * draw(device * len(state) + jnp.arange(len(state))).astype(state.dtype)
+        # One draw for all turns, shifted: a draw for each turn would take longer than the layers.
+        return lambda state, turn: state + jnp.roll(drawn, turn * SHIFT, axis=1).reshape(state.shape)
 
 
-def _prepare(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
-    """Runs a layer of the prefix, which has no gradient."""
-    return jax.lax.stop_gradient(_advance(layer, images, network, state))
+def _row(rows: Any, turn: jax.Array) -> Any:
+    """Takes one or more layers from a stack; the last layer stands for any that follow it."""
+    return jax.tree.map(lambda leaf: jnp.take(leaf, turn, axis=0, mode="clip"), rows)
 
 
-def _advance(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
-    advanced: jax.Array = network.advance(layer, state, images, train=True)
-    return advanced
-
-
-def _skip(layer: int, images: jax.Array, network: Any, state: jax.Array) -> jax.Array:
-    del layer, images, network
-    return state
+def _set(rows: Any, turn: jax.Array, new: Any) -> Any:
+    """Puts one or more layers into a stack, without those that follow the last one."""
+    return jax.tree.map(lambda leaf, row: leaf.at[turn].set(row, mode="drop"), rows, new)

@@ -98,7 +98,7 @@ class Experiment:
         if not loop.weight or all(group.assignment is None for group in self.plan.groups):
             return None
         total = self.schedule.total
-        noise = (lambda step: loop.noise * (step / total) ** 2) if loop.noise else None
+        noise = (lambda step: loop.noise * jnp.minimum(3 * step / total, 1.0)) if loop.noise else None
         return LoopTraining(loop.weight, loop.detach_rate, loop.window, noise, mesh_lib.AXIS)
 
     @property

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from softshare_jax.models.network import AUXILIARY
-from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty
+from softshare_jax.sharing import Plan, SoftShare, recurrence_penalty, to_dense
 from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.gradients import split_over
 from softshare_jax.training.mesh import state_specs
@@ -88,41 +88,44 @@ class TrainStep:
 
     def _objective(self, weights, others, examples):
         (statistics, key, step), (inputs, batch) = others, examples
+        variables = {**statistics, **weights}
+        if self.loop:
+            objective, outputs, updated = self._as_loop(self.loop, variables, inputs, batch, step)
+        else:
+            objective, outputs, updated = self._once(variables, inputs, batch, key, step)
+        if self.recurrence:
+            objective -= self.recurrence * recurrence_penalty(self.plan, weights, self.signed)
+        return objective, ({name: updated[name] for name in statistics}, outputs)
+
+    def _once(self, variables, inputs, batch, key, step):
+        """Returns the mean loss of a network that answers once, logits and losses, and collections."""
         # Networks without drop-path reject the argument, and only auxiliary classifiers sow intermediates.
         scheduled = {"drop_path": self.drop_path_rate(step)} if self.drop_path_rate else {}
         auxiliary = ["intermediates"] if self.aux_loss_weight else []
+        statistics = [name for name in variables if name not in TRAINABLE]
         outputs = self.model.apply(
-            {**statistics, **weights},
+            variables,
             inputs,
             train=True,
             mutable=[*statistics, *auxiliary],
             rngs={"dropout": key},
-            method=None if self.loop is None else self._as_loop(self.loop, step),
             **scheduled,
         )
         logits, updated = cast(tuple[Any, dict[str, Any]], outputs)
-        if self.loop:
-            logits, earlier = logits
         losses = self.task.loss(logits, batch, train=True)
         objective = jnp.mean(losses)
-        if self.loop:
-            weight, early = self.loop.weight, jnp.mean(self.task.loss(earlier, batch, train=True))
-            objective = (1 - weight) * objective + weight * early
         if self.aux_loss_weight:
-            (aux_logits,) = updated.pop("intermediates")[AUXILIARY]
+            (aux_logits,) = updated["intermediates"][AUXILIARY]
             objective += self.aux_loss_weight * jnp.mean(self.task.loss(aux_logits, batch, train=True))
-        if self.recurrence:
-            objective -= self.recurrence * recurrence_penalty(self.plan, weights, self.signed)
-        return objective, (updated, (logits, losses))
+        return objective, (logits, losses), updated
 
-    def _as_loop(self, loop: LoopTraining, step):
-        """Returns the method of the network that answers twice."""
-
-        def method(network, images, train):
-            del train
-            return loop.run(network, images, stream(self.seed, "loop", step), step)
-
-        return method
+    def _as_loop(self, loop: LoopTraining, variables, inputs, batch, step):
+        """Returns the same of a network that answers many times; logits and losses are the last ones."""
+        dense, key = to_dense(self.plan, variables), stream(self.seed, "loop", step)
+        answers, updated = loop.run(cast(Any, self.model.model), dense, inputs, key, step)
+        losses = jax.vmap(lambda logits: self.task.loss(logits, batch, train=True))(answers.logits)
+        objective = jnp.dot(answers.weights, jnp.mean(losses, axis=1))
+        return objective, (answers.logits[answers.last], losses[answers.last]), updated
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

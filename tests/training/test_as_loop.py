@@ -1,6 +1,7 @@
 """Training of a folded network as a loop: answers, gradients, and where it applies."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from softshare_jax import sharing
 from softshare_jax.config import Loop, recipes
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
-from softshare_jax.models.anytime import answers
+from softshare_jax.models.anytime import answers as all_answers
 from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.randomness import stream
@@ -24,94 +25,148 @@ DEPTH = 4
 IMAGES = np.random.default_rng(0).integers(0, 2, (4, 5, 5, 2)).astype(np.float32)
 
 
+@functools.cache
 def network():
+    """Returns a network and its variables."""
     built = zoo.named(f"gated-{DEPTH}-3").build(zoo.Options())
     return built, built.init(jax.random.key(1), IMAGES)
 
 
-def gradient_per_layer(loop, key):
-    """Returns which layers have a gradient of the last answer, and the logits of the random one."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _run(loop, built, variables, images, key, step):
+    return loop.run(built, variables, images, key, step)
+
+
+def run(loop, key, step=0, built=None, images=IMAGES):
+    """Returns what ``LoopTraining.run`` does, of a small network."""
+    return _run(loop, *(built or network()), images, key, jnp.float32(step))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gradient(loop, key):
     built, variables = network()
 
     def loss(variables):
-        final, early = built.apply(variables, IMAGES, key, jnp.int32(0), method=loop_of(loop))
-        return jnp.sum(final), early
+        answers, _ = loop.run(built, variables, IMAGES, key, jnp.float32(0))
+        return jnp.sum(answers.logits[answers.last])
 
-    gradients, early = jax.grad(loss, has_aux=True)(variables)
-    layers = [gradients["params"][f"layer_{i}"]["conv"]["kernel"] for i in range(DEPTH)]
-    return [bool(np.asarray(layer).any()) for layer in layers], early
+    return jax.grad(loss)(variables)["params"]
 
 
-def loop_of(loop):
-    return lambda network, images, key, step: loop.run(network, images, key, step)
+def has_gradient(loop, key):
+    """Returns which layers have a gradient of the last answer."""
+    params = _gradient(loop, key)
+    return [bool(np.asarray(params[f"layer_{i}"]["conv"]["kernel"]).any()) for i in range(DEPTH)]
 
 
-def test_the_random_answer_is_one_of_the_second_half():
+def after(answers, layers):
+    """Returns the logits that a plain run has after these numbers of layers, and those of a loop."""
     built, variables = network()
-    possible = built.apply(variables, IMAGES, range(DEPTH + 1), method=answers)
-    seen = set()
-    for seed in range(20):
-        _, early = gradient_per_layer(LoopTraining(0.5, 0.0), jax.random.key(seed))
-        distance = np.abs(np.asarray(possible) - np.asarray(early)).max((1, 2, 3))
-        assert distance.min() < 1e-5
-        seen.add(int(distance.argmin()))
-    assert seen == {3, 4}
+    possible = built.apply(variables, IMAGES, range(DEPTH + 1), method=all_answers)
+    return possible[np.array(layers)], answers.logits[: len(layers)]
+
+
+def test_every_layer_answers_and_those_of_the_second_half_count():
+    answers, _ = run(LoopTraining(0.5, 0.0), jax.random.key(0))
+    np.testing.assert_allclose(*after(answers, [1, 2, 3, 4]), atol=1e-5)
+    assert answers.last == 3
+    np.testing.assert_allclose(answers.weights, [0, 0, 0.25, 0.75])
 
 
 def test_a_prefix_has_no_gradient_and_its_length_varies():
-    assert gradient_per_layer(LoopTraining(0.5, 0.0), jax.random.key(0))[0] == [True] * DEPTH
+    assert has_gradient(LoopTraining(0.5, 0.0), jax.random.key(0)) == [True] * DEPTH
     lengths = set()
     for seed in range(30):
-        has_gradient, _ = gradient_per_layer(LoopTraining(0.5, 1.0), jax.random.key(seed))
-        length = has_gradient.index(True)
-        assert has_gradient == [False] * length + [True] * (DEPTH - length)
+        loop, key = LoopTraining(0.3, 1.0), jax.random.key(seed)
+        found = has_gradient(loop, key)
+        length = found.index(True)
+        assert found == [False] * length + [True] * (DEPTH - length)
+        answers, _ = run(loop, key)
+        np.testing.assert_allclose(*after(answers, range(length + 1, DEPTH + 1)), atol=1e-5)
+        expected = {0: [0, 0, 0.15, 0.85], 1: [0, 0.15, 0.85, 0], 2: [0.15, 0.85, 0, 0], 3: [1, 0, 0, 0]}
+        np.testing.assert_allclose(answers.weights, expected[length], atol=1e-6)
         lengths.add(length)
     assert lengths == set(range(DEPTH))
 
 
 def test_a_window_ends_the_step_and_is_all_that_has_a_gradient():
-    built, variables = network()
-    possible = built.apply(variables, IMAGES, range(DEPTH + 1), method=answers)
     seen = set()
     for seed in range(30):
         loop, key = LoopTraining(0.5, 0.7, window=2), jax.random.key(seed)
-        has_gradient, early = gradient_per_layer(loop, key)
-        start = has_gradient.index(True)
-        assert has_gradient == [start <= layer < start + 2 for layer in range(DEPTH)]
-        last, _ = built.apply(variables, IMAGES, key, jnp.int32(0), method=loop_of(loop))
-        np.testing.assert_allclose(last, possible[start + 2], atol=1e-5)
-        np.testing.assert_allclose(early, possible[start + 2], atol=1e-5)  # a half of two layers is one
+        found = has_gradient(loop, key)
+        start = found.index(True)
+        assert found == [start <= layer < start + 2 for layer in range(DEPTH)]
+        answers, _ = run(loop, key)
+        np.testing.assert_allclose(*after(answers, [start + 1, start + 2]), atol=1e-5)
+        np.testing.assert_allclose(answers.weights, [0, 1])  # half of two layers is one
         seen.add(start)
     assert seen == {0, 1, 2}
 
 
-def test_a_window_leaves_the_statistics_of_layers_that_do_not_run():
+def test_gradients_are_those_of_layers_written_out():
+    built, variables = network()
+    loop, weights = LoopTraining(0.5, 0.0, window=3), jnp.array([0, 0.25, 0.75])
+
+    def of_loop(variables):
+        answers, _ = loop.run(built, variables, IMAGES, jax.random.key(0), jnp.float32(0))
+        return jnp.dot(answers.weights, jnp.mean(jnp.tanh(answers.logits), axis=(1, 2, 3)))
+
+    def written_out(variables):
+        logits = built.apply(variables, IMAGES, (1, 2, 3), method=all_answers)
+        return jnp.dot(weights, jnp.mean(jnp.tanh(logits), axis=(1, 2, 3)))
+
+    found, expected = (jax.jit(jax.grad(one))(variables) for one in (of_loop, written_out))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
+
+
+def batch_statistics(updated):
+    return {name: jax.device_get(tree) for name, tree in updated["batch_stats"].items()}
+
+
+def test_statistics_are_those_of_the_layers_that_ran():
     built = zoo.named("cnn-4-3").build(zoo.Options())
     variables = built.init(jax.random.key(1), IMAGES)
-    loop = LoopTraining(0.5, 0.0, window=2)
-    _, updated = built.apply(
-        variables, IMAGES, jax.random.key(0), jnp.int32(0), method=loop_of(loop), mutable=["batch_stats"]
-    )
-    changed = jax.tree.map(
-        lambda a, b: bool(np.any(a != b)), updated, {"batch_stats": variables["batch_stats"]}
-    )
-    by_layer = {name: any(jax.tree.leaves(tree)) for name, tree in changed["batch_stats"].items()}
-    assert [by_layer[f"block_{layer}"] for layer in range(4)] == [True, True, False, False], by_layer
+    _, all_ran = built.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
+    expected, unchanged = batch_statistics(all_ran), batch_statistics(variables)
+    numbers = set()
+    for seed in range(20):
+        loop = LoopTraining(0.5, 0.7, window=2)
+        _, updated = run(loop, jax.random.key(seed), built=(built, variables))
+        found = batch_statistics(updated)
+        ran = [not np.array_equal(found[f"block_{i}"]["norm"]["mean"], [0, 0, 0]) for i in range(4)]
+        number = sum(ran)
+        assert ran == [True] * number + [False] * (4 - number)
+        for i in range(4):
+            right = (expected if i < number else unchanged)[f"block_{i}"]
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found[f"block_{i}"], right)
+        numbers.add(number)
+    assert numbers == {2, 3, 4}
 
 
-def test_noise_follows_its_schedule_and_disturbs_the_state_after_a_prefix():
+@pytest.mark.parametrize("detach_rate", [0.0, 1.0])
+def test_noise_follows_its_schedule_and_disturbs_every_layer(detach_rate):
     built, variables = network()
-    loop = LoopTraining(0.5, 1.0, noise=lambda step: 0.1 * step)
+    quiet = LoopTraining(0.5, detach_rate)
+    loop = dataclasses.replace(quiet, noise=lambda step: 1e-4 * step)
+    key = jax.random.key(2)
 
-    def final(step, key):
-        return built.apply(variables, IMAGES, key, jnp.float32(step), method=loop_of(loop))[0]
+    def logits(loop, step):
+        return run(loop, key, step)[0].logits
 
-    expected = built.apply(variables, IMAGES)
-    for seed in range(10):
-        key = jax.random.key(seed)
-        length = gradient_per_layer(loop, key)[0].index(True)
-        np.testing.assert_allclose(final(0, key), expected, atol=1e-5)
-        assert (np.abs(final(1, key) - expected).max() > 1e-3) == (length > 0)
+    expected = logits(quiet, 1)
+    np.testing.assert_allclose(logits(loop, 0), expected, atol=1e-6)
+    one, two = (logits(loop, step) - expected for step in (1, 2))
+    np.testing.assert_allclose(two, 2 * one, rtol=0.05, atol=1e-6)  # small noise acts in proportion
+    assert np.all(np.std(one[: DEPTH - has_gradient(quiet, key).index(True)], axis=(1, 2, 3)) > 1e-6)
+    # A layer sees other noise than the one before it: with the gates closed a state collects the noise of all
+    # layers, whose variance is the sum of theirs.
+    closed = jax.tree.map(jnp.zeros_like, variables)
+    closed["params"]["head"]["kernel"] = jnp.ones_like(closed["params"]["head"]["kernel"])
+    images = np.zeros((8, 30, 30, 2), np.float32)
+    final = run(dataclasses.replace(loop, detach_rate=0.0), key, 1e4, (built, closed), images)[0].logits[-1]
+    kept = 1 - 1 / (1 + np.e)
+    variance = 3 * sum(kept ** (2 * layer) for layer in range(1, DEPTH + 1))
+    assert np.var(np.asarray(final)) == pytest.approx(variance, rel=0.05)
 
 
 def folded(**changes):
@@ -128,14 +183,14 @@ def test_a_run_trains_as_a_loop_once_it_is_folded():
     experiment, plan, _ = folded(loop__noise=0.2)
     loop = make_experiment(experiment.config, plan).train_step.loop
     assert (loop.weight, loop.detach_rate) == (0.5, 0.5)
-    assert [float(loop.noise(step)) for step in (0, 25, 50)] == pytest.approx([0, 0.05, 0.2])
+    assert [float(loop.noise(step)) for step in (0, 10, 25, 50)] == pytest.approx([0, 0.12, 0.2, 0.2])
     config = dataclasses.replace(
         experiment.config, loop=dataclasses.replace(experiment.config.loop, weight=0)
     )
     assert make_experiment(config, plan).train_step.loop is None
 
 
-def test_the_objective_weighs_both_answers():
+def test_the_objective_weighs_the_answers():
     experiment, plan, variables = folded(loop__weight=0.3)
     experiment = make_experiment(experiment.config, plan)
     sgd = optax.sgd(1.0)
@@ -147,17 +202,18 @@ def test_the_objective_weighs_both_answers():
     state = TrainState(jnp.int32(3), variables, sgd.init(trainable(variables)))
     after, metrics = jax.jit(step)(state, batch)
 
-    def losses(variables):
+    def objective(variables):
         dense, key = sharing.to_dense(plan, variables), stream(step.seed, "loop", 3)
-        given = experiment.task.inputs(batch), key, jnp.int32(3)
-        both = experiment.network.apply(dense, *given, method=loop_of(loop))
-        return jnp.stack([jnp.mean(experiment.task.loss(logits, batch)) for logits in both])
+        given = experiment.network, dense, experiment.task.inputs(batch), key, jnp.int32(3)
+        answers, _ = step.loop.run(*given)
+        losses = [jnp.mean(experiment.task.loss(logits, batch)) for logits in answers.logits]
+        return sum(answers.weights * jnp.stack(losses)), losses[int(answers.last)]
 
-    gradients = jax.jacobian(losses)(variables)["templates"]["layers"]
+    gradients, last = jax.grad(objective, has_aux=True)(variables)
     moved = variables["templates"]["layers"] - after.variables["templates"]["layers"]
-    np.testing.assert_allclose(moved, 0.7 * gradients[0] + 0.3 * gradients[1], atol=1e-5)
+    np.testing.assert_allclose(moved, gradients["templates"]["layers"], atol=1e-5)
     # The recorded loss is that of the last layer.
-    assert float(metrics.compute()["loss"]) == pytest.approx(float(losses(variables)[0]), rel=1e-5)
+    assert float(metrics.compute()["loss"]) == pytest.approx(float(last), rel=1e-5)
 
 
 def test_losses_on_one_and_four_devices(monkeypatch):
