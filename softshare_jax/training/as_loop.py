@@ -96,11 +96,9 @@ class LoopTraining:
         @jax.checkpoint
         def advance(state: jax.Array, inputs: Any) -> Any:
             turn, row = inputs
-            state, row = jax.lax.cond(
-                turn < last,
-                lambda: turns.advance(variables, row, turn, disturb(state, turn)),
-                lambda: (state, row),
-            )
+            run = lambda: turns.advance(variables, row, turn, disturb(state, turn))  # noqa: E731 (an argument)
+            # With a window no turn comes after the last layer.
+            state, row = run() if window < depth else jax.lax.cond(turn < last, run, lambda: (state, row))
             return state, (state, {name: row[name] for name in statistics})
 
         after = detached + jnp.arange(window)
