@@ -18,7 +18,7 @@ from softshare_jax.errors import UserError, unknown
 
 SHARED, UNSHARED = "sgated4-20-24", "gated4-20-24"
 MODELS = {"discover": SHARED, "loop": SHARED, "scnn": SHARED, "cnn": UNSHARED}
-STEPS = {"discover": 300, "loop": 3300, "scnn": 3600, "cnn": 3600}
+STEPS = {"discover": 300, "loop": 9000, "scnn": 9000, "cnn": 9000}
 
 
 def get_config(variant: str = "discover") -> ConfigDict:
@@ -27,7 +27,7 @@ def get_config(variant: str = "discover") -> ConfigDict:
         raise UserError(unknown("variant", variant, MODELS))
     config = ConfigDict(recipes.shortest_paths(MODELS[variant]).to_dict())
     config.data.update(
-        side=12, windows=(5, 9, 13, 23), phase="90 steps", train_examples=40000, test_examples=300
+        side=12, windows=(5, 9, 13, 23), phase="250 steps", train_examples=40000, test_examples=300
     )
     config.data.split_points = True
     if variant == "discover":
@@ -36,11 +36,11 @@ def get_config(variant: str = "discover") -> ConfigDict:
     config.optimizer.ema_decay = 0.0 if variant == "discover" else 0.995
     if variant in ("discover", "loop"):
         config.sharing.update(recurrence=0.01, signed=True)
-        config.loop.update(weight=0.5, noise=0.1, window=28)
+        config.loop.update(weight=0.5, noise=0.2, window=28)
     config.update(
         duration=f"{STEPS[variant]} steps",
         log_every="50 steps",
-        evaluate_every="300 steps",
-        checkpoint_every="150 steps",
+        evaluate_every="900 steps",
+        checkpoint_every="300 steps",
     )
     return config
