@@ -5,8 +5,8 @@
 The channels between two layers may change places: a network that permutes the outputs of one layer and the
 inputs of the next computes the same. Fitting takes turns: templates for the layers as they stand, then for
 each hidden state the permutation that brings its layers nearest to what the templates make of them (linear
-sum assignment, as the weight matching of Ainsworth et al. 2023, arXiv 2209.04836). That ends in a local optimum.
-Two starts are tried: the layers as they are, and the layers aligned to their mean; the better one is shown.
+sum assignment, as the weight matching of Ainsworth et al. 2023, arXiv 2209.04836). That ends in a local
+optimum; of two starts, the layers as they are and the layers aligned to their mean, the better end is shown.
 
 The networks are those of ``benchmarks.forms``: realesr-animevideov3, where all 17 states between
 convolutions are free, and the hidden layers of all-MiniLM-L6-v2. Prints the table of docs/pretrained.md.
