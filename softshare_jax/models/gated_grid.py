@@ -1,5 +1,7 @@
 """A gated network for grids, whose layers see the input again: made to run as a loop."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -39,18 +41,25 @@ class NeighborConv(nn.Module):
 
         The kernel is ``[3, 3, I, features]``, or ``[5, I, features]`` for four neighbors.
         """
-        height, width, inputs = x.shape[1:]
         places = CROSS if self.cross else SQUARE
         shape = (len(CROSS),) if self.cross else (3, 3)
-        kernel = self.param("kernel", self.layers.kernel_init, (*shape, inputs, self.features))
+        kernel = self.param("kernel", self.layers.kernel_init, (*shape, x.shape[-1], self.features))
         x, kernel = (one.astype(self.layers.dtype) for one in (x, kernel))
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        shifted = [
-            x[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width] for row, column in places
-        ]
-        # On CPUs the product of two matrices is a third faster than that of images and a matrix.
-        pixels = jnp.concatenate(shifted, axis=-1).reshape(-1, len(places) * inputs)
-        return jnp.dot(pixels, kernel.reshape(-1, self.features)).reshape(-1, height, width, self.features)
+        return _product(x, kernel.reshape(-1, self.features), places)
+
+
+@functools.partial(jax.checkpoint, static_argnums=2)
+def _product(x: jax.Array, kernel: jax.Array, places: tuple[tuple[int, int], ...]) -> jax.Array:
+    """Multiplies the neighbors of each pixel, ``[B * H * W, places * I]``, by a kernel.
+
+    The neighbors are taken again for the gradient: to keep them takes longer, and several times the memory.
+    """
+    batch, height, width, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [x[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width] for row, column in places]
+    # On CPUs the product of two matrices is a third faster than that of images and a matrix.
+    pixels = jnp.concatenate(shifted, axis=-1).reshape(-1, len(kernel))
+    return jnp.dot(pixels, kernel).reshape(batch, height, width, -1)
 
 
 class GatedLayer(nn.Module):
