@@ -1,7 +1,6 @@
 """Training of a folded network as a loop, so that it can run for longer than it was trained."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ class Answers(NamedTuple):
     """What a network answers in a step.
 
     Attributes:
-        logits: after layers that follow each other, ``[N, B, ...]``.
+        logits: after each layer that may have a gradient, ``[N, B, ...]``.
         weights: of their losses in the objective, ``[N]``; they sum to 1.
         last: index of the last answer.
     """
@@ -94,28 +93,24 @@ class LoopTraining:
         state = jnp.where(detached > 0, prepared, state)
 
         # A layer is computed again for its gradient: on CPUs that is faster than keeping what it computed.
-        @functools.partial(jax.checkpoint, static_argnums=0)
-        def advance(answers: bool, state: jax.Array, inputs: Any) -> Any:
+        @jax.checkpoint
+        def advance(state: jax.Array, inputs: Any) -> Any:
             turn, row = inputs
-            run = lambda: turns.advance(variables, row, turn, disturb(state, turn))  # noqa: E731 (an argument)
-            # With a window no turn comes after the last layer.
-            state, row = run() if window < depth else jax.lax.cond(turn < last, run, lambda: (state, row))
-            return state, (state if answers else None, {name: row[name] for name in statistics})
+            state, row = jax.lax.cond(
+                turn < last,
+                lambda: turns.advance(variables, row, turn, disturb(state, turn)),
+                lambda: (state, row),
+            )
+            return state, (state, {name: row[name] for name in statistics})
 
-        half = (window + 1) // 2
         after = detached + jnp.arange(window)
-        # With a window it is known which half answers.
-        for start, stop in (
-            ((0, window - half), (window - half, window)) if window < depth else ((0, window),)
-        ):
-            chosen = after[start:stop]
-            inputs = chosen, _row({"params": params, **statistics}, chosen)
-            state, (states, updated) = jax.lax.scan(functools.partial(advance, stop == window), state, inputs)
-            statistics = {name: _set(tree, chosen, updated[name]) for name, tree in statistics.items()}
-        # The second half of the layers behind the prefix, and at least one.
-        counted = (jnp.maximum(detached, last - half) <= chosen) & (chosen < last)
-        weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (chosen == last - 1)
-        answers = Answers(turns.answer(variables, states), weights, last - 1 - chosen[0])
+        inputs = after, _row({"params": params, **statistics}, after)
+        _, (states, updated) = jax.lax.scan(advance, state, inputs)
+        statistics = {name: _set(tree, after, updated[name]) for name, tree in statistics.items()}
+        # The second half of the window, without the layers of the prefix; at least the last layer.
+        counted = (after >= last - (window + 1) // 2) & (after < last)
+        weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (after == last - 1)
+        answers = Answers(turns.answer(variables, states), weights, last - detached - 1)
         return answers, unstack(network, variables, statistics)
 
     def _noise(self, key: jax.Array, step: jax.Array, state: jax.Array) -> Callable[..., jax.Array]:
