@@ -1,0 +1,92 @@
+"""How a hundred layers become the same: the layer similarity of a deep CNN while it trains.
+
+    python -m benchmarks.evolution --output=runs/evolution
+
+Trains SCNN 100-16 on 12x12 grids without and with the recurrence regularizer, over five phases of growing
+windows, and folds both at the end. Draws docs/figures/evolution-100.png (similarity of the layers at five
+times) and prints the table of docs/results.md. Interrupted runs resume.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+from benchmarks import comparison
+from softshare_jax.reporting import matrices
+from softshare_jax.runs.records import read_similarity
+from softshare_jax.runs.workdir import Workdir
+from softshare_jax.shell import cli
+
+REPO = pathlib.Path(__file__).parents[1]
+FIGURE = REPO / "docs" / "figures" / "evolution-100.png"
+# Variants of configs/shortest_paths.py, and what they are called.
+NETWORKS = {"scnn": "SCNN", "scnn-r": "SCNN-R"}
+PHASES = 5
+SETTINGS = {
+    "model": "scnn-100-16",
+    "data.side": 12,
+    "data.windows": (5, 9, 13, 17, 23),
+    "data.test_examples": 300,
+    "optimizer.learning_rate": 0.003,
+}
+
+
+def main() -> None:
+    """Trains and folds what is not there, prints the table and draws the figure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="runs/evolution", help="folder for the workdirs")
+    parser.add_argument("--phase", type=comparison.positive, default=200, help="steps of a phase")
+    arguments = parser.parse_args()
+    root, steps = pathlib.Path(arguments.output), PHASES * arguments.phase
+    history: dict[int, dict[str, np.ndarray]] = {}
+    print("| network | F1 | after the fold | layers | loops | parameters |")
+    print("|---|---|---|---|---|---|")
+    for variant, name in NETWORKS.items():
+        run = train(root / variant, variant, arguments.phase)
+        print(row(name, fold(run, root / f"{variant}-folded")), flush=True)
+        found = read_similarity(run)
+        for step in matrices.poster_steps(list(found), steps):
+            history.setdefault(step, {})[name] = found[step]["coefficients"]["blocks"]
+    columns = {f"step {step:,}": history[step] for step in sorted(history)}
+    FIGURE.write_bytes(matrices.save(FIGURE.name, columns, list(NETWORKS.values())).content)
+
+
+def train(folder: pathlib.Path, variant: str, phase: int) -> Workdir:
+    """Trains or resumes a run, and returns its workdir."""
+    every = f"{max(1, phase // 8)} steps"
+    durations = {
+        "data.phase": f"{phase} steps",
+        "duration": f"{PHASES * phase} steps",
+        "log_every": every,
+        "evaluate_every": every,
+        "checkpoint_every": every,
+    }
+    config = REPO / "configs" / f"shortest_paths.py:{variant}"
+    flags = comparison.flags({**SETTINGS, **durations})
+    comparison.run("main", f"--config={config}", f"--workdir={folder}", *flags)
+    return Workdir(folder)
+
+
+def fold(run: Workdir, folder: pathlib.Path) -> Workdir:
+    """Folds the end of a run, and returns the folded workdir."""
+    if not folder.exists():
+        comparison.run("fold", f"--workdir={run.root}", f"--output={folder}")
+    return Workdir(folder)
+
+
+def row(name: str, folded: Workdir) -> str:
+    """Returns a row of the table, from the certificate of the fold."""
+    certificate = folded.read_json(folded.certificate_file)
+    score, layers, parameters = (certificate[key] for key in ("metric", "distinct_layers", "parameters"))
+    loops = ", ".join(f"`{text}`" for text in certificate["loops"].values())
+    return (
+        f"| {name} | {score['before']:.3f} | {score['after']:.3f} | {layers['before']} -> {layers['after']} "
+        f"| {loops} | {parameters['before']:,} -> {parameters['after']:,} |"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
