@@ -121,7 +121,7 @@ class LoopTraining:
         device = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name)
         size = math.prod(state.shape[1:])
         draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), (size,)))
-        drawn = self.noise(step) * draw(device * len(state) + jnp.arange(len(state))).astype(state.dtype)
+        drawn = (self.noise(step) * draw(device * len(state) + jnp.arange(len(state)))).astype(state.dtype)
         # One draw for all turns, shifted: a draw for each turn would take longer than the layers.
         return lambda state, turn: state + jnp.roll(drawn, turn * SHIFT, axis=1).reshape(state.shape)
 

@@ -169,6 +169,16 @@ def test_noise_follows_its_schedule_and_disturbs_every_layer(detach_rate):
     assert np.var(np.asarray(final)) == pytest.approx(variance, rel=0.05)
 
 
+def test_half_precision():
+    built = zoo.named(f"gated-{DEPTH}-3").build(zoo.Options(dtype=jnp.bfloat16))
+    loop = LoopTraining(0.5, 1.0, noise=lambda step: 0.1 * step)
+    key, (_, variables) = jax.random.key(2), network()
+    for step in (0.0, 1e-3):  # a little noise changes little
+        half, full = (run(loop, key, step, (one, variables))[0] for one in (built, network()[0]))
+        assert half.logits.dtype == jnp.float32
+        np.testing.assert_allclose(half.logits[: half.last + 1], full.logits[: half.last + 1], atol=0.05)
+
+
 def folded(**changes):
     """Returns the experiment and the initial state of a gated network that is one loop."""
     config = tiny.config("extrapolation", model="sgated-4-6", duration="50 steps", **changes)
