@@ -9,7 +9,7 @@ sum assignment, as the weight matching of Ainsworth et al. 2023, arXiv 2209.0483
 optimum; of two starts, the layers as they are and the layers aligned to their mean, the better end is shown.
 
 The networks are those of ``benchmarks.forms``: realesr-animevideov3, where all 17 states between
-convolutions are free, and the hidden layers of all-MiniLM-L6-v2. Prints the table of docs/pretrained.md.
+convolutions are free, and the hidden layers of all-MiniLM-L6-v2. Prints the numbers of docs/pretrained.md.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def improve(
         for state, places in enumerate(states):
             weights = permuted(dense, states, orders)
             target = fit(weights, templates)
-            # gain[i, j]: what it brings to put channel j in place i
+            # gain[i, j]: gain from putting channel j in place i
             gain = sum(by_channel(target, place) @ by_channel(weights, place).T for place in places)
             _, best = linear_sum_assignment(gain, maximize=True)
             changed |= bool(np.any(best != np.arange(len(best))))

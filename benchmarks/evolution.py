@@ -3,7 +3,7 @@
     python -m benchmarks.evolution --output=runs/evolution
 
 Trains SCNN 100-16 on 12x12 grids without and with the recurrence regularizer, over five phases of growing
-windows, and folds both at the end. Draws docs/figures/evolution-100.png (similarity of the layers at five
+windows, and folds both at the end. Draws evolution-100.png into the output (similarity of the layers at five
 times) and prints the table of docs/results.md. Interrupted runs resume.
 """
 
@@ -19,7 +19,6 @@ from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
 REPO = pathlib.Path(__file__).parents[1]
-FIGURE = REPO / "docs" / "figures" / "evolution-100.png"
 # Variants of configs/shortest_paths.py, and what they are called.
 NETWORKS = {"scnn": "SCNN", "scnn-r": "SCNN-R"}
 PHASES = 5
@@ -33,7 +32,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    """Trains and folds what is not there, prints the table and draws the figure."""
+    """Trains and folds the missing runs, prints the table and draws the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +50,8 @@ def main() -> None:
         for step in matrices.poster_steps(list(found), steps):
             history.setdefault(step, {})[name] = found[step]["coefficients"]["blocks"]
     columns = {f"step {step:,}": history[step] for step in sorted(history)}
-    FIGURE.write_bytes(matrices.save(FIGURE.name, columns, list(NETWORKS.values())).content)
+    figure = matrices.save("evolution-100.png", columns, list(NETWORKS.values()))
+    (root / figure.file).write_bytes(figure.content)
 
 
 def train(folder: pathlib.Path, variant: str, phase: int) -> Workdir:

@@ -1,4 +1,4 @@
-"""Forms of sharing at equal parameters, on trained weights of others, without fine-tuning.
+"""Forms of sharing at equal parameters, on trained weights of others, with or without fine-tuning.
 
     python -m benchmarks.forms
 
@@ -34,7 +34,7 @@ from softshare_jax import sharing
 from softshare_jax.training import randomness
 
 Weights = dict[str, np.ndarray]
-# Of fine-tuning, with Adam; it falls to zero as a cosine.
+# Adam's initial learning rate in fine-tuning; it follows a cosine to zero.
 LEARNING_RATE = 5e-4
 
 
@@ -43,7 +43,7 @@ class Form(NamedTuple):
 
     Attributes:
         arrays: all that can be trained.
-        params: these -> the dense parameters of the network.
+        params: maps the arrays to the dense parameters of the network.
         parameters: number of parameters of the groups.
     """
 
@@ -81,8 +81,8 @@ def compare(name: str, network: networks.Network, budget: float, prefix: str, st
     tuned = [f"after {steps} steps"] * (steps > 0)
     columns = ["form", "parameters", "error of weights", "error of activations", "score", *tuned]
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for name, make in forms(plan, network.params, moments, seen, budget).items():
-        if not name.startswith(prefix):
+    for form_name, make in forms(plan, network.params, moments, seen, budget).items():
+        if not form_name.startswith(prefix):
             continue
         start = time.perf_counter()
         form = make()
@@ -94,8 +94,8 @@ def compare(name: str, network: networks.Network, budget: float, prefix: str, st
         if steps:
             scores.append(network.score(fine_tuned(form, network, steps)))
         numbers = [f"{number:.3f}" for number in (shares, *errors)]
-        print("| " + " | ".join([name, *numbers, *scores]) + " |", flush=True)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        print("| " + " | ".join([form_name, *numbers, *scores]) + " |", flush=True)
+        print(f"{form_name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
 
 
 def fine_tuned(form: Form, network: networks.Network, steps: int) -> Any:

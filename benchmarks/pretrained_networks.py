@@ -138,13 +138,13 @@ def _crops(image: jax.Array, key: jax.Array, number: int = 8, side: int = 32) ->
     """Returns random squares of an image ``[H, W, 3]``, flipped and turned at random."""
 
     def crop(key: jax.Array) -> jax.Array:
-        places, flips = jax.random.split(key)
+        places, flips, turn = jax.random.split(key, 3)
         most = jnp.array([image.shape[0] - side, image.shape[1] - side]) + 1
         top, left = jax.random.randint(places, (2,), 0, most)
         part = jax.lax.dynamic_slice(image, (top, left, 0), (side, side, 3))
         for axis, flip in enumerate(jax.random.bernoulli(flips, 0.5, (2,))):
             part = jnp.where(flip, jnp.flip(part, axis), part)
-        return jnp.where(jax.random.bernoulli(key), part.transpose(1, 0, 2), part)
+        return jnp.where(jax.random.bernoulli(turn), part.transpose(1, 0, 2), part)
 
     return jax.vmap(crop)(jax.random.split(key, number))
 
@@ -203,11 +203,11 @@ def minilm(folder: pathlib.Path, seed: int = 0) -> Network:
         cosines = jnp.sum(encode(changed, *tested) * expected, axis=1)
         return f"cosine {jnp.mean(cosines):.3f}"
 
-    taught = encode(params, *padded(samples))
+    tokens, mask = padded(samples)
+    taught = encode(params, tokens, mask)
 
     def loss(changed: Any, key: jax.Array) -> jax.Array:
         chosen = jax.random.choice(key, len(samples), (16,), replace=False)
-        tokens, mask = padded(samples)
         return 1 - jnp.mean(jnp.sum(encode(changed, tokens[chosen], mask[chosen]) * taught[chosen], axis=1))
 
     # Attention, as in MASA. The hidden layers would take hours.
@@ -215,7 +215,7 @@ def minilm(folder: pathlib.Path, seed: int = 0) -> Network:
     return Network(
         params,
         sharing.by_regex({role: rf"{role}_\d/kernel" for role in roles}),
-        lambda: network.apply({"params": params}, *padded(samples)),
+        lambda: network.apply({"params": params}, tokens, mask),
         score,
         loss,
     )

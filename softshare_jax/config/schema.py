@@ -70,8 +70,8 @@ class Loop:
     )
     noise: float = field(
         0.0,
-        "Standard deviation of the noise on the state before each layer; it rises from 0 during the first "
-        "third of the run.",
+        "Standard deviation of the noise on the state before each layer. It rises linearly from 0 to this "
+        "over the first third of the run. Batch-norm would take it into its statistics.",
         least=0,
     )
 
@@ -259,10 +259,10 @@ class Config:
     )
     convolution: str = field(
         "auto",
-        "Implementation of convolutions on CPUs: xla, matmul (weight gradients as matrix products), onednn "
-        "(needs the extra cpu), or auto (onednn where it is installed and there is one device, otherwise "
-        "matmul). Results are equal to rounding.",
-        choices=("auto", "xla", "matmul", "onednn"),
+        "Implementation of convolutions on CPUs: xla, matmul (weight gradients as matrix products), patches "
+        "(all as matrix products), onednn (needs the extra cpu), or auto (onednn where it is installed and "
+        "there is one device, otherwise matmul, or patches with config.loop). Results are equal to rounding.",
+        choices=("auto", "xla", "matmul", "patches", "onednn"),
         may_change=True,
     )
     scan_blocks: str = field(

@@ -1,7 +1,5 @@
 """A gated network for grids, whose layers see the input again: made to run as a loop."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,56 +8,45 @@ from softshare_jax.models.initializers import he_normal
 from softshare_jax.models.layers import Layers
 from softshare_jax.models.network import Options
 from softshare_jax.models.registry import Architecture, Family, Shareable
+from softshare_jax.ops.dense_convolution import by_xla
+from softshare_jax.ops.patches import patches, product
 
 LAYERS = Layers(he_normal)
 # Added to the gate's logits: at the start a layer mostly keeps its state.
 KEEP = -1.0
-# Neighbors of a pixel, itself among them: all of a 3x3 square, or those that a path can come from.
-SQUARE = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
-CROSS = ((-1, 0), (0, -1), (0, 0), (0, 1), (1, 0))
+# A pixel and its four neighbors, among the nine of a 3x3 kernel.
+CROSS = (1, 3, 4, 5, 7)
 
 
-class NeighborConv(nn.Module):
-    """A convolution that reads a pixel and its eight or four neighbors.
-
-    It is one matrix product of the shifted images: XLA:CPU runs its own convolutions in a compiled loop many
-    times slower.
+class CrossConv(nn.Module):
+    """A convolution that reads a pixel and its four neighbors: a 3x3 kernel without its corners.
 
     Attributes:
         features: output channels.
-        layers: dtype and initializer.
-        cross: whether it reads four neighbors instead of eight.
+        layers: dtype, initializer, and the implementation: XLA's convolution of a square kernel, whose
+            corners are zeros, or for any other one a matrix product of five patches.
     """
 
     features: int
     layers: Layers
-    cross: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[B, H, W, I]`` to ``[B, H, W, features]``.
-
-        The kernel is ``[3, 3, I, features]``, or ``[5, I, features]`` for four neighbors.
-        """
-        places = CROSS if self.cross else SQUARE
-        shape = (len(CROSS),) if self.cross else (3, 3)
-        kernel = self.param("kernel", self.layers.kernel_init, (*shape, x.shape[-1], self.features))
+        """Maps ``[B, H, W, I]`` to ``[B, H, W, features]``; the kernel is ``[5, I, features]``."""
+        kernel = self.param("kernel", self.layers.kernel_init, (len(CROSS), x.shape[-1], self.features))
         x, kernel = (one.astype(self.layers.dtype) for one in (x, kernel))
-        return _product(x, kernel.reshape(-1, self.features), places)
+        if self.layers.convolution is not jax.lax.conv_general_dilated:
+            return _by_patches(x, kernel)
+        square = jnp.zeros((9, *kernel.shape[1:]), kernel.dtype).at[CROSS, :, :].set(kernel)
+        return by_xla(x, square.reshape(3, 3, *kernel.shape[1:]), (1, 1), ((1, 1), (1, 1)))
 
 
-@functools.partial(jax.checkpoint, static_argnums=2)
-def _product(x: jax.Array, kernel: jax.Array, places: tuple[tuple[int, int], ...]) -> jax.Array:
-    """Multiplies the neighbors of each pixel, ``[B * H * W, places * I]``, by a kernel.
-
-    The neighbors are taken again for the gradient: to keep them takes longer, and several times the memory.
-    """
-    batch, height, width, _ = x.shape
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [x[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width] for row, column in places]
-    # On CPUs the product of two matrices is a third faster than that of images and a matrix.
-    pixels = jnp.concatenate(shifted, axis=-1).reshape(-1, len(kernel))
-    return jnp.dot(pixels, kernel).reshape(batch, height, width, -1)
+# As in ops.patches: made again for the gradient.
+@jax.checkpoint
+def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    square = patches(padded, (3, 3), (1, 1))
+    return product([square[place] for place in CROSS], kernel)
 
 
 class GatedLayer(nn.Module):
@@ -69,7 +56,7 @@ class GatedLayer(nn.Module):
     no bias, so a layer has one weight.
 
     Attributes:
-        layers: dtype and initializer.
+        layers: makes the convolution.
         cross: whether it reads four neighbors instead of eight.
     """
 
@@ -79,7 +66,11 @@ class GatedLayer(nn.Module):
     @nn.compact
     def __call__(self, state: jax.Array, seen: jax.Array) -> jax.Array:
         """Maps a state ``[B, H, W, C]`` and the input ``[B, H, W, I]`` to the next state."""
-        conv = NeighborConv(2 * state.shape[-1], self.layers, self.cross, name="conv")
+        features = 2 * state.shape[-1]
+        if self.cross:
+            conv: nn.Module = CrossConv(features, self.layers, name="conv")
+        else:
+            conv = self.layers.conv("conv", features, 3)
         gate, candidate = jnp.split(conv(jnp.concatenate([state, seen], axis=-1)), 2, axis=-1)
         gate = nn.sigmoid(gate + KEEP)
         return (1 - gate) * state + gate * jnp.tanh(candidate)
@@ -94,7 +85,7 @@ class GatedGrid(nn.Module):
     Attributes:
         depth: number of gated layers, all of one shape.
         channels: channels of the state.
-        layers: makes the last convolution, and gives the others their dtype and initializer.
+        layers: makes convolutions.
         cross: whether the convolutions read four neighbors instead of eight.
     """
 
@@ -105,7 +96,9 @@ class GatedGrid(nn.Module):
 
     def setup(self) -> None:
         """Makes the layers."""
-        self.stem = NeighborConv(self.channels, self.layers, self.cross)
+        self.stem = (
+            CrossConv(self.channels, self.layers) if self.cross else self.layers.conv(None, self.channels, 3)
+        )
         self.layer = [GatedLayer(self.layers, self.cross) for _ in range(self.depth)]
         self.head = self.layers.conv(None, 1, 1, bias=True)
 

@@ -10,28 +10,31 @@ import jax
 from jax import lax
 
 from softshare_jax.errors import UserError
-from softshare_jax.ops import onednn, weight_gradient
+from softshare_jax.ops import onednn, patches, weight_gradient
 from softshare_jax.ops.dense_convolution import DenseConvolution
 
 Convolution = Callable[..., jax.Array]
 
-# By name: XLA's; XLA's with a weight gradient of matrix products; oneDNN's.
+# By name: XLA's; XLA's with a weight gradient of matrix products; matrix products alone; oneDNN's.
 CONVOLUTIONS: dict[str, Convolution] = {
     "xla": lax.conv_general_dilated,
     "matmul": DenseConvolution(weight_gradient.convolve, weight_gradient.LEAST_WORK),
+    "patches": DenseConvolution(patches.convolve),
     "onednn": DenseConvolution(onednn.convolve),
 }
 
 
-def choose(name: str, platform: str, devices: int) -> str:
+def choose(name: str, platform: str, devices: int, looped: bool = False) -> str:
     """Returns the name of the convolution to use.
 
     Args:
         name: a key of ``CONVOLUTIONS``, or ``"auto"``: on one CPU device oneDNN, where it is installed; on
-            other CPUs matrix products; XLA's own on accelerators. XLA's partitioner does not split oneDNN's
-            convolutions over devices, so evaluation would run whole on each.
+            other CPUs matrix products for the weight gradient, or throughout in a loop; XLA's own on
+            accelerators. XLA's partitioner does not split oneDNN's convolutions over devices, so evaluation
+            would run whole on each.
         platform: platform of the devices, such as ``"cpu"``.
         devices: number of devices.
+        looped: whether layers run in a compiled loop, where XLA:CPU's convolutions are many times slower.
 
     Raises:
         UserError: oneDNN was asked for and cannot be used.
@@ -45,4 +48,6 @@ def choose(name: str, platform: str, devices: int) -> str:
             "config.convolution is 'onednn', which cannot be used here; "
             "it needs pip install -e '.[cpu]' and a C++ compiler"
         )
-    return "matmul" if name == "auto" else name
+    if name == "auto":
+        return "patches" if looped else "matmul"
+    return name

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from softshare_jax.ops.dense_convolution import Padding, Strides, by_xla
+from softshare_jax.ops.patches import patches
 
 # Bytes of the patches of one block of images.
 BLOCK = 600_000
@@ -59,24 +60,9 @@ def weight_gradient(
     def of_block(images, gradient):
         # Without barriers XLA fuses the copies into the product, which then runs at a fraction of its speed.
         images = lax.optimization_barrier(jnp.pad(images, ((0, 0), *padding, (0, 0))))
-        patches = [
-            lax.slice(
-                images,
-                (0, row, column, 0),
-                (
-                    block,
-                    row + (rows - 1) * strides[0] + 1,
-                    column + (columns - 1) * strides[1] + 1,
-                    inputs,
-                ),
-                (1, *strides, 1),
-            )
-            for row in range(height)
-            for column in range(width)
-        ]
-        patches = lax.optimization_barrier(jnp.concatenate(patches, -1))
+        joined = lax.optimization_barrier(jnp.concatenate(patches(images, (height, width), strides), -1))
         # The opposite order of the operands is slower.
-        return jnp.tensordot(gradient, patches, ((0, 1, 2), (0, 1, 2)))
+        return jnp.tensordot(gradient, joined, ((0, 1, 2), (0, 1, 2)))
 
     def add_block(total, blocks):
         return total + of_block(*blocks), None

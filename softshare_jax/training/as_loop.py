@@ -1,6 +1,7 @@
 """Training of a folded network as a loop, so that it can run for longer than it was trained."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,18 +13,18 @@ import optax
 from softshare_jax.models.anytime import Anytime
 from softshare_jax.training.turns import Turns, Variables, stack, unstack
 
-# Numbers by which the noise of a turn is shifted against that of the turn before. It is a prime, so the noise
-# repeats only after as many turns as a state has numbers.
-SHIFT = 1009
+# Part of a state by which the noise of a turn is shifted against that of the turn before. Multiples of the
+# golden section keep the shifts of all turns apart.
+GOLDEN = 0.618034
 
 
 class Answers(NamedTuple):
-    """What a network answers in a step.
+    """The answers of a network in one step.
 
     Attributes:
         logits: after each layer that may have a gradient, ``[N, B, ...]``.
-        weights: of their losses in the objective, ``[N]``; they sum to 1.
-        last: index of the last answer.
+        weights: weight of the loss of each answer, ``[N]``; they sum to 1.
+        last: index of the last answer; those that follow repeat it and have no weight.
     """
 
     logits: jax.Array
@@ -70,12 +71,12 @@ class LoopTraining:
         """
         depth = network.depth
         window = min(self.window, depth) or depth
-        whether, how_long, dropout, noisy = jax.random.split(key, 4)
+        whether, how_long, noisy = jax.random.split(key, 3)
         length = jax.random.randint(how_long, (), 0, depth if window == depth else depth - window + 1)
-        detached = jnp.where(jax.random.bernoulli(whether, self.detach_rate), length, 0)
-        last = jnp.minimum(detached + window, depth)
+        prefix = jnp.where(jax.random.bernoulli(whether, self.detach_rate), length, 0)
+        last = jnp.minimum(prefix + window, depth)
 
-        turns = Turns(network, images, dropout)
+        turns = Turns(network, images)
         state, variables = turns.start(variables)
         rows = stack(network, variables)
         params, statistics = rows.pop("params"), rows
@@ -83,34 +84,36 @@ class LoopTraining:
 
         def prepare(turn: jax.Array, carry: Any) -> Any:
             state, statistics = carry
-            row = _row({"params": params, **statistics}, turn)
-            state, row = turns.advance(*jax.lax.stop_gradient((variables, row)), turn, disturb(state, turn))
-            return state, {name: _set(tree, turn, row[name]) for name, tree in statistics.items()}
+            row = _take({"params": params, **statistics}, turn)
+            state, row = turns.advance(*jax.lax.stop_gradient((variables, row)), disturb(state, turn))
+            return state, {name: _put(tree, turn, row[name]) for name, tree in statistics.items()}
 
         prepared, statistics = jax.lax.fori_loop(
-            0, detached, prepare, jax.lax.stop_gradient((state, statistics))
+            0, prefix, prepare, jax.lax.stop_gradient((state, statistics))
         )
-        state = jnp.where(detached > 0, prepared, state)
+        # Without a prefix the first state keeps its gradient.
+        state = jnp.where(prefix > 0, prepared, state)
 
         # A layer is computed again for its gradient: on CPUs that is faster than keeping what it computed.
-        @jax.checkpoint
-        def advance(state: jax.Array, inputs: Any) -> Any:
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def train(state: jax.Array, inputs: Any) -> Any:
             turn, row = inputs
+            # Without a window, a prefix leaves fewer layers than turns.
             state, row = jax.lax.cond(
                 turn < last,
-                lambda: turns.advance(variables, row, turn, disturb(state, turn)),
+                lambda: turns.advance(variables, row, disturb(state, turn)),
                 lambda: (state, row),
             )
             return state, (state, {name: row[name] for name in statistics})
 
-        after = detached + jnp.arange(window)
-        inputs = after, _row({"params": params, **statistics}, after)
-        _, (states, updated) = jax.lax.scan(advance, state, inputs)
-        statistics = {name: _set(tree, after, updated[name]) for name, tree in statistics.items()}
+        trained = prefix + jnp.arange(window)
+        inputs = trained, _take({"params": params, **statistics}, trained)
+        _, (states, updated) = jax.lax.scan(train, state, inputs)
+        statistics = {name: _put(tree, trained, updated[name]) for name, tree in statistics.items()}
         # The second half of the window, without the layers of the prefix; at least the last layer.
-        counted = (after >= last - (window + 1) // 2) & (after < last)
-        weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (after == last - 1)
-        answers = Answers(turns.answer(variables, states), weights, last - detached - 1)
+        counted = (trained >= last - (window + 1) // 2) & (trained < last)
+        weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (trained == last - 1)
+        answers = Answers(turns.answer(variables, states), weights, last - prefix - 1)
         return answers, unstack(network, variables, statistics)
 
     def _noise(self, key: jax.Array, step: jax.Array, state: jax.Array) -> Callable[..., jax.Array]:
@@ -120,17 +123,18 @@ class LoopTraining:
         # Drawn for an example's place in the global batch, so that it does not depend on the devices.
         device = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name)
         size = math.prod(state.shape[1:])
+        shift = round(GOLDEN * size)
         draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), (size,)))
         drawn = (self.noise(step) * draw(device * len(state) + jnp.arange(len(state)))).astype(state.dtype)
         # One draw for all turns, shifted: a draw for each turn would take longer than the layers.
-        return lambda state, turn: state + jnp.roll(drawn, turn * SHIFT, axis=1).reshape(state.shape)
+        return lambda state, turn: state + jnp.roll(drawn, turn * shift, axis=1).reshape(state.shape)
 
 
-def _row(rows: Any, turn: jax.Array) -> Any:
+def _take(rows: Any, turn: jax.Array) -> Any:
     """Takes one or more layers from a stack; the last layer stands for any that follow it."""
     return jax.tree.map(lambda leaf: jnp.take(leaf, turn, axis=0, mode="clip"), rows)
 
 
-def _set(rows: Any, turn: jax.Array, new: Any) -> Any:
+def _put(rows: Any, turn: jax.Array, new: Any) -> Any:
     """Puts one or more layers into a stack, without those that follow the last one."""
     return jax.tree.map(lambda leaf, row: leaf.at[turn].set(row, mode="drop"), rows, new)

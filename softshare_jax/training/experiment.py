@@ -16,12 +16,11 @@ from softshare_jax.config import Config
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.anytime import Anytime
-from softshare_jax.ops.convolution import choose
 from softshare_jax.sharing.initializers import Initializer
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.evaluator import Evaluator
-from softshare_jax.training.network import build_network, check_image_size
+from softshare_jax.training.network import build_network, check_image_size, convolution_of
 from softshare_jax.training.optimizer import at_step, make_optimizer
 from softshare_jax.training.programs import Programs
 from softshare_jax.training.randomness import key, stream
@@ -104,7 +103,7 @@ class Experiment:
     @property
     def convolution(self) -> str:
         """The implementation of convolutions, a key of ``CONVOLUTIONS``."""
-        return choose(self.config.convolution, mesh_lib.platform(self.mesh), self.mesh.size)
+        return convolution_of(self.config, self.mesh)
 
     @property
     def steps_per_dispatch(self) -> int:

@@ -43,9 +43,14 @@ def build_network(config: Config, classes: int | None, mesh: Mesh, axis_name: st
             aux_loss_weight=config.aux_loss_weight,
             drop_path_rate=config.drop_path_rate,
             axis_name=axis_name,
-            convolution=CONVOLUTIONS[choose(config.convolution, platform, mesh.size)],
+            convolution=CONVOLUTIONS[convolution_of(config, mesh)],
         )
     )
+
+
+def convolution_of(config: Config, mesh: Mesh) -> str:
+    """Returns the implementation of convolutions, a key of ``CONVOLUTIONS``."""
+    return choose(config.convolution, mesh_lib.platform(mesh), mesh.size, looped=bool(config.loop.weight))
 
 
 def check_image_size(config: Config) -> None:

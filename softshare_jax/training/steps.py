@@ -90,15 +90,15 @@ class TrainStep:
         (statistics, key, step), (inputs, batch) = others, examples
         variables = {**statistics, **weights}
         if self.loop:
-            objective, outputs, updated = self._as_loop(self.loop, variables, inputs, batch, step)
+            objective, outputs, updated = self._many_answers(self.loop, variables, inputs, batch, step)
         else:
-            objective, outputs, updated = self._once(variables, inputs, batch, key, step)
+            objective, outputs, updated = self._one_answer(variables, inputs, batch, key, step)
         if self.recurrence:
             objective -= self.recurrence * recurrence_penalty(self.plan, weights, self.signed)
         return objective, ({name: updated[name] for name in statistics}, outputs)
 
-    def _once(self, variables, inputs, batch, key, step):
-        """Returns the mean loss of a network that answers once, logits and losses, and collections."""
+    def _one_answer(self, variables, inputs, batch, key, step):
+        """Returns the mean loss, logits and losses, and collections."""
         # Networks without drop-path reject the argument, and only auxiliary classifiers sow intermediates.
         scheduled = {"drop_path": self.drop_path_rate(step)} if self.drop_path_rate else {}
         auxiliary = ["intermediates"] if self.aux_loss_weight else []
@@ -119,8 +119,8 @@ class TrainStep:
             objective += self.aux_loss_weight * jnp.mean(self.task.loss(aux_logits, batch, train=True))
         return objective, (logits, losses), updated
 
-    def _as_loop(self, loop: LoopTraining, variables, inputs, batch, step):
-        """Returns the same of a network that answers many times; logits and losses are the last ones."""
+    def _many_answers(self, loop: LoopTraining, variables, inputs, batch, step):
+        """Returns the weighted loss of all answers, logits and losses of the last one, and collections."""
         dense, key = to_dense(self.plan, variables), stream(self.seed, "loop", step)
         answers, updated = loop.run(cast(Any, self.model.model), dense, inputs, key, step)
         losses = jax.vmap(lambda logits: self.task.loss(logits, batch, train=True))(answers.logits)

@@ -40,33 +40,29 @@ class Turns:
     Attributes:
         network: a linen module, unbound. Its layers differ in their variables only.
         images: ``[B, ...]``.
-        key: random key of dropout.
     """
 
     network: Anytime
     images: jax.Array
-    key: jax.Array
 
     def start(self, variables: Variables) -> tuple[jax.Array, dict[str, Any]]:
         """Returns the first state, and the variables with new statistics."""
-        return self._apply(variables, self.key, self.images, method="start")
+        return self._apply(variables, self.images, method="start")
 
     def advance(
-        self, variables: Variables, row: Variables, turn: jax.Array, state: jax.Array
+        self, variables: Variables, row: Variables, state: jax.Array
     ) -> tuple[jax.Array, dict[str, Any]]:
         """Returns the state after a layer, and its row with new statistics.
 
         Args:
             variables: of the network.
             row: variables of the layer.
-            turn: number of the layer, from 0.
             state: ``[B, ...]``.
         """
         # Any layer runs as the first one, with its own variables.
         first = self.network.layer_names[0]
         given = {**variables, **{name: {**variables[name], first: layer} for name, layer in row.items()}}
-        key = jax.random.fold_in(self.key, turn)
-        state, updated = self._apply(given, key, 0, state, self.images, method="advance")
+        state, updated = self._apply(given, 0, state, self.images, method="advance")
         return state, {name: updated[name][first] for name in row}
 
     def answer(self, variables: Variables, states: jax.Array) -> jax.Array:
@@ -76,10 +72,8 @@ class Turns:
         logits = cast(jax.Array, network.apply(variables, flat, method="answer"))
         return logits.reshape(*states.shape[:2], *logits.shape[1:])
 
-    def _apply(self, variables: Variables, key: jax.Array, *args: Any, method: str) -> Any:
+    def _apply(self, variables: Variables, *args: Any, method: str) -> Any:
         network = cast(nn.Module, self.network)
         statistics = [name for name in variables if name != "params"]
-        out, updated = network.apply(
-            variables, *args, train=True, mutable=statistics, rngs={"dropout": key}, method=method
-        )
+        out, updated = network.apply(variables, *args, train=True, mutable=statistics, method=method)
         return out, {**variables, **updated}

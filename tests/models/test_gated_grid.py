@@ -8,13 +8,14 @@ import pytest
 from softshare_jax import sharing
 from softshare_jax.models import zoo
 from softshare_jax.models.anytime import Anytime, answers
+from softshare_jax.ops.convolution import CONVOLUTIONS
 from tests.models.networks import ByHand
 
 IMAGES = np.random.default_rng(0).integers(0, 2, (2, 6, 6, 2)).astype(np.float32)
 
 
-def built(name, images=IMAGES):
-    network = zoo.named(name).build(zoo.Options())
+def built(name, images=IMAGES, convolution="xla"):
+    network = zoo.named(name).build(zoo.Options(convolution=CONVOLUTIONS[convolution]))
     return network, network.init(jax.random.key(1), images)
 
 
@@ -37,9 +38,10 @@ def by_hand(params, depth, images=IMAGES):
     return (state @ params["head"]["kernel"][0, 0] + params["head"]["bias"])[..., 0]
 
 
+@pytest.mark.parametrize("convolution", ["xla", "patches"])
 @pytest.mark.parametrize(("name", "pixels"), [("gated-3-5", (3, 3)), ("gated4-3-5", (5,))])
-def test_by_hand(name, pixels):
-    network, variables = built(name)
+def test_by_hand(name, pixels, convolution):
+    network, variables = built(name, convolution=convolution)
     assert set(variables) == {"params"}
     params = jax.tree.map(np.asarray, variables["params"])
     assert jax.tree.map(np.shape, params) == {

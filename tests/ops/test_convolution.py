@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, PartitionSpec
 
 from softshare_jax.errors import UserError
-from softshare_jax.ops import dense_convolution, onednn, weight_gradient
+from softshare_jax.ops import dense_convolution, onednn, patches, weight_gradient
 from softshare_jax.ops.convolution import CONVOLUTIONS, choose
 
 # Batch, height, width, input and output channels, side of the kernel, stride, padding.
@@ -27,13 +27,13 @@ SHAPES = {
 CLOSE = {"rtol": 1e-3, "atol": 1e-3}
 
 
-@pytest.fixture(params=["matmul", "onednn"])
+@pytest.fixture(params=["matmul", "patches", "onednn"])
 def convolution(request, monkeypatch):
     """Each implementation, for convolutions of any size."""
     if request.param == "onednn" and not onednn.available():
         pytest.skip("the extra cpu is not installed")
-    convolve = {"matmul": weight_gradient.convolve, "onednn": onednn.convolve}[request.param]
-    return dense_convolution.DenseConvolution(convolve)
+    module = {"matmul": weight_gradient, "patches": patches, "onednn": onednn}[request.param]
+    return dense_convolution.DenseConvolution(module.convolve)
 
 
 def _layer(convolution, features, side, stride, padding, **options):
@@ -173,7 +173,8 @@ def test_the_choice(monkeypatch):
         monkeypatch.setattr(onednn, "available", lambda available=available: available)
         assert choose("auto", "cpu", 1) == chosen
         assert choose("auto", "cpu", 4) == "matmul"
-        assert choose("xla", "cpu", 1) == "xla"
+        assert choose("auto", "cpu", 4, looped=True) == "patches"
+        assert choose("xla", "cpu", 1) == choose("xla", "cpu", 1, looped=True) == "xla"
         assert choose("auto", "tpu", 1) == choose("onednn", "cuda", 1) == "xla"
     with pytest.raises(UserError, match=r"config.convolution is 'onednn'.*pip install"):
         choose("onednn", "cpu", 1)

@@ -179,13 +179,14 @@ def test_half_precision():
         np.testing.assert_allclose(half.logits[: half.last + 1], full.logits[: half.last + 1], atol=0.05)
 
 
-def folded(**changes):
-    """Returns the experiment and the initial state of a gated network that is one loop."""
-    config = tiny.config("extrapolation", model="sgated-4-6", duration="50 steps", **changes)
+def folded(model="sgated-4-6", **changes):
+    """Returns the experiment and the initial state of a network that is one loop."""
+    config = tiny.config("extrapolation", model=model, duration="50 steps", **changes)
     experiment = make_experiment(config)
     assert experiment.train_step.loop is None
     variables = jax.device_get(experiment.programs.init_state().variables)
-    variables["coefficients"]["layers"] = np.ones((4, 4), np.float32)
+    (group,) = experiment.plan.groups
+    variables["coefficients"][group.name] = np.ones((4, 4), np.float32)
     return experiment, *sharing.fold(experiment.plan, variables, tied=True)
 
 
@@ -226,8 +227,9 @@ def test_the_objective_weighs_the_answers():
     assert float(metrics.compute()["loss"]) == pytest.approx(float(last), rel=1e-5)
 
 
-def test_losses_on_one_and_four_devices(monkeypatch):
-    experiment, plan, _ = folded(loop__noise=0.1)
+@pytest.mark.parametrize("model", ["sgated-4-6", "scnn-4-6"])
+def test_losses_on_one_and_four_devices(monkeypatch, model):
+    experiment, plan, _ = folded(model, loop__noise=0.1)
 
     def losses(devices):
         monkeypatch.setattr(
@@ -239,8 +241,9 @@ def test_losses_on_one_and_four_devices(monkeypatch):
     (one, _), (four, state) = losses(1), losses(4)
     check_same_losses(four, one, depth=6)
     weights = sharing.materialize(plan, state.variables)
-    for i in range(1, 4):
-        jax.tree.map(np.testing.assert_array_equal, weights["layer_0"], weights[f"layer_{i}"])
+    kernels = [weights[name]["conv"]["kernel"] for name in experiment.network.layer_names]
+    for kernel in kernels[1:]:
+        np.testing.assert_array_equal(kernel, kernels[0])
 
 
 def test_a_network_that_cannot_answer_early():
