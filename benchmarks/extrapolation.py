@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=comparison.positive, default=STEPS, help="steps of training as a loop"
     )
-    parser.add_argument("--examples", type=int, default=100, help="test grids of each size")
+    parser.add_argument("--examples", type=comparison.positive, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()
     output = pathlib.Path(arguments.output)

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks import comparison
 from benchmarks import pretrained_networks as networks
 from softshare_jax import sharing
 from softshare_jax.training import randomness
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--only", choices=list(networks.NETWORKS), help="one network instead of both")
     parser.add_argument("--budget", type=float, default=0.5, help="share of a group's parameters")
     parser.add_argument("--form", default="", help="only forms whose name starts like this")
-    parser.add_argument("--steps", type=int, default=0, help="steps of fine-tuning")
+    parser.add_argument(
+        "--steps", type=comparison.positive, default=0, help="steps of fine-tuning; none by default"
+    )
     parser.add_argument("--packages", help="folder for the packages; a temporary one if it is not given")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -202,9 +205,9 @@ def products(
     fit: Callable[[sharing.Group, np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> Form:
     """Returns layers that are products of two factors, ``[L or 1, m, r]`` and ``[L, r, n]``."""
-    pairs = {}
+    pairs, weights = {}, group_weights(plan, params)
     for group in plan.groups:
-        matrices = group_weights(plan, params)[group.name].reshape(group.layers, *group.matrix)
+        matrices = weights[group.name].reshape(group.layers, *group.matrix)
         pairs[group.name] = [jnp.asarray(factor, jnp.float32) for factor in fit(group, matrices)]
     full = plan.with_templates({group.name: group.layers for group in plan.groups})
     identity = sharing.initialize(full, params, randomness.key(0), sharing.identity)

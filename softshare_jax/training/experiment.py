@@ -97,7 +97,7 @@ class Experiment:
         if not loop.weight or all(group.assignment is None for group in self.plan.groups):
             return None
         total = self.schedule.total
-        noise = (lambda step: loop.noise * jnp.minimum(3 * step / total, 1.0)) if loop.noise else None
+        noise = optax.linear_schedule(0.0, loop.noise, total / 3) if loop.noise else None
         return LoopTraining(loop.weight, loop.detach_rate, loop.window, noise, mesh_lib.AXIS)
 
     @property
