@@ -1,18 +1,20 @@
 """Comparisons of networks: the commands that train them, rows of JSON lines, and a table over seeds."""
 
 import argparse
+import concurrent.futures
 import json
 import math
 import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from softshare_jax import durable, sharing
 
 Row = dict[str, Any]
+Result = TypeVar("Result")
 THRESHOLD = 0.9
 
 
@@ -21,6 +23,19 @@ def run(command: str, *arguments: object) -> None:
     done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def in_parallel(jobs: int, run: Callable[..., Result], runs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
+    """Calls ``run(*arguments)`` for each of ``runs``, so many at a time, and yields the results in order.
+
+    If one fails or the program is interrupted, those that have not begun never do.
+    """
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(lambda arguments: run(*arguments), runs)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def flags(fields: Mapping[str, object]) -> list[str]:

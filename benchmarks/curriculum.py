@@ -8,7 +8,6 @@ layers, as the config does, on smaller grids: 40 minutes a run on one core.
 """
 
 import argparse
-import concurrent.futures
 import pathlib
 import statistics
 from typing import NamedTuple
@@ -106,13 +105,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     arguments = parser.parse_args()
     scale, root = SCALES[arguments.scale], pathlib.Path(arguments.output)
-    runs = [(variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        try:
-            list(pool.map(lambda run: train(scale, root, *run), runs))
-        except BaseException:  # a run failed or was interrupted: do not start the next one
-            pool.shutdown(cancel_futures=True)
-            raise
+    runs = [(scale, root, variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
+    list(comparison.in_parallel(arguments.jobs, train, runs))
     found = {
         variant: [Workdir(root / f"{variant}-{s}") for s in range(arguments.seeds)] for variant in VARIANTS
     }

@@ -6,6 +6,9 @@ For each seed it trains configs/extrapolation.py: the loop (discover, fold, trai
 unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, the
 loop also beyond its own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which
 a large grid is solved turn by turn. Interrupted runs resume, and rows that are there are not measured again.
+
+``--task=mazes`` trains on 9x9 mazes and measures on larger ones. Fields of the config, such as
+``--config.batch_size=128``, apply to all runs.
 """
 
 import argparse
@@ -33,8 +36,6 @@ from softshare_jax.training import randomness
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "extrapolation.py"
 _SCRIPT = runpy.run_path(str(CONFIG))
 NETWORKS = ("loop", "scnn", "cnn")
-# (side, window): all pairs of the training grids, then larger grids with the same or longer paths.
-SIZES = ((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127))
 TURNS = (5, 10, 20, 32, 48, 68, 80, 120, 160, 200, 340, 680)
 # Layers of the networks that are trained; the loop is discovered with as many as SCNN.
 LAYERS = {"loop": 68, "scnn": 20, "cnn": 20}
@@ -42,7 +43,44 @@ LAYERS = {"loop": 68, "scnn": 20, "cnn": 20}
 STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
-ANIMATED, SCALE = 64, 6
+SCALE = 6
+
+
+class Task(NamedTuple):
+    """What is trained on, and what is measured.
+
+    Attributes:
+        sizes: (side, window): all pairs of the training grids, then larger grids, same or longer paths.
+        turns: after which the loop is measured.
+        animated: index of the size of the animation.
+        generator: of the obstacles.
+        fields: of the config.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    turns: tuple[int, ...]
+    animated: int
+    generator: shortest_paths.Generator
+    fields: dict[str, object]
+
+
+TASKS = {
+    "grids": Task(
+        sizes=((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127)),
+        turns=TURNS,
+        animated=-1,
+        generator="random",
+        fields={},
+    ),
+    # The sizes of Schwarzschild et al. 2021, arXiv 2106.04537.
+    "mazes": Task(
+        sizes=((9, 17), (13, 25), (25, 49), (33, 65), (59, 117)),
+        turns=(*TURNS, 1360, 2720),
+        animated=2,
+        generator="maze",
+        fields={"data.generator": "maze", "data.side": 9, "data.windows": (5, 9, 17)},
+    ),
+}
 
 
 class Row(NamedTuple):
@@ -69,42 +107,77 @@ def main() -> None:
     )
     parser.add_argument("--examples", type=comparison.positive, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
-    arguments = parser.parse_args()
-    output = pathlib.Path(arguments.output)
+    parser.add_argument("--task", default="grids", choices=TASKS)
+    parser.add_argument("--channels", type=comparison.positive, default=24, help="of the state")
+    parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
+    arguments, more = parser.parse_known_args()
+    if wrong := [text for text in more if not text.startswith("--config.")]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    task, output = TASKS[arguments.task], pathlib.Path(arguments.output)
+    recipe = Recipe(task, arguments.channels, arguments.steps, tuple(more))
     file = output / "rows.jsonl"
-    for seed in range(arguments.seeds):
-        for network in arguments.networks:
-            workdir = train(output, network, seed, arguments.steps)
-            rows = [Row(**row) for row in comparison.read(file)]
-            sizes = [s for s in SIZES if not any(r[:4] == (network, seed, *s) for r in rows)]
-            if not sizes:
+    runs = [(seed, network) for seed in range(arguments.seeds) for network in arguments.networks]
+    trained = comparison.in_parallel(
+        arguments.jobs, train, [(output, network, seed, recipe) for seed, network in runs]
+    )
+    for (seed, network), workdir in zip(runs, trained, strict=True):
+        rows = [Row(**row) for row in comparison.read(file)]
+        for side, window in task.sizes:
+            if any(row[:4] == (network, seed, side, window) for row in rows):
                 continue
-            trained = load(workdir)
-            for side, window in sizes:
-                print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
-                found = measure(trained, network, seed, side, window, arguments.examples)
-                rows += found
-                comparison.write(file, (row._asdict() for row in rows))
+            print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
+            rows += measure(load(workdir), network, seed, task, (side, window), arguments.examples)
+            comparison.write(file, (row._asdict() for row in rows))
     rows = [Row(**row) for row in comparison.read(file)]
-    text = table(rows)
+    text = table(rows, task)
     durable.write(output / "table.md", text.encode())
-    durable.write(output / "turns.svg", figure(rows))
+    durable.write(output / "turns.svg", figure(rows, task))
     if "loop" in arguments.networks:
-        animate(load(Workdir(output / "loop-0")), output / "solved.gif")
+        animate(load(Workdir(output / "loop-0")), task, output / "solved.gif")
     print(text)
 
 
-def train(output: pathlib.Path, network: str, seed: int, steps: int) -> Workdir:
+class Recipe(NamedTuple):
+    """How all runs are trained.
+
+    Attributes:
+        task: what they are trained on.
+        channels: of the state.
+        steps: of training the loop.
+        fields: flags of the config.
+    """
+
+    task: Task
+    channels: int
+    steps: int
+    fields: tuple[str, ...]
+
+    def flags(self, variant: str, seed: int) -> list[str]:
+        """Returns the flags of a variant of the config; its durations keep their ratio to the steps."""
+        config = _SCRIPT["get_config"](variant)
+        # A loop is discovered in the steps of the config.
+        steps = STEPS if variant == "discover" else self.steps
+        fields = {
+            "model": f"{config.model.rpartition('-')[0]}-{self.channels}",
+            "seed": seed,
+            "data.phase": scaled(config.data.phase, steps),
+            "duration": scaled(config.duration, steps),
+            **self.task.fields,
+        }
+        return [f"--config={CONFIG}:{variant}", *comparison.flags(fields), *self.fields]
+
+
+def train(output: pathlib.Path, network: str, seed: int, recipe: Recipe) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
-    target, fields = output / f"{network}-{seed}", flags(network, seed, steps)
+    target, fields = output / f"{network}-{seed}", recipe.flags(network, seed)
     if network == "loop" and not target.exists():
-        folded, layers = discover(output, seed), f"--layers={LAYERS[network]}"
+        folded, layers = discover(output, seed, recipe), f"--layers={LAYERS[network]}"
         comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
     comparison.run("main", f"--workdir={target}", *([] if network == "loop" else fields))
     return Workdir(target)
 
 
-def discover(output: pathlib.Path, seed: int) -> Workdir:
+def discover(output: pathlib.Path, seed: int, recipe: Recipe) -> Workdir:
     """Trains the network that becomes a loop, folds it, and returns the folded workdir.
 
     Raises:
@@ -112,7 +185,7 @@ def discover(output: pathlib.Path, seed: int) -> Workdir:
     """
     found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
     if not folded.exists():
-        comparison.run("main", f"--workdir={found}", *flags("discover", seed, STEPS))
+        comparison.run("main", f"--workdir={found}", *recipe.flags("discover", seed))
         comparison.run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
     (group,) = Workdir(folded).read_plan().groups
     if group.templates > 1:
@@ -120,30 +193,21 @@ def discover(output: pathlib.Path, seed: int) -> Workdir:
     return Workdir(folded)
 
 
-def flags(variant: str, seed: int, steps: int) -> list[str]:
-    """Returns the flags of a variant of the config, shortened if the training of the loop is."""
-    config = _SCRIPT["get_config"](variant)
-    phase, duration = (scaled(int(value.split()[0]), steps) for value in (config.data.phase, config.duration))
-    return [
-        f"--config={CONFIG}:{variant}",
-        f"--config.seed={seed}",
-        f"--config.data.phase={phase} steps",
-        f"--config.duration={duration} steps",
-    ]
+def scaled(duration: str, steps: int) -> str:
+    """Returns a duration in steps, such as ``'250 steps'``, given the steps of training as a loop."""
+    return f"{max(1, int(duration.split()[0]) * steps // STEPS)} steps"
 
 
-def scaled(part: int, steps: int) -> int:
-    """Returns a number of steps, given that of training as a loop."""
-    return max(1, part * steps // STEPS)
-
-
-def measure(trained: Trained, network: str, seed: int, side: int, window: int, examples: int) -> list[Row]:
+def measure(
+    trained: Trained, network: str, seed: int, task: Task, size: tuple[int, int], examples: int
+) -> list[Row]:
     """Measures a run on new grids of a size, after several numbers of layers.
 
     A loop runs for longer than its own number of layers. Other networks answer after these at most.
     """
-    turns = TURNS if network == "loop" else [turn for turn in TURNS if turn <= LAYERS[network]]
-    data = grids(examples, side, window)
+    turns = task.turns if network == "loop" else [turn for turn in TURNS if turn <= LAYERS[network]]
+    side, window = size
+    data = grids(examples, side, window, task.generator)
     labels = data["labels"] > 0
     marked = solve(trained, data["images"], turns)
     rows = []
@@ -155,12 +219,10 @@ def measure(trained: Trained, network: str, seed: int, side: int, window: int, e
     return rows
 
 
-def grids(number: int, side: int, window: int) -> dict[str, np.ndarray]:
+def grids(number: int, side: int, window: int, generator: shortest_paths.Generator) -> dict[str, np.ndarray]:
     """Returns test grids of a size, which no run was trained on."""
     key = randomness.stream(0, "extrapolation", side * 1000 + window)
-    return jax.tree.map(
-        np.asarray, shortest_paths.generate(key, number, side, 0.1, window, split_points=True)
-    )
+    return shortest_paths.generate(key, number, side, 0.1, window, True, generator)
 
 
 def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndarray:
@@ -194,14 +256,14 @@ def solve(trained: Trained, images: np.ndarray, turns: Sequence[int]) -> np.ndar
     return np.concatenate([run(images[at : at + size]) for at in range(0, len(images), size)], axis=1)
 
 
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Iterable[Row], task: Task) -> str:
     """Returns a Markdown table of F1, mean over seeds; the number of layers is in parentheses."""
     head = ["grid, window", "unshared", "SCNN", "loop", "loop at its best", "loop, most turns"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for side, window in SIZES:
+    for side, window in task.sizes:
         here = [row for row in rows if row.side == side and row.window == window]
         shown = [*((name, LAYERS[name]) for name in ("cnn", "scnn", "loop")), ("loop", best(here))]
-        cells = [cell(here, *one) for one in (*shown, ("loop", max(TURNS)))]
+        cells = [cell(here, *one) for one in (*shown, ("loop", max(task.turns)))]
         lines.append(f"| {side}x{side}, {window} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -223,13 +285,13 @@ def cell(rows: Iterable[Row], network: str, layers: int) -> str:
     return f"{comparison.spread(values, 3)} ({layers})" if values else "–"
 
 
-def figure(rows: Sequence[Row]) -> bytes:
+def figure(rows: Sequence[Row], task: Task) -> bytes:
     """Draws F1 of the loop over the number of turns, a line for each size of grids.
 
     A size is "near" if its window is smaller than the grid.
     """
     lines = []
-    for place, (side, window) in enumerate(SIZES):
+    for place, (side, window) in enumerate(task.sizes):
         here = [row for row in rows if row[2:4] == (side, window)]
         turns = sorted({row.layers for row in here if row.network == "loop"})
         if turns:
@@ -241,12 +303,12 @@ def figure(rows: Sequence[Row]) -> bytes:
     )
 
 
-def animate(trained: Trained, file: pathlib.Path) -> None:
+def animate(trained: Trained, task: Task, file: pathlib.Path) -> None:
     """Draws how a loop solves a large grid: after each turn, the pixels that it marks as a path.
 
     Of 40 grids it is the one where the loop finds the most pixels of paths, less the pixels that are wrong.
     """
-    data = grids(40, ANIMATED, 2 * ANIMATED - 1)
+    data = grids(40, *task.sizes[task.animated], task.generator)
     labels = data["labels"] > 0
     turns = [*range(1, 41), *range(42, 121, 2)]
     marked = solve(trained, data["images"], turns)

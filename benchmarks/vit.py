@@ -39,17 +39,22 @@ def main() -> None:
     flags.add_argument("--epochs", type=comparison.positive, default=100)
     flags.add_argument("--seeds", type=comparison.positive, default=3)
     flags.add_argument("--networks", nargs="+", default=NETWORKS)
+    flags.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     flags.add_argument("--train_examples", type=int, default=50_000, help="fewer for a short run")
     flags.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     arguments = flags.parse_args()
     output = pathlib.Path(arguments.output)
     rows = comparison.read(output / "rows.jsonl")
-    for seed in range(arguments.seeds):
-        for network in arguments.networks:
-            if any((row["network"], row["seed"]) == (network, seed) for row in rows):
-                continue
-            rows.append(run(network, seed, output / f"{network}-{seed}", arguments))
-            comparison.write(output / "rows.jsonl", rows)
+    done = {(row["network"], row["seed"]) for row in rows}
+    runs = [
+        (network, seed, output / f"{network}-{seed}", arguments)
+        for seed in range(arguments.seeds)
+        for network in arguments.networks
+        if (network, seed) not in done
+    ]
+    for row in comparison.in_parallel(arguments.jobs, run, runs):
+        rows.append(row)
+        comparison.write(output / "rows.jsonl", rows)
     table = comparison.table(rows, "test_error", 2)
     durable.write(output / "table.md", table.encode())
     print(table)

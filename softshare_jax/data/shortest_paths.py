@@ -165,8 +165,11 @@ def generate(
     Raises:
         RunError: some examples have no path after very many draws.
     """
-    given = jnp.float32(density), jnp.int32(window), split_points, generator
-    chunks = [jax.device_get(_generate_chunk(key, start, side, *given)) for start in range(0, number, CHUNK)]
+    with jax.default_device(_host()):
+        given = jnp.float32(density), jnp.int32(window), split_points, generator
+        chunks = [
+            jax.device_get(_generate_chunk(key, start, side, *given)) for start in range(0, number, CHUNK)
+        ]
     data = {name: np.concatenate([chunk[name] for chunk in chunks])[:number] for name in chunks[0]}
     empty = number - int(np.any(data["labels"], axis=(1, 2)).sum())
     if empty:
@@ -175,6 +178,17 @@ def generate(
             f"{jax.random.key_impl(key)} keys give the same random numbers in each draw"
         )
     return data
+
+
+def _host() -> jax.Device | None:
+    """Returns the processor of this machine: a GPU asks it at every step of a loop whether to go on.
+
+    ``None``, for the default device, if jax was told to leave the processor out.
+    """
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 @functools.partial(jax.jit, static_argnums=(2, 5, 6))
