@@ -4,9 +4,9 @@
 
 For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a longer loop), the
 unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, the
-loop also beyond its own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in which the
-the loop with the highest F1 at home solves a large grid turn by turn. Interrupted runs resume, and rows that
-are there are not measured again.
+loop also beyond its own. It writes into the output: rows.jsonl, table.md, turns.svg, and solved.gif, in
+which the loop with the highest F1 at home solves a large grid turn by turn. Interrupted runs resume, and
+rows that are there are not measured again.
 
 ``--task=mazes`` trains on 9x9 mazes and measures on larger ones. Fields of the config, such as
 ``--config.batch_size=128``, apply to all runs.
