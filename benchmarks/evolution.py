@@ -81,7 +81,8 @@ def row(name: str, folded: Workdir) -> str:
     """Returns a row of the table, from the certificate of the fold."""
     certificate = folded.read_json(folded.certificate_file)
     score, layers, parameters = (certificate[key] for key in ("metric", "distinct_layers", "parameters"))
-    loops = ", ".join(f"`{text}`" for text in certificate["loops"].values())
+    merged = layers["after"] < layers["before"]
+    loops = ", ".join(f"`{text}`" for text in certificate["loops"].values()) if merged else "–"
     return (
         f"| {name} | {score['before']:.3f} | {score['after']:.3f} | {layers['before']} -> {layers['after']} "
         f"| {loops} | {parameters['before']:,} -> {parameters['after']:,} |"
