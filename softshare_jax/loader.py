@@ -16,7 +16,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
@@ -118,7 +118,20 @@ def read(file: str | os.PathLike) -> Weights:
         UserError: the file is missing or damaged.
     """
     arrays, metadata = read_arrays(file)
-    return Weights(nested(arrays, "/", file), metadata)
+    return Weights(nested(arrays, path_of, file), metadata)
+
+
+def name_of(path: Iterable[str]) -> str:
+    """Returns the name of an array in a safetensors file: its keys, joined by slashes.
+
+    Slashes and tildes of a key are escaped as in JSON Pointer (RFC 6901), so that ``path_of`` is the inverse.
+    """
+    return "/".join(key.replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def path_of(name: str) -> list[str]:
+    """Returns the keys of a name that ``name_of`` made."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in name.split("/")]
 
 
 def read_arrays(file: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -140,15 +153,17 @@ def read_arrays(file: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
         raise UserError(f"{file} cannot be read as safetensors: {one_line(error)}") from error
 
 
-def nested(arrays: Mapping[str, np.ndarray], separator: str, file: str | os.PathLike) -> dict[str, Any]:
-    """Returns arrays as nested dictionaries: ``"a/b"`` is ``["a"]["b"]`` with the separator ``"/"``.
+def nested(
+    arrays: Mapping[str, np.ndarray], split: Callable[[str], list[str]], file: str | os.PathLike
+) -> dict[str, Any]:
+    """Returns arrays as nested dictionaries, given a function that splits their names into keys.
 
     Raises:
         UserError: a name in the file is the beginning of another one, or stands for the same place.
     """
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
-        *parents, leaf = name.split(separator)
+        *parents, leaf = split(name)
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})

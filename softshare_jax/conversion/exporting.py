@@ -206,15 +206,13 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
         metadata: texts for the file's header.
 
     Raises:
-        UserError: an array holds random keys or has a dtype unknown to the format, or two have one name.
+        UserError: an array holds random keys or has a dtype unknown to the format.
     """
     arrays = {}
     for path, array in leaves(variables).items():
-        name = "/".join(path)
+        name = loader.name_of(path)
         if is_random_key(array):
             raise UserError(f"{name} holds random keys, which are no weights: keep them out of the variables")
-        if name in arrays:
-            raise UserError(f"two arrays have the name {name}: rename a key that has a slash")
         # Row-major order, whatever the layout in memory: the format has no other.
         arrays[name] = np.asarray(array, order="C")
     try:

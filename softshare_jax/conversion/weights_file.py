@@ -73,7 +73,7 @@ def share_file(
     check_unused(output)
     arrays, metadata = loader.read_arrays(source)
     separator = "/" if any("/" in name for name in arrays) else "."
-    params = loader.nested(arrays, separator, source)
+    params = loader.nested(arrays, lambda name: name.split(separator), source)
     with _all_dtypes(), _mistakes_in(source):
         largest = rule(params)
         plan = largest if templates is None else largest.with_templates(templates)

@@ -184,7 +184,11 @@ def test_any_dtype_and_layout_is_kept(tmp_path):
     variables = {
         "templates": {"g": jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3) / 3},
         "coefficients": {"g": np.asfortranarray(np.arange(4, dtype=np.float16).reshape(2, 2))},
-        "params": {"a": {"scale": np.float32(0.1), "none": np.zeros((0, 2), np.int32)}},
+        "params": {
+            "a": {"scale": np.float32(0.1), "none": np.zeros((0, 2), np.int32)},
+            # As Haiku names modules.
+            "a/~/b": {"c": np.ones(1), "~1/c": np.ones(2)},
+        },
     }
     exporting.write_weights(tmp_path / "w.safetensors", variables, {"model": "m"})
     found, facts = loader.read(tmp_path / "w.safetensors")

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -141,14 +140,11 @@ def test_mistakes(users, tmp_path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine").write_text("mine")
     keys = {**user.variables, "params": {**user.variables["params"], "key": jax.random.key(0)}}
-    twice = {"a/b": jnp.ones(1), "a": {"b": jnp.ones(1)}}
-    twice = {**user.variables, "params": {**user.variables["params"], **twice}}
     for message, variables, example, folder in (
         (r"folder .*used is in use: name a new folder", user.variables, user.inputs, "used"),
         ("input 1 of the example is list", user.variables, [1.0], "out"),
         ("the example is empty", user.variables, (), "out"),
         ("params/key holds random keys", keys, user.inputs, "out"),
-        ("two arrays have the name params/a/b", twice, user.inputs, "out"),
     ):
         with pytest.raises(UserError, match=message):
             library.export(user.plan, variables, user.apply, example, tmp_path / folder)
