@@ -57,6 +57,11 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("step", None, "Checkpoint of the source run (default: the newest).")
 flags.DEFINE_integer("batch_norm_batches", 0, "Then recalibrate batch-norm over this many batches.")
+flags.DEFINE_integer(
+    "calibration_batches",
+    0,
+    "With --dense: fit the outputs of layers over this many training batches, instead of the weights.",
+)
 flags.DEFINE_string("torch", None, "PyTorch checkpoint of the paper's authors.")
 flags.DEFINE_string("model", None, "Network in --torch, such as swrn-28-10-2.")
 flags.DEFINE_string("safetensors", None, "File of any model's weights.")
@@ -64,8 +69,7 @@ flags.DEFINE_multi_string(
     "rule",
     None,
     "With --safetensors: a group as NAME=REGEX, where the regular expression matches whole paths such as "
-    "layer/0/query/weight, and NAME has no slash. Repeat it for more groups. Default: weights with equal "
-    "role, shape and dtype.",
+    "layer/0/query/weight. Repeat it for more groups. Default: weights with equal role, shape and dtype.",
 )
 flags.DEFINE_string("materialize", None, "Folder that --safetensors made.")
 flags.DEFINE_string(
@@ -111,7 +115,7 @@ def main() -> None:
 def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
     if not FLAGS.model:
         raise UserError("--model is missing (see --help)")
-    _refuse("--torch", "k", "budget", "layers", "step", "batch_norm_batches")
+    _refuse("--torch", "k", "budget", "layers", "step", "batch_norm_batches", "calibration_batches")
     from softshare_jax import config as config_lib
     from softshare_jax.config.by_network import recipe
     from softshare_jax.conversion.torch.conversion import convert_torch
@@ -133,7 +137,7 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
 
 
 def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
-    _refuse(f"--{source}", "model", "layers")
+    _refuse(f"--{source}", "model", "layers", *["calibration_batches"] * (source == "shared"))
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
     from softshare_jax import config as config_lib
@@ -156,12 +160,13 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
         config=None if values is None else config_lib.from_dict(values),
         step=FLAGS.step,
         batch_norm_batches=FLAGS.batch_norm_batches,
+        calibration_batches=FLAGS.calibration_batches,
     )
     print(f"{describe(conversion)}\n{output.root} can be evaluated, folded and trained further", flush=True)
 
 
 def _lengthen(values: dict[str, Any] | None) -> None:
-    _refuse("--folded", "model", "k", "budget", "batch_norm_batches")
+    _refuse("--folded", "model", "k", "budget", "batch_norm_batches", "calibration_batches")
     if FLAGS.layers is None:
         raise UserError("--folded needs --layers (see --help)")
     from softshare_jax import config as config_lib
@@ -182,7 +187,7 @@ def _lengthen(values: dict[str, Any] | None) -> None:
 
 def _convert_file(values: dict[str, Any] | None) -> None:
     source = "--safetensors" if FLAGS.safetensors else "--materialize"
-    _refuse(source, "model", "layers", "step", "batch_norm_batches")
+    _refuse(source, "model", "layers", "step", "batch_norm_batches", "calibration_batches")
     if values is not None:
         raise UserError(f"--config does not apply to {source} (see --help)")
     output = paths.local(FLAGS.output)
@@ -212,11 +217,8 @@ def _convert_file(values: dict[str, Any] | None) -> None:
 def _group(text: str) -> tuple[str, str]:
     """Reads a group from ``NAME=REGEX``."""
     name, equals, pattern = text.partition("=")
-    # The name is a part of the names of tensors, which are split at slashes.
-    if not (name and equals and pattern) or "/" in name:
-        raise UserError(
-            f"--rule is NAME=REGEX, such as query=.*/query/weight, with no slash in NAME, not {text!r}"
-        )
+    if not (name and equals and pattern):
+        raise UserError(f"--rule is NAME=REGEX, such as query=.*/query/weight, not {text!r}")
     return name, pattern
 
 

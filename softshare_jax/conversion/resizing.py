@@ -1,4 +1,4 @@
-"""Gives a trained run another number of templates, in a workdir of its own."""
+"""Shares a trained run, or gives it another number of templates, in a workdir of its own."""
 
 import dataclasses
 from typing import Any
@@ -10,13 +10,15 @@ from softshare_jax import sharing
 from softshare_jax.config import Config
 from softshare_jax.conversion import difference
 from softshare_jax.conversion.batch_norm import make_reestimation
+from softshare_jax.conversion.calibration import input_moments
 from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.runs.artifacts import Conversion, Models, Resized
-from softshare_jax.runs.load import Trained, load, load_settled
+from softshare_jax.runs.load import load, load_settled
 from softshare_jax.runs.workdir import Workdir
-from softshare_jax.training.experiment import make_experiment
+from softshare_jax.sharing.materialization import stack_members
+from softshare_jax.training.experiment import make_experiment, sharing_rule
 
 
 def resize_run(
@@ -27,12 +29,13 @@ def resize_run(
     config: Config | None = None,
     step: int | None = None,
     batch_norm_batches: int = 0,
+    calibration_batches: int = 0,
 ) -> Conversion:
     """Makes a run with k templates a group of a trained one, which may be unshared.
 
     With fewer templates than before, each group becomes the best k templates of its weights
-    (``sharing.resize``); an unshared run counts as one with a template per layer. With more, the network
-    computes what it did.
+    (``sharing.resize``). With more, the network computes what it did. An unshared run becomes the best fit of
+    the config's form of sharing (``sharing.from_dense``).
 
     Args:
         source: workdir of a trained run; it is not changed.
@@ -44,33 +47,47 @@ def resize_run(
         step: of the checkpoint; ``None`` for the newest.
         batch_norm_batches: training batches over which batch-norm is re-estimated afterwards; 0 to keep its
             statistics.
+        calibration_batches: for an unshared run, training batches over which the inputs of layers are
+            measured; the fit then minimizes the error of their outputs. 0 to fit the weights.
 
     Returns:
         What became of it, which is also the output's ``conversion.json``.
 
     Raises:
         UserError: the source holds no trained run, its groups cannot have that many templates, the budget is
-            too small, the config is for another network or has another form of sharing, or the output is in
-            use.
+            too small, the config is for another network or has another form of sharing than a shared source,
+            or the output is in use.
     """
-    if batch_norm_batches < 0:
-        raise UserError(f"--batch_norm_batches is 0 or more, not {batch_norm_batches}")
+    for flag, batches in (("batch_norm", batch_norm_batches), ("calibration", calibration_batches)):
+        if batches < 0:
+            raise UserError(f"--{flag}_batches is 0 or more, not {batches}")
     check_unused(output.root)
     before = load_settled(source, step)
     experiment, model = before.experiment, before.experiment.config.model
-    _check_form(experiment.config, config or experiment.config)
-    plan, variables = _as_shared(before)
-    dense = sharing.to_dense(plan, variables)["params"]
+    name = zoo.soft_shared(model, templates)
+    new_config = dataclasses.replace(config or experiment.config, model=name)
+    dense = experiment.programs.to_dense(before.variables)["params"]
+    shared = bool(experiment.plan.groups)
+    if shared:
+        _check_form(experiment.config, new_config)
+    experiment.task.prepare()
     try:
+        largest = dataclasses.replace(new_config, model=zoo.soft_shared(model))
+        plan = experiment.plan if shared else sharing_rule(largest)(dense)
         chosen = _within(plan, dense, budget) if templates is None else plan.with_templates(templates)
+        if shared:
+            chosen, variables = sharing.resize(plan, before.variables, chosen.templates)
+        else:
+            moments = input_moments(before, chosen, calibration_batches) if calibration_batches else None
+            variables = {**before.variables, **sharing.from_dense(chosen, dense, moments)}
     except sharing.PlanError as error:
         raise UserError(f"{source.root} ({model}): {error}") from error
-    chosen, variables = sharing.resize(plan, variables, chosen.templates)
 
-    name = zoo.soft_shared(model, templates)
-    after = make_experiment(dataclasses.replace(config or experiment.config, model=name), chosen)
+    # Without residuals and calibration this is the error of the templates.
+    fits = not shared and (calibration_batches or any(group.rank for group in chosen.groups))
+    fitted = _fitted_errors(chosen, dense, variables) if fits else {}
+    after = make_experiment(new_config, chosen)
     check_shapes(variables, after.programs.state_shapes().variables, str(source.root))
-    experiment.task.prepare()
     if batch_norm_batches:
         renewed = make_reestimation(experiment, batch_norm_batches)(after.programs.to_dense(variables))
         variables = {**variables, "batch_stats": renewed["batch_stats"]}
@@ -84,7 +101,7 @@ def resize_run(
             batch_norm_batches=batch_norm_batches,
             model=Models(model, name),
             groups=tuple(
-                Resized(group.name, group.templates, errors)
+                Resized(group.name, group.templates, errors, fitted.get(group.name))
                 for group, errors in zip(chosen.groups, relative_errors(plan, dense), strict=True)
             ),
         )
@@ -106,20 +123,14 @@ def describe(conversion: Conversion) -> str:
         errors = enumerate(group.relative_error, start=1)
         cells = (f"[{e:.3f}]" if k == group.templates else f"{e:.3f} " for k, e in errors)
         lines.append(f"    {group.name:{width}}" + "".join(f"{cell:>10}"[1:] for cell in cells))
+    if fitted := {g.name: g.fitted_error for g in conversion.groups if g.fitted_error is not None}:
+        found = ", ".join(f"{name} {error:.3f}" for name, error in fitted.items())
+        lines.append(f"  relative error of the weights as fitted: {found}")
     return "\n".join([*lines, *difference.describe_batch_norm(conversion.batch_norm_batches)])
 
 
-def _as_shared(trained: Trained) -> tuple[sharing.Plan, dict[str, Any]]:
-    """Returns a run as a soft-shared one; an unshared network is one with a template per layer."""
-    plan, variables = trained.experiment.plan, trained.variables
-    if plan.groups:
-        return plan, variables
-    plan = zoo.named(zoo.soft_shared(trained.experiment.config.model)).rule(variables["params"])
-    return plan, {**variables, **sharing.from_dense(plan, variables["params"])}
-
-
 def _check_form(before: Config, after: Config) -> None:
-    """Rejects a config with another form of sharing, which the plan of the new run would not have.
+    """Rejects a config with another form of sharing than the source, whose plan the new run keeps.
 
     Raises:
         UserError: the configs differ in coefficients per channel or in residuals.
@@ -128,7 +139,7 @@ def _check_form(before: Config, after: Config) -> None:
         old, new = (getattr(config.sharing, field) for config in (before, after))
         if old != new:
             raise UserError(
-                f"convert keeps the form of sharing: config.sharing.{field} of the source is {old}, not {new}"
+                f"--shared keeps the form of sharing: config.sharing.{field} of the run is {old}, not {new}"
             )
 
 
@@ -137,6 +148,17 @@ def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:
     chosen = sharing.by_budget(plan, budget)(params)
     there = zip(chosen.groups, plan.groups, strict=True)
     return plan.with_templates({new.name: min(new.templates, old.templates) for new, old in there})
+
+
+def _fitted_errors(plan: sharing.Plan, params: Any, variables: dict[str, Any]) -> dict[str, float]:
+    """Returns for each group the error of the weights that variables make, as a fraction of their norm."""
+    errors = {}
+    _, dense = stack_members(plan, params)
+    _, found = stack_members(plan, sharing.materialize(plan, variables))
+    for name, weights in dense.items():
+        whole, lost = np.asarray(weights, np.float64), np.asarray(found[name] - weights, np.float64)
+        errors[name] = float(np.linalg.norm(lost) / max(np.linalg.norm(whole), np.finfo(np.float64).tiny))
+    return errors
 
 
 def relative_errors(plan: sharing.Plan, params: Any) -> list[tuple[float, ...]]:

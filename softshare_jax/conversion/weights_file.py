@@ -41,7 +41,7 @@ class SharedFile:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
-        return {"format": 1, **dataclasses.asdict(self)}
+        return {"format": 1, **dataclasses.asdict(self), "groups": [group.to_json() for group in self.groups]}
 
 
 def share_file(

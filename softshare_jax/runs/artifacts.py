@@ -4,6 +4,7 @@ Each is a JSON file. ``to_json`` returns its content as plain values, and ``from
 """
 
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Self
@@ -161,11 +162,13 @@ class Resized:
         name: name of the group.
         templates: its new number of templates, 1 to L.
         relative_error: error of its weights with 1 to L templates, as a fraction of their norm.
+        fitted_error: error of the new weights, if they have residuals or were fitted to inputs.
     """
 
     name: str
     templates: int
     relative_error: tuple[float, ...]
+    fitted_error: float | None = None
 
     def __post_init__(self):
         if not 1 <= self.templates <= self.layers:
@@ -175,6 +178,11 @@ class Resized:
     def layers(self) -> int:
         """L, the number of layers."""
         return len(self.relative_error)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; derived ones are for other readers of the file."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {**values, "layers": self.layers}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,10 +199,7 @@ class Conversion(_Artifact):
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; derived ones are for other readers of the file."""
-        values = super().to_json()
-        for group, stored in zip(self.groups, values["groups"], strict=True):
-            stored["layers"] = group.layers
-        return values
+        return {**super().to_json(), "groups": [group.to_json() for group in self.groups]}
 
 
 def _decode(kind: Any, value: Any, name: str) -> Any:
@@ -212,6 +217,8 @@ def _decode(kind: Any, value: Any, name: str) -> Any:
                 raise ValueError(f"{field.name} is missing in its {name}")
         build: Any = kind
         return build(**{key: _decode(hints[key], value[key], key) for key in fields if key in value})
+    if origin is types.UnionType:  # with None, which no file has
+        return _decode(arguments[0], value, name)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_decode(arguments[0], item, name) for item in value)
     if origin is Mapping and isinstance(value, Mapping):

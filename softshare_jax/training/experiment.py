@@ -159,7 +159,7 @@ def make_experiment(
     mesh = mesh_lib.data_mesh(config.batch_size, devices)
     network = build_network(config, task.classes, mesh)
     try:
-        plan = (plan or _rule(config))(_shapes(network, task.input_shape)["params"])
+        plan = (plan or sharing_rule(config))(_shapes(network, task.input_shape)["params"])
     except sharing.PlanError as error:
         earlier = "an earlier version (0.1) may have made this plan: " if plan else ""
         raise UserError(f"{config.model}: {earlier}{error}") from error
@@ -189,7 +189,7 @@ def make_experiment(
     )
 
 
-def _rule(config: Config) -> sharing.Rule:
+def sharing_rule(config: Config) -> sharing.Rule:
     """Returns the network's rule, with the form of sharing of the config."""
     rule, form = zoo.named(config.model).rule, config.sharing
 

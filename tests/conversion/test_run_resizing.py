@@ -101,6 +101,43 @@ def test_with_a_config_it_starts_from_step_zero(unshared, output):
     assert (run.step, run.experiment.config.model) == (4, "scnn-4-6-1")
 
 
+def test_richer_forms_and_calibration(unshared, output):
+    form = ("--config.sharing.per_channel=True", "--config.sharing.rank=4", "--config.duration=20 steps")
+    result = tiny.run(
+        "convert",
+        f"--dense={unshared.root}",
+        "--k=1",
+        f"--output={output.root}",
+        "--calibration_batches=2",
+        *form,
+    )
+    assert result.returncode == 0, result.stderr
+    run = load(output)
+    (group,) = run.experiment.plan.groups
+    assert (group.templates, group.per_channel, group.rank) == (1, True, 4)
+    (resized,) = json.loads(output.conversion_file.read_text())["groups"]
+    lost = np.linalg.norm(weights(output) - weights(unshared)) / np.linalg.norm(weights(unshared))
+    assert resized["fitted_error"] == pytest.approx(lost, rel=1e-4)
+    assert f"relative error of the weights as fitted: blocks {lost:.3f}" in result.stdout
+    train(None, output)
+    assert load(output).step == 20
+
+
+def test_calibration_keeps_more_of_the_outputs_of_layers(unshared, tmp_path):
+    run = load(unshared)
+    images = run.experiment.task.inputs(run.experiment.task.load("train", 0))[:64]
+    lost = []
+    for batches in (0, 4):
+        output = Workdir(tmp_path / str(batches))
+        resize_run(unshared, output, templates=2, calibration_batches=batches)
+        moments = sharing.input_moments(
+            load(output).experiment.plan, lambda: run.experiment.network.apply(run.variables, images)
+        )
+        wrong = (weights(output) - weights(unshared)).reshape(4, 54, 6)
+        lost.append(np.einsum("lpc,lpq,lqc->", wrong, np.asarray(moments["blocks"], np.float64), wrong))
+    assert lost[1] < 0.9 * lost[0]
+
+
 def test_mistakes(trained, unshared, output):
     def fails(message, *arguments):
         check(forking.run("convert", f"--output={output.root}", *arguments), message)
@@ -115,6 +152,8 @@ def test_mistakes(trained, unshared, output):
     )
     fails("--dense needs either --k or --budget", dense)
     fails("--model does not apply to --dense", dense, "--k=2", "--model=scnn-4-6")
+    shared = f"--shared={trained.root}"
+    fails("--calibration_batches does not apply to --shared", shared, "--k=2", "--calibration_batches=2")
     fails("--k does not apply to --torch", "--torch=file", "--model=swrn-16-1-1", "--k=2")
     fails("is an unshared run: use --dense", f"--shared={unshared.root}", "--k=2")
     fails("4 layers and asks for 5 templates: choose from 1 to 4", dense, "--k=5")
@@ -130,8 +169,10 @@ def test_more_mistakes(trained, unshared, output, tmp_path):
     with pytest.raises(UserError, match="holds no step 3"):
         resize_run(unshared, output, templates=2, step=3)
     config = tiny.config(sharing__recurrence=0.0, sharing__rank=4)
-    with pytest.raises(UserError, match=r"config\.sharing\.rank of the source is 0, not 4"):
-        resize_run(unshared, output, templates=2, config=config)
+    with pytest.raises(UserError, match=r"config\.sharing\.rank of the run is 0, not 4"):
+        resize_run(trained, output, templates=2, config=config)
+    with pytest.raises(UserError, match="--calibration_batches is 0 or more, not -1"):
+        resize_run(unshared, output, templates=2, calibration_batches=-1)
     assert not list(tmp_path.iterdir())
 
 

@@ -115,7 +115,6 @@ def test_mistakes(tmp_path):
     fails("does not exist", f"--safetensors={tmp_path / 'none'}", output)
     fails("no path matches", source, output, "--rule=query=.*/key/weight")
     fails("--rule is NAME=REGEX", source, output, "--rule=query")
-    fails("--rule is NAME=REGEX", source, output, "--rule=my/query=.*/query/weight")
     fails("two rules have the name 'query'", source, output, "--rule=query=a", "--rule=query=b")
     fails("choose from 1 to 4", source, output, "--k=5")
     fails("is too small", source, output, "--budget=10")
