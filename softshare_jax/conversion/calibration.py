@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from softshare_jax import sharing
 from softshare_jax.runs.load import Trained
@@ -33,7 +34,7 @@ def input_moments(trained: Trained, plan: sharing.Plan, batches: int) -> dict[st
     parts = []
     with contextlib.closing(task.feed(experiment.batching, range(batches), task.phases - 1)) as feed:
         for step in range(batches):
-            images = task.inputs(take(feed.at(step), step, size))
+            images = task.inputs(take(feed.at(step), jnp.int32(step), size))
             images = task.augment(stream(seed, "calibration augment", step), images)
             # Parts of one size, because their moments are averaged.
             length = min(EXAMPLES, size)
