@@ -8,7 +8,8 @@ import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from softshare_jax import durable, sharing
@@ -25,17 +26,29 @@ def run(command: str, *arguments: object) -> None:
         sys.exit(done.returncode)
 
 
-def in_parallel(jobs: int, run: Callable[..., Result], runs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-    """Calls ``run(*arguments)`` for each of ``runs``, so many at a time, and yields the results in order.
+def in_parallel(
+    jobs: int, run: Callable[..., Result], runs: Sequence[tuple[Any, ...]]
+) -> Generator[Result, None, None]:
+    """Calls ``run(*arguments)`` for each of ``runs``, ``jobs`` at a time, and yields the results in order.
 
-    If one fails or the program is interrupted, those that have not begun never do.
+    After a failure or an interruption no further run starts. Close the iterator to stop it early.
     """
+    stopped = threading.Event()
+
+    def unless_stopped(arguments: tuple[Any, ...]) -> Result:
+        if stopped.is_set():
+            raise concurrent.futures.CancelledError
+        try:
+            return run(*arguments)
+        except BaseException:
+            stopped.set()
+            raise
+
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(lambda arguments: run(*arguments), runs)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            yield from pool.map(unless_stopped, runs)
+        finally:
+            stopped.set()
 
 
 def flags(fields: Mapping[str, object]) -> list[str]:

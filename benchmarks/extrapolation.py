@@ -13,6 +13,7 @@ rows that are there are not measured again.
 """
 
 import argparse
+import contextlib
 import pathlib
 import runpy
 import statistics
@@ -28,6 +29,7 @@ from benchmarks import comparison
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
+from softshare_jax.models import zoo
 from softshare_jax.reporting import chart, theme
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
@@ -54,8 +56,9 @@ class Task(NamedTuple):
         sizes: (side, window): all pairs of the training grids, then larger grids, same or longer paths.
         turns: after which the loop is measured.
         animated: index of the size of the animation.
-        generator: of the obstacles.
-        fields: of the config.
+        generator: makes the obstacles.
+        fields: fields of the config.
+        output: default folder of the results.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -63,6 +66,7 @@ class Task(NamedTuple):
     animated: int
     generator: shortest_paths.Generator
     fields: dict[str, object]
+    output: str
 
 
 TASKS = {
@@ -72,6 +76,7 @@ TASKS = {
         animated=-1,
         generator="random",
         fields={},
+        output="runs/extrapolation",
     ),
     # Some of the sizes of Schwarzschild et al. 2021, arXiv 2106.04537.
     "mazes": Task(
@@ -80,6 +85,7 @@ TASKS = {
         animated=2,
         generator="maze",
         fields={"data.generator": "maze", "data.side": 9, "data.windows": (5, 9, 17)},
+        output="runs/extrapolation-mazes",
     ),
 }
 
@@ -101,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", default="runs/extrapolation", help="folder for the runs and results")
+    parser.add_argument("--output", help="folder of the runs and results (default: runs/extrapolation)")
     parser.add_argument("--seeds", type=comparison.positive, default=1, help="runs of each network")
     parser.add_argument(
         "--steps", type=comparison.positive, default=STEPS, help="steps of training as a loop"
@@ -109,26 +115,31 @@ def main() -> None:
     parser.add_argument("--examples", type=comparison.positive, default=100, help="test grids of each size")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--task", default="grids", choices=TASKS)
-    parser.add_argument("--channels", type=comparison.positive, default=24, help="of the state")
+    parser.add_argument("--channels", type=comparison.positive, default=24, help="channels of the state")
     parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     arguments, more = parser.parse_known_args()
+    task = TASKS[arguments.task]
+    output = pathlib.Path(arguments.output or task.output)
+    recipe = Recipe(task, arguments.channels, arguments.steps, tuple(more))
     if wrong := [text for text in more if not text.startswith("--config.")]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    task, output = TASKS[arguments.task], pathlib.Path(arguments.output)
-    recipe = Recipe(task, arguments.channels, arguments.steps, tuple(more))
+    if fixed := [text for text in more if text.removeprefix("--config.").partition("=")[0] in recipe.fixed]:
+        parser.error(f"the benchmark sets these fields by itself: {' '.join(fixed)}")
     file = output / "rows.jsonl"
-    runs = [(seed, network) for seed in range(arguments.seeds) for network in arguments.networks]
-    trained = comparison.in_parallel(
-        arguments.jobs, train, [(output, network, seed, recipe) for seed, network in runs]
-    )
-    for (seed, network), workdir in zip(runs, trained, strict=True):
-        rows = [Row(**row) for row in comparison.read(file)]
-        for side, window in task.sizes:
-            if any(row[:4] == (network, seed, side, window) for row in rows):
+    runs = [
+        (output, network, seed, recipe) for seed in range(arguments.seeds) for network in arguments.networks
+    ]
+    with contextlib.closing(comparison.in_parallel(arguments.jobs, train, runs)) as workdirs:
+        for (_, network, seed, _), workdir in zip(runs, workdirs, strict=True):
+            rows = [Row(**row) for row in comparison.read(file)]
+            sizes = [s for s in task.sizes if not any(row[:4] == (network, seed, *s) for row in rows)]
+            if not sizes:
                 continue
-            print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
-            rows += measure(load(workdir), network, seed, task, (side, window), arguments.examples)
-            comparison.write(file, (row._asdict() for row in rows))
+            trained = load(workdir)
+            for side, window in sizes:
+                print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
+                rows += measure(trained, network, seed, task, (side, window), arguments.examples)
+                comparison.write(file, (row._asdict() for row in rows))
     rows = [Row(**row) for row in comparison.read(file)]
     text = table(rows, task)
     durable.write(output / "table.md", text.encode())
@@ -145,13 +156,23 @@ class Recipe(NamedTuple):
         task: what they are trained on.
         channels: of the state.
         steps: of training the loop.
-        fields: flags of the config.
+        more: flags of other fields of the config.
     """
 
     task: Task
     channels: int
     steps: int
-    fields: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+    @property
+    def fixed(self) -> set[str]:
+        """The fields of the config that no flag may set."""
+        return {"model", "seed", "duration", "data.phase", "data.split_points", *self.task.fields}
+
+    def model(self, variant: str) -> str:
+        """Returns the network of a variant of the config."""
+        family, _, _ = _SCRIPT["get_config"](variant).model.rpartition("-")
+        return f"{family}-{self.channels}"
 
     def flags(self, variant: str, seed: int) -> list[str]:
         """Returns the flags of a variant of the config; its durations keep their ratio to the steps."""
@@ -159,22 +180,24 @@ class Recipe(NamedTuple):
         # A loop is discovered in the steps of the config.
         steps = STEPS if variant == "discover" else self.steps
         fields = {
-            "model": f"{config.model.rpartition('-')[0]}-{self.channels}",
+            "model": self.model(variant),
             "seed": seed,
             "data.phase": scaled(config.data.phase, steps),
             "duration": scaled(config.duration, steps),
             **self.task.fields,
         }
-        return [f"--config={CONFIG}:{variant}", *comparison.flags(fields), *self.fields]
+        return [f"--config={CONFIG}:{variant}", *comparison.flags(fields), *self.more]
 
 
 def train(output: pathlib.Path, network: str, seed: int, recipe: Recipe) -> Workdir:
     """Trains or resumes one run through the commands, and returns its workdir."""
     target, fields = output / f"{network}-{seed}", recipe.flags(network, seed)
-    if network == "loop" and not target.exists():
-        folded, layers = discover(output, seed, recipe), f"--layers={LAYERS[network]}"
-        comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
-    comparison.run("main", f"--workdir={target}", *([] if network == "loop" else fields))
+    if network == "loop":
+        if not target.exists():
+            folded, layers = discover(output, seed, recipe), f"--layers={LAYERS[network]}"
+            comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
+        fields.append(f"--config.model={zoo.at_depth(recipe.model(network), LAYERS[network])}")
+    comparison.run("main", f"--workdir={target}", *fields)
     return Workdir(target)
 
 

@@ -9,6 +9,7 @@ parameters, the loops of a fold at 0.9) and table.md. Interrupted runs resume.
 """
 
 import argparse
+import contextlib
 import pathlib
 
 from benchmarks import comparison
@@ -52,9 +53,10 @@ def main() -> None:
         for network in arguments.networks
         if (network, seed) not in done
     ]
-    for row in comparison.in_parallel(arguments.jobs, run, runs):
-        rows.append(row)
-        comparison.write(output / "rows.jsonl", rows)
+    with contextlib.closing(comparison.in_parallel(arguments.jobs, run, runs)) as found:
+        for row in found:
+            rows.append(row)
+            comparison.write(output / "rows.jsonl", rows)
     table = comparison.table(rows, "test_error", 2)
     durable.write(output / "table.md", table.encode())
     print(table)

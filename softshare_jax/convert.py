@@ -4,6 +4,7 @@ From an unshared run to a soft-shared one, with k templates per group or a total
 
     python -m softshare_jax.convert --dense=runs/wrn --k=2 --output=runs/swrn
     python -m softshare_jax.convert --dense=runs/wrn --budget=17000000 --output=runs/swrn
+    python -m softshare_jax.convert --dense=runs/wrn --k=1 --config.sharing.rank=8 --output=runs/relaxed
 
 From a soft-shared run to one with fewer templates, or with more and the same outputs:
 
@@ -137,7 +138,9 @@ def _convert_torch(values: dict[str, Any] | None, fields: list[str]) -> None:
 
 
 def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> None:
-    _refuse(f"--{source}", "model", "layers", *["calibration_batches"] * (source == "shared"))
+    _refuse(f"--{source}", "model", "layers")
+    if source == "shared":
+        _refuse("--shared", "calibration_batches")
     if (FLAGS.k is None) is (FLAGS.budget is None):
         raise UserError(f"--{source} needs either --k or --budget (see --help)")
     from softshare_jax import config as config_lib

@@ -56,7 +56,7 @@ def resize_run(
     Raises:
         UserError: the source holds no trained run, its groups cannot have that many templates, the budget is
             too small, the config is for another network or has another form of sharing than a shared source,
-            or the output is in use.
+            no layer's inputs can be read for the calibration, or the output is in use.
     """
     for flag, batches in (("batch_norm", batch_norm_batches), ("calibration", calibration_batches)):
         if batches < 0:
@@ -70,26 +70,26 @@ def resize_run(
     shared = bool(experiment.plan.groups)
     if shared:
         _check_form(experiment.config, new_config)
-    experiment.task.prepare()
     try:
         largest = dataclasses.replace(new_config, model=zoo.soft_shared(model))
         plan = experiment.plan if shared else sharing_rule(largest)(dense)
         chosen = _within(plan, dense, budget) if templates is None else plan.with_templates(templates)
-        if shared:
-            chosen, variables = sharing.resize(plan, before.variables, chosen.templates)
-        else:
-            moments = input_moments(before, chosen, calibration_batches) if calibration_batches else None
-            variables = {**before.variables, **sharing.from_dense(chosen, dense, moments)}
     except sharing.PlanError as error:
         raise UserError(f"{source.root} ({model}): {error}") from error
-
-    # Without residuals and calibration this is the error of the templates.
-    fits = not shared and (calibration_batches or any(group.rank for group in chosen.groups))
-    fitted = _fitted_errors(chosen, dense, variables) if fits else {}
     after = make_experiment(new_config, chosen)
+    reestimate = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None
+    experiment.task.prepare()
+    fitted = {}
+    if shared:
+        _, variables = sharing.resize(plan, before.variables, chosen.templates)
+    else:
+        moments = input_moments(before, chosen, calibration_batches) if calibration_batches else None
+        variables = {**before.variables, **sharing.from_dense(chosen, dense, moments)}
+        if moments or any(group.rank for group in chosen.groups):
+            fitted = _fitted_errors(chosen, dense, variables)
     check_shapes(variables, after.programs.state_shapes().variables, str(source.root))
-    if batch_norm_batches:
-        renewed = make_reestimation(experiment, batch_norm_batches)(after.programs.to_dense(variables))
+    if reestimate:
+        renewed = reestimate(after.programs.to_dense(variables))
         variables = {**variables, "batch_stats": renewed["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, 0 if config else before.step, variables)

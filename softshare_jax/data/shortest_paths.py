@@ -181,10 +181,7 @@ def generate(
 
 
 def _host() -> jax.Device | None:
-    """Returns the processor of this machine: a GPU asks it at every step of a loop whether to go on.
-
-    ``None``, for the default device, if jax was told to leave the processor out.
-    """
+    """Returns the CPU, because loops that depend on data are slow on GPUs; ``None`` if jax has none."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:

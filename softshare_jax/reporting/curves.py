@@ -78,7 +78,8 @@ def draw_truncation(run: Run, most: int) -> chart.Figure | None:
         "template",
         [
             chart.Line(
-                f"{group.name}, k = {group.templates}",
+                f"{group.name}, k = {group.templates}"
+                + (f", fitted {group.fitted_error:.3f}" if group.fitted_error is not None else ""),
                 f"c{place}",
                 list(enumerate(group.relative_error, start=1)),
                 group.templates,

@@ -17,8 +17,9 @@ from softshare_jax.sharing.tree import Path
 def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, "_ _ _"]]:
     """Returns the second moments of the inputs of shared layers, for ``from_dense``.
 
-    Reads them while a linen model runs. Layers are whole kernels of ``nn.Dense`` and ``nn.Conv``; the inputs
-    of a convolution are the patches that its kernel sees.
+    Reads them while a linen model runs, without ``jit``. Layers are whole kernels of ``nn.Dense``,
+    ``nn.DenseGeneral`` and ``nn.Conv``, or their rows where ``nn.scan`` stacks them. The inputs of a
+    convolution are the patches that its kernel sees.
 
     >>> import jax, jax.numpy as jnp
     >>> from flax import linen as nn
@@ -32,55 +33,70 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
 
     Args:
         plan: which layers share.
-        run: applies the unshared model to sample data, such as ``lambda: model.apply(variables, x)``.
+        run: applies the unshared model to sample data, such as ``lambda: model.apply(variables, x)``. Of
+            stacked layers only the first use is read.
 
     Returns:
         ``{group: [L, p, p]}``: the mean of ``x x^T`` over all positions and examples, where p is the number
         of inputs of an output. Means over several batches of one size are the moments of all of them. Groups
-        with a layer that is not such a kernel, such as a row of a stack or a slice, are missing.
+        with a layer that is none of these are missing, for example slices and grouped convolutions.
 
     Raises:
-        PlanError: no group has such kernels only, the model ran under ``jit``, where nothing can be read, or
-            a shared convolution has feature groups or a padding such as ``CIRCULAR``.
+        PlanError: no group can be read.
     """
-    shared = set(plan.leaves)
-    sums: dict[Path, tuple[Array, int]] = {}
+    stacks = {m.keys for group in plan.groups for m in group.members if m.index is not None}
+    # By use: all uses of a layer count as one, and those of a stack are its rows in order.
+    sums: dict[Path, list[tuple[Array, int]]] = {path: [] for path in plan.leaves}
 
     def read(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         layer, path = context.module, (*context.module.path, "kernel")
-        called = context.method_name == "__call__" and path in shared and args
-        # Inside of loops there are no values.
-        if called and isinstance(layer, nn.Dense | nn.Conv) and not isinstance(args[0], jax.core.Tracer):
+        called = context.method_name == "__call__" and path in sums and args
+        # A scan traces its layer before it runs it.
+        if called and not isinstance(args[0], jax.core.Tracer):
             inputs = _inputs(layer, args[0])
-            before, number = sums.get(path, (jnp.zeros(()), 0))
-            sums[path] = before + jnp.matmul(inputs.T, inputs, precision="highest"), number + len(inputs)
+            if inputs is not None:
+                products, number = jnp.matmul(inputs.T, inputs, precision="highest"), len(inputs)
+                if sums[path] and path not in stacks:
+                    ((before, earlier),) = sums[path]
+                    sums[path] = [(before + products, earlier + number)]
+                else:
+                    sums[path].append((products, number))
         return call(*args, **kwargs)
 
-    with nn.intercept_methods(read):
+    # Without jit a scan is a loop in Python, where inputs have values.
+    with jax.disable_jit(), nn.intercept_methods(read):
         run()
-    means = {path: products / number for path, (products, number) in sums.items()}
-    read_all = {
-        group.name: [means[member.keys] for member in group.members]
-        for group in plan.groups
-        if all(m.keys in means and m.index is None and m.slice is None for m in group.members)
-    }
-    if not read_all:
+    moments = {}
+    for group in plan.groups:
+        uses = [(sums[member.keys], member.index or 0) for member in group.members]
+        whole = all(member.slice is None for member in group.members)
+        if whole and all(row < len(found) for found, row in uses):
+            read_all = [found[row] for found, row in uses]
+            moments[group.name] = jnp.stack([products / number for products, number in read_all])
+    if not moments:
         raise PlanError(
-            "no moments were read: no group has whole kernels of nn.Dense or nn.Conv, "
-            "or the model ran under jit"
+            "no moments were read: no group has only whole kernels of nn.Dense, nn.DenseGeneral or nn.Conv"
         )
-    return {name: jnp.stack(layers) for name, layers in read_all.items()}
+    return moments
 
 
-def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
+def _inputs(layer: nn.Module, x: Array) -> Float[Array, "N p"] | None:
     """Returns what meets the kernel ``[p, outputs]`` at each position, in float32.
 
-    Raises:
-        PlanError: the convolution has groups, or a padding such as ``CIRCULAR``.
+    ``None`` for layers that cannot be read: other modules, and convolutions with groups or a padding such as
+    ``CIRCULAR``.
     """
     x = x.astype(jnp.float32)
     if isinstance(layer, nn.Dense):
         return x.reshape(-1, x.shape[-1])
+    if isinstance(layer, nn.DenseGeneral):
+        contracted = (layer.axis,) if isinstance(layer.axis, int) else tuple(layer.axis)
+        last = tuple(range(-len(contracted), 0))
+        if layer.batch_dims or tuple(axis % x.ndim - x.ndim for axis in contracted) != last:
+            return None
+        return x.reshape(-1, math.prod(x.shape[-len(contracted) :]))
+    if not isinstance(layer, nn.Conv):
+        return None
     kernel = layer.kernel_size if not isinstance(layer.kernel_size, int) else (layer.kernel_size,)
     axes = len(kernel)
 
@@ -92,10 +108,7 @@ def _inputs(layer: nn.Dense | nn.Conv, x: Array) -> Float[Array, "N p"]:
     if not isinstance(padding, str):
         padding, readable = [(p, p) if isinstance(p, int) else tuple(p) for p in each(padding)], True
     if layer.feature_group_count != 1 or not readable:
-        raise PlanError(
-            f"{'/'.join(layer.path)}: only convolutions without groups, with padding SAME, VALID or numbers, "
-            "can be read"
-        )
+        return None
     patches = jax.lax.conv_general_dilated_patches(
         jnp.moveaxis(x.reshape(-1, *x.shape[-axes - 1 :]), -1, 1),
         kernel,

@@ -18,13 +18,26 @@ def test_results_come_in_the_order_of_the_runs():
     assert list(comparison.in_parallel(2, run, runs)) == ["1a", "2b", "3c", "4d"]
 
 
-def test_after_a_failure_no_further_run_begins():
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_after_a_failure_no_further_run_begins(jobs):
+    failed = threading.Event()
     begun = []
 
     def run(number):
         begun.append(number)
-        raise SystemExit(3)
+        if number == jobs - 1:
+            failed.set()
+            raise SystemExit(3)
+        assert failed.wait(60)  # the first of two runs ends after the second one has failed
 
     with pytest.raises(SystemExit):
-        list(comparison.in_parallel(1, run, [(number,) for number in range(100)]))
-    assert len(begun) < 100
+        list(comparison.in_parallel(jobs, run, [(number,) for number in range(100)]))
+    assert begun == list(range(jobs))
+
+
+def test_an_iterator_that_is_closed_starts_no_further_run():
+    begun = []
+    found = comparison.in_parallel(1, begun.append, [(number,) for number in range(1000)])
+    next(found)
+    found.close()
+    assert len(begun) < 1000

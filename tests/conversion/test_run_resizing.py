@@ -138,6 +138,17 @@ def test_calibration_keeps_more_of_the_outputs_of_layers(unshared, tmp_path):
     assert lost[1] < 0.9 * lost[0]
 
 
+def test_layers_whose_inputs_cannot_be_read(tmp_path, output):
+    run = Workdir(tmp_path / "run")
+    loop = {"loop__weight": 0.0, "sharing__recurrence": 0.0, "duration": "1 steps"}
+    train(tiny.config("extrapolation", model="gated4-4-6", **loop), run)
+    with pytest.raises(
+        UserError, match=r"layers of gated4-4-6 cannot be read: leave --calibration_batches out"
+    ):
+        resize_run(run, output, templates=1, calibration_batches=1)
+    assert not output.root.exists()
+
+
 def test_mistakes(trained, unshared, output):
     def fails(message, *arguments):
         check(forking.run("convert", f"--output={output.root}", *arguments), message)

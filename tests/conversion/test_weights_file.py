@@ -102,6 +102,11 @@ def test_fewer_templates_are_the_best_of_their_number(tmp_path):
 def test_a_budget_and_names_with_slashes(tmp_path):
     arrays = {name.replace(".", "/"): array for name, array in weights().items()}
     file, budget = write(tmp_path, arrays), 1200
+    rule = "--rule=my/query=.*/query/weight"
+    convert(f"--safetensors={file}", f"--output={tmp_path / 'whole'}", rule)
+    convert(f"--materialize={tmp_path / 'whole'}", f"--output={tmp_path / 'whole.safetensors'}")
+    for name, array in tensors(tmp_path / "whole.safetensors")[0].items():
+        np.testing.assert_allclose(array, arrays[name], atol=1e-5)
     convert(f"--safetensors={file}", f"--budget={budget}", f"--output={tmp_path / 'shared'}")
     made = json.loads((tmp_path / "shared" / "conversion.json").read_text())
     assert made["parameters"]["after"] <= budget < made["parameters"]["before"]
