@@ -15,7 +15,6 @@ rows that are there are not measured again.
 import argparse
 import contextlib
 import pathlib
-import runpy
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
@@ -26,68 +25,19 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import comparison
+from benchmarks.extrapolation_runs import LAYERS, STEPS, TASKS, TURNS, Recipe, Task, train
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
-from softshare_jax.errors import UserError
-from softshare_jax.models import zoo
 from softshare_jax.reporting import chart, theme
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 from softshare_jax.training import randomness
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "extrapolation.py"
-_SCRIPT = runpy.run_path(str(CONFIG))
 NETWORKS = ("loop", "scnn", "cnn")
-TURNS = (5, 10, 20, 32, 48, 68, 80, 120, 160, 200, 340, 680)
-# Layers of the networks that are trained; the loop is discovered with as many as SCNN.
-LAYERS = {"loop": 68, "scnn": 20, "cnn": 20}
-# Steps of training the loop. Other durations keep their ratio to it, except that of the discovery.
-STEPS = _SCRIPT["STEPS"]["loop"]
 # Examples at a time: at most this many pixels.
 PIXELS = 2**17
 SCALE = 6
-
-
-class Task(NamedTuple):
-    """What is trained on, and what is measured.
-
-    Attributes:
-        sizes: (side, window): all pairs of the training grids, then larger grids, same or longer paths.
-        turns: after which the loop is measured.
-        animated: index of the size of the animation.
-        generator: makes the obstacles.
-        fields: fields of the config.
-        output: default folder of the results.
-    """
-
-    sizes: tuple[tuple[int, int], ...]
-    turns: tuple[int, ...]
-    animated: int
-    generator: shortest_paths.Generator
-    fields: dict[str, object]
-    output: str
-
-
-TASKS = {
-    "grids": Task(
-        sizes=((12, 23), (16, 31), (24, 47), (32, 31), (32, 63), (64, 127)),
-        turns=TURNS,
-        animated=-1,
-        generator="random",
-        fields={},
-        output="runs/extrapolation",
-    ),
-    # Some of the sizes of Schwarzschild et al. 2021, arXiv 2106.04537.
-    "mazes": Task(
-        sizes=((9, 17), (13, 25), (25, 49), (33, 65), (59, 117)),
-        turns=(*TURNS, 1360, 2720),
-        animated=2,
-        generator="maze",
-        fields={"data.generator": "maze", "data.side": 9, "data.windows": (5, 9, 17)},
-        output="runs/extrapolation-mazes",
-    ),
-}
 
 
 class Row(NamedTuple):
@@ -147,79 +97,6 @@ def main() -> None:
     if "loop" in arguments.networks:
         animate(load(Workdir(output / f"loop-{best_seed(rows, task)}")), task, output / "solved.gif")
     print(text)
-
-
-class Recipe(NamedTuple):
-    """How all runs are trained.
-
-    Attributes:
-        task: what they are trained on.
-        channels: of the state.
-        steps: of training the loop.
-        more: flags of other fields of the config.
-    """
-
-    task: Task
-    channels: int
-    steps: int
-    more: tuple[str, ...] = ()
-
-    @property
-    def fixed(self) -> set[str]:
-        """The fields of the config that no flag may set."""
-        return {"model", "seed", "duration", "data.phase", "data.split_points", *self.task.fields}
-
-    def model(self, variant: str) -> str:
-        """Returns the network of a variant of the config."""
-        family, _, _ = _SCRIPT["get_config"](variant).model.rpartition("-")
-        return f"{family}-{self.channels}"
-
-    def flags(self, variant: str, seed: int) -> list[str]:
-        """Returns the flags of a variant of the config; its durations keep their ratio to the steps."""
-        config = _SCRIPT["get_config"](variant)
-        # A loop is discovered in the steps of the config.
-        steps = STEPS if variant == "discover" else self.steps
-        fields = {
-            "model": self.model(variant),
-            "seed": seed,
-            "data.phase": scaled(config.data.phase, steps),
-            "duration": scaled(config.duration, steps),
-            **self.task.fields,
-        }
-        return [f"--config={CONFIG}:{variant}", *comparison.flags(fields), *self.more]
-
-
-def train(output: pathlib.Path, network: str, seed: int, recipe: Recipe) -> Workdir:
-    """Trains or resumes one run through the commands, and returns its workdir."""
-    target, fields = output / f"{network}-{seed}", recipe.flags(network, seed)
-    if network == "loop":
-        if not target.exists():
-            folded, layers = discover(output, seed, recipe), f"--layers={LAYERS[network]}"
-            comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
-        fields.append(f"--config.model={zoo.at_depth(recipe.model(network), LAYERS[network])}")
-    comparison.run("main", f"--workdir={target}", *fields)
-    return Workdir(target)
-
-
-def discover(output: pathlib.Path, seed: int, recipe: Recipe) -> Workdir:
-    """Trains the network that becomes a loop, folds it, and returns the folded workdir.
-
-    Raises:
-        UserError: its layers did not become one.
-    """
-    found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
-    if not folded.exists():
-        comparison.run("main", f"--workdir={found}", *recipe.flags("discover", seed))
-        comparison.run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
-    (group,) = Workdir(folded).read_plan().groups
-    if group.templates > 1:
-        raise UserError(f"the layers of {folded} did not become one loop: try another seed")
-    return Workdir(folded)
-
-
-def scaled(duration: str, steps: int) -> str:
-    """Returns a duration in steps, such as ``'250 steps'``, given the steps of training as a loop."""
-    return f"{max(1, int(duration.split()[0]) * steps // STEPS)} steps"
 
 
 def measure(

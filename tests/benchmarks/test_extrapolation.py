@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import extrapolation
-from benchmarks.extrapolation import TASKS, Recipe, Row, best_seed
+from benchmarks.extrapolation import Row, best_seed
+from benchmarks.extrapolation_runs import TASKS, Recipe
 
 
 def test_durations_keep_their_ratio_to_the_steps_and_the_discovery_stays():

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from softshare_jax import sharing
 from softshare_jax.sharing import Group, Member, Plan, PlanError, fitting
+from tests.sharing.models import Scanned
 
 RANDOM = np.random.default_rng(0)
 MEMBERS = tuple(map(Member, "abcd"))
@@ -178,29 +179,18 @@ def test_moments_are_those_of_the_inputs_of_layers(options):
     assert calibrated["templates"]["3x2x4x4"].shape == (1, 3, 2, 4, 4)
 
 
-class Scanned(nn.Module):
-    """Three dense layers as rows of a stack."""
-
-    @nn.compact
-    def __call__(self, x):
-        loop = nn.scan(
-            lambda layer, x: (jnp.tanh(layer(x)), x),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=3,
-        )
-        return loop(nn.Dense(4, name="stack"), x)
-
-
 @pytest.mark.parametrize("wrap", [lambda apply: apply, jax.jit])
 def test_moments_of_the_rows_of_a_scan(wrap):
-    x = jax.random.normal(jax.random.key(0), (5, 4))
+    x = jax.random.normal(jax.random.key(0), (5, 6))
     variables = Scanned().init(jax.random.key(1), x)
-    plan = sharing.by_regex({"g": "stack/kernel"}, stacked="stack/.*", templates=1)(variables["params"])
+    plan = sharing.by_regex({"g": "layers/kernel"}, stacked="layers/.*", templates=1)(variables["params"])
     apply = wrap(Scanned().apply)
     moments = sharing.input_moments(plan, lambda: apply(variables, x))["g"]
-    _, inputs = Scanned().apply(variables, x)
-    np.testing.assert_allclose(moments, [one.T @ one / 5 for one in inputs], rtol=1e-5)
+    inputs = [x]
+    layers = variables["params"]["layers"]
+    for kernel, bias in zip(layers["kernel"][:-1], layers["bias"][:-1, None], strict=True):
+        inputs.append(nn.relu(inputs[-1] @ kernel + bias))
+    np.testing.assert_allclose(moments, [one.T @ one / 5 for one in inputs], rtol=1e-5, atol=1e-7)
 
 
 def test_moments_of_attention():
