@@ -1,4 +1,4 @@
-"""Comparisons of networks: the commands that train them, rows of JSON lines, and a table over seeds."""
+"""Comparisons of networks: the commands that train them, rows of JSON lines, and tables over seeds."""
 
 import argparse
 import concurrent.futures
@@ -12,7 +12,13 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from softshare_jax import durable, sharing
+from softshare_jax.reporting import matrices
+from softshare_jax.reporting.chart import Figure
+from softshare_jax.runs.records import read_similarity
+from softshare_jax.runs.workdir import Workdir
 
 Row = dict[str, Any]
 Result = TypeVar("Result")
@@ -24,6 +30,19 @@ def run(command: str, *arguments: object) -> None:
     done = subprocess.run([sys.executable, "-m", f"softshare_jax.{command}", *map(str, arguments)])
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def train(config: str, folder: pathlib.Path, fields: Mapping[str, object]) -> Workdir:
+    """Trains or resumes a run of a shipped config, such as ``'shortest_paths:scnn'``."""
+    run("main", f"--config={config}", f"--workdir={folder}", *flags(fields))
+    return Workdir(folder)
+
+
+def fold(trained: Workdir, folder: pathlib.Path, *more: str) -> Workdir:
+    """Folds a run into a folder, unless it is there; ``more`` are further flags of the command."""
+    if not folder.exists():
+        run("fold", f"--workdir={trained.root}", f"--output={folder}", *more)
+    return Workdir(folder)
 
 
 def in_parallel(
@@ -77,6 +96,28 @@ def loops(plan: sharing.Plan, variables: dict[str, Any]) -> dict[str, str]:
     """Returns the loops of each group after a fold at ``THRESHOLD``, such as ``{'query': '1 (2)×3'}``."""
     distinct = sharing.distinct_layers(*sharing.fold(plan, variables, THRESHOLD))
     return {group: sharing.format_loops(sharing.find_loops(layers)) for group, layers in distinct.items()}
+
+
+def f1(found: np.ndarray, labels: np.ndarray) -> float:
+    """Returns F1 over all pixels of grids, both ``[N, H, W]`` bool."""
+    return 2 * int((found & labels).sum()) / max(int(found.sum() + labels.sum()), 1)
+
+
+def similarity_over_time(file: str, runs: Mapping[str, Workdir], steps: int) -> Figure:
+    """Draws the coefficient LSM of runs with one group each: a row for each run, a column for each time.
+
+    Args:
+        file: name of the figure.
+        runs: by the name of the row.
+        steps: of a run.
+    """
+    history: dict[int, dict[str, np.ndarray]] = {}
+    for name, run in runs.items():
+        found = read_similarity(run)
+        for step in matrices.poster_steps(list(found), steps):
+            (history.setdefault(step, {})[name],) = found[step]["coefficients"].values()
+    columns = {f"step {step:,}": history[step] for step in sorted(history)}
+    return matrices.save(file, columns, list(runs))
 
 
 def table(rows: Sequence[Row], score: str, digits: int) -> str:

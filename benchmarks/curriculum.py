@@ -2,27 +2,35 @@
 
     python -m benchmarks.curriculum --scale=laptop --output=runs/curriculum
 
-Trains each variant of configs/shortest_paths.py with several seeds, prints the table of docs/results.md
-and draws the figure beside it. Interrupted runs resume. ``--scale=paper`` trains 39,000 steps of 20
-layers, as the config does, on smaller grids: 40 minutes a run on one core.
+Trains each variant of configs/shortest_paths.py with several seeds. Measures how fast they adapt to each
+phase, how they end, and what they do beyond the last window and on larger grids. Writes into the output:
+table.md, beyond.md, curves.png (F1 over steps) and similarity.png (the layers of SCNN and SCNN-R, seed 0).
+Interrupted runs resume. ``--scale=paper`` trains 39,000 steps of 20 layers, as the config does, on smaller
+grids: 40 minutes a run on one core.
 """
 
 import argparse
+import io
 import pathlib
 import statistics
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
+import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import comparison
+from softshare_jax import durable, sharing
+from softshare_jax.data import shortest_paths
+from softshare_jax.runs.load import load
 from softshare_jax.runs.records import read_metrics, read_similarity
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
+from softshare_jax.training import randomness
 
-REPO = pathlib.Path(__file__).parents[1]
-COLORS = {"cnn": "#777777", "scnn": "#1f77b4", "scnn-r": "#d1495b"}
 VARIANTS = ("cnn", "scnn", "scnn-r")
+COLORS = {"cnn": "#777777", "scnn": "#1f77b4", "scnn-r": "#d1495b"}
 
 
 class Scale(NamedTuple):
@@ -34,7 +42,7 @@ class Scale(NamedTuple):
         phase: steps of a phase.
         every: steps between evaluations.
         adapting: evaluations at the start of a phase whose mean measures adaptation.
-        figure: the figure in docs/figures.
+        beyond: (side, window) of grids that are not trained on.
         settings: other fields of the config.
     """
 
@@ -43,7 +51,7 @@ class Scale(NamedTuple):
     phase: int
     every: int
     adapting: int
-    figure: str
+    beyond: tuple[tuple[int, int], ...]
     settings: dict[str, object]
 
     @property
@@ -51,9 +59,9 @@ class Scale(NamedTuple):
         """Steps of a run."""
         return self.phase * len(self.windows)
 
-    def flags(self, variant: str, seed: int) -> list[str]:
-        """Returns the flags of a run."""
-        fields = {
+    def fields(self, variant: str, seed: int) -> dict[str, object]:
+        """Returns the fields of the config of a run."""
+        return {
             "model": self.network if variant == "cnn" else f"s{self.network}",
             "seed": seed,
             "data.side": 16,
@@ -64,7 +72,6 @@ class Scale(NamedTuple):
             "evaluate_every": f"{self.every} steps",
             **self.settings,
         }
-        return comparison.flags(fields)
 
 
 SCALES = {
@@ -74,7 +81,7 @@ SCALES = {
         phase=250,
         every=25,
         adapting=4,
-        figure="curriculum.png",
+        beyond=((16, 31), (32, 13), (32, 31)),
         settings={
             "data.train_examples": 2000,
             "optimizer.learning_rate": 0.003,
@@ -88,7 +95,7 @@ SCALES = {
         phase=7800,
         every=390,
         adapting=2,
-        figure="curriculum-paper.png",
+        beyond=((16, 31), (32, 21), (32, 31)),
         settings={"checkpoint_every": "390 steps"},
     ),
 }
@@ -100,26 +107,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scale", default="laptop", choices=SCALES, help="how much is trained")
-    parser.add_argument("--output", default="runs/curriculum", help="folder for the workdirs")
+    parser.add_argument("--output", default="runs/curriculum", help="folder of the runs and results")
     parser.add_argument("--seeds", type=comparison.positive, default=3, help="runs per variant")
     parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
+    parser.add_argument("--examples", type=comparison.positive, default=200, help="new grids of each size")
     arguments = parser.parse_args()
-    scale, root = SCALES[arguments.scale], pathlib.Path(arguments.output)
-    runs = [(scale, root, variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
-    list(comparison.in_parallel(arguments.jobs, train, runs))
-    found = {
-        variant: [Workdir(root / f"{variant}-{s}") for s in range(arguments.seeds)] for variant in VARIANTS
-    }
-    print(table(scale, found))
-    draw(scale, found, REPO / "docs" / "figures" / scale.figure)
+    scale, output = SCALES[arguments.scale], pathlib.Path(arguments.output)
+    runs = [(scale, output, variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
+    found: dict[str, list[Workdir]] = {variant: [] for variant in VARIANTS}
+    trained = comparison.in_parallel(arguments.jobs, train, runs)
+    for (_, _, variant, _), run in zip(runs, trained, strict=True):
+        found[variant].append(run)
+    tables = {"table.md": table(scale, found), "beyond.md": table_beyond(scale, found, arguments.examples)}
+    for name, text in tables.items():
+        print(text)
+        durable.write(output / name, text.encode())
+    shared = {variant.upper(): found[variant][0] for variant in VARIANTS if variant != "cnn"}
+    panel = comparison.similarity_over_time("similarity.png", shared, scale.steps)
+    durable.write(output / panel.file, panel.content)
+    durable.write(output / "curves.png", curves(scale, found))
 
 
-def train(scale: Scale, root: pathlib.Path, variant: str, seed: int) -> None:
-    """Trains or resumes one run through the command line."""
-    config = REPO / "configs" / f"shortest_paths.py:{variant}"
-    comparison.run(
-        "main", f"--config={config}", f"--workdir={root / f'{variant}-{seed}'}", *scale.flags(variant, seed)
-    )
+def train(scale: Scale, output: pathlib.Path, variant: str, seed: int) -> Workdir:
+    """Trains or resumes one run."""
+    fields = scale.fields(variant, seed)
+    return comparison.train(f"shortest_paths:{variant}", output / f"{variant}-{seed}", fields)
 
 
 def read_curve(run: Workdir) -> dict[int, float]:
@@ -139,12 +151,38 @@ def table(scale: Scale, found: dict[str, list[Workdir]]) -> str:
         for start in range(0, scale.steps, scale.phase)
     ]
     for variant, runs in found.items():
-        curves = [read_curve(run) for run in runs]
-        measured = [[statistics.mean(c[step] for step in steps) for c in curves] for steps in (*spans, end)]
+        scores = [read_curve(run) for run in runs]
+        measured = [[statistics.mean(c[step] for step in steps) for c in scores] for steps in (*spans, end)]
         measured.append([mean_similarity(run) for run in runs])
         cells = (comparison.spread(values, 3) for values in measured)
-        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(f"| {variant.upper()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def table_beyond(scale: Scale, found: dict[str, list[Workdir]], examples: int) -> str:
+    """Returns a Markdown table of F1 on grids that are not trained on: mean and spread over seeds."""
+    head = [f"{side}x{side}, window {window}" for side, window in scale.beyond]
+    lines = ["| network | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
+    for variant, runs in found.items():
+        measured = zip(*(scores_beyond(scale, run, examples) for run in runs), strict=True)
+        cells = (comparison.spread(values, 3) for values in measured)
+        lines.append(f"| {variant.upper()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def scores_beyond(scale: Scale, run: Workdir, examples: int) -> Iterator[float]:
+    """Yields F1 on new grids of each size that is not trained on; all runs get the same grids."""
+    trained = load(run)
+    dense = sharing.to_dense(trained.experiment.plan, trained.variables)
+    network = cast(Any, trained.experiment.network)
+    marked = jax.jit(lambda images: network.apply(dense, images) > 0)
+    for side, window in scale.beyond:
+        key = randomness.stream(0, "beyond", side * 1000 + window)
+        data = shortest_paths.generate(key, examples, side, 0.1, window)
+        # Few at a time, or large grids take much memory.
+        parts = (data["images"][at : at + 50] for at in range(0, examples, 50))
+        found = np.concatenate([marked(part.astype(np.float32)) for part in parts])
+        yield comparison.f1(found, data["labels"] > 0)
 
 
 def mean_similarity(run: Workdir) -> float:
@@ -156,7 +194,7 @@ def mean_similarity(run: Workdir) -> float:
     return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
 
 
-def draw(scale: Scale, found: dict[str, list[Workdir]], file: pathlib.Path) -> None:
+def curves(scale: Scale, found: dict[str, list[Workdir]]) -> bytes:
     """Draws F1 over steps: seeds as thin lines, their mean as a bold line, phases as bands."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -166,16 +204,18 @@ def draw(scale: Scale, found: dict[str, list[Workdir]], file: pathlib.Path) -> N
             axes.axvspan(start, start + scale.phase, color="#f1efe9", zorder=0)
         axes.text(start + scale.phase / 2, 1.01, f"{window}×{window}", ha="center", fontsize=9)
     for variant, runs in found.items():
-        curves = [read_curve(run) for run in runs]
-        steps = sorted(curves[0])
-        for curve in curves:
+        drawn = [read_curve(run) for run in runs]
+        steps = sorted(drawn[0])
+        for curve in drawn:
             axes.plot(steps, [curve[step] for step in steps], color=COLORS[variant], lw=0.6, alpha=0.5)
-        mean = [statistics.mean(curve[step] for curve in curves) for step in steps]
+        mean = [statistics.mean(curve[step] for curve in drawn) for step in steps]
         axes.plot(steps, mean, color=COLORS[variant], lw=2, label=variant.upper())
     axes.set(xlabel="step", ylabel="F1, held-out examples of the phase", ylim=(0.5, 1), xlim=(0, max(steps)))
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=150)
+    return content.getvalue()
 
 
 if __name__ == "__main__":

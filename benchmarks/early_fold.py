@@ -21,7 +21,6 @@ from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # In percent of the steps; None for the run that is not folded.
 PERCENT = (2, 10, 50, 100)
 
@@ -46,7 +45,7 @@ class Task(NamedTuple):
 
 TASKS = {
     "grids": Task(
-        "shortest_paths.py:scnn-r",
+        "shortest_paths:scnn-r",
         steps=7800,
         score="eval/f1",
         scores=4,
@@ -59,7 +58,7 @@ TASKS = {
         },
     ),
     "cifar": Task(
-        "cifar10.py:swrn-22-1-2",
+        "cifar10:swrn-22-1-2",
         steps=750,
         score="eval/accuracy",
         scores=1,
@@ -100,17 +99,12 @@ def train(task: Task, folder: pathlib.Path, seed: int, data_dir: str) -> Workdir
         "keep_checkpoints": 100,
         **task.fields,
     }
-    config = f"--config={CONFIGS / task.config}"
-    comparison.run("main", config, f"--workdir={folder}", *comparison.flags(fields))
-    return Workdir(folder)
+    return comparison.train(task.config, folder, fields)
 
 
 def fold(task: Task, run: Workdir, folder: pathlib.Path, seed: int, percent: int) -> comparison.Row:
     """Folds a checkpoint, trains the result to the end of the run, and returns the row."""
-    if not folder.exists():
-        step = f"--step={task.steps * percent // 100}"
-        comparison.run("fold", f"--workdir={run.root}", f"--output={folder}", step)
-    folded = Workdir(folder)
+    folded = comparison.fold(run, folder, f"--step={task.steps * percent // 100}")
     certificate = folded.read_json(folded.certificate_file)
     before, after = (certificate["metric"][name] for name in ("before", "after"))
     whole = end(task, run)

@@ -10,15 +10,11 @@ times) and prints the table of docs/results.md. Interrupted runs resume.
 import argparse
 import pathlib
 
-import numpy as np
-
 from benchmarks import comparison
-from softshare_jax.reporting import matrices
-from softshare_jax.runs.records import read_similarity
+from softshare_jax import durable
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
-REPO = pathlib.Path(__file__).parents[1]
 # Variants of configs/shortest_paths.py, and what they are called.
 NETWORKS = {"scnn": "SCNN", "scnn-r": "SCNN-R"}
 PHASES = 5
@@ -40,18 +36,15 @@ def main() -> None:
     parser.add_argument("--phase", type=comparison.positive, default=200, help="steps of a phase")
     arguments = parser.parse_args()
     root, steps = pathlib.Path(arguments.output), PHASES * arguments.phase
-    history: dict[int, dict[str, np.ndarray]] = {}
+    runs: dict[str, Workdir] = {}
     print("| network | F1 | after the fold | layers | loops | parameters |")
     print("|---|---|---|---|---|---|")
     for variant, name in NETWORKS.items():
-        run = train(root / variant, variant, arguments.phase)
-        print(row(name, fold(run, root / f"{variant}-folded")), flush=True)
-        found = read_similarity(run)
-        for step in matrices.poster_steps(list(found), steps):
-            history.setdefault(step, {})[name] = found[step]["coefficients"]["blocks"]
-    columns = {f"step {step:,}": history[step] for step in sorted(history)}
-    figure = matrices.save("evolution-100.png", columns, list(NETWORKS.values()))
-    (root / figure.file).write_bytes(figure.content)
+        runs[name] = train(root / variant, variant, arguments.phase)
+        folded = comparison.fold(runs[name], root / f"{variant}-folded")
+        print(row(name, folded), flush=True)
+    figure = comparison.similarity_over_time("evolution-100.png", runs, steps)
+    durable.write(root / figure.file, figure.content)
 
 
 def train(folder: pathlib.Path, variant: str, phase: int) -> Workdir:
@@ -64,17 +57,7 @@ def train(folder: pathlib.Path, variant: str, phase: int) -> Workdir:
         "evaluate_every": every,
         "checkpoint_every": every,
     }
-    config = REPO / "configs" / f"shortest_paths.py:{variant}"
-    flags = comparison.flags({**SETTINGS, **durations})
-    comparison.run("main", f"--config={config}", f"--workdir={folder}", *flags)
-    return Workdir(folder)
-
-
-def fold(run: Workdir, folder: pathlib.Path) -> Workdir:
-    """Folds the end of a run, and returns the folded workdir."""
-    if not folder.exists():
-        comparison.run("fold", f"--workdir={run.root}", f"--output={folder}")
-    return Workdir(folder)
+    return comparison.train(f"shortest_paths:{variant}", folder, {**SETTINGS, **durations})
 
 
 def row(name: str, folded: Workdir) -> str:

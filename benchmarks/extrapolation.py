@@ -113,9 +113,7 @@ def measure(
     marked = solve(trained, data["images"], turns)
     rows = []
     for turn, found in zip(turns, marked, strict=True):
-        right = int((found & labels).sum())
-        f1 = 2 * right / max(int(found.sum() + labels.sum()), 1)
-        exact = float((found == labels).all((1, 2)).mean())
+        f1, exact = comparison.f1(found, labels), float((found == labels).all((1, 2)).mean())
         rows.append(Row(network, seed, side, window, turn, round(f1, 4), round(exact, 4)))
     return rows
 

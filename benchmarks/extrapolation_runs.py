@@ -118,14 +118,14 @@ def discover(output: pathlib.Path, seed: int, recipe: Recipe) -> Workdir:
     Raises:
         UserError: its layers did not become one.
     """
-    found, folded = output / f"discovered-{seed}", output / f"folded-{seed}"
-    if not folded.exists():
-        comparison.run("main", f"--workdir={found}", *recipe.flags("discover", seed))
-        comparison.run("fold", f"--workdir={found}", f"--output={folded}", "--tied")
-    (group,) = Workdir(folded).read_plan().groups
+    found, folder = Workdir(output / f"discovered-{seed}"), output / f"folded-{seed}"
+    if not folder.exists():
+        comparison.run("main", f"--workdir={found.root}", *recipe.flags("discover", seed))
+    folded = comparison.fold(found, folder, "--tied")
+    (group,) = folded.read_plan().groups
     if group.templates > 1:
-        raise UserError(f"the layers of {folded} did not become one loop: try another seed")
-    return Workdir(folded)
+        raise UserError(f"the layers of {folder} did not become one loop: try another seed")
+    return folded
 
 
 def scaled(duration: str, steps: int) -> str:

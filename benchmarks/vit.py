@@ -17,7 +17,6 @@ from softshare_jax import durable
 from softshare_jax.description.description import parameters
 from softshare_jax.runs import records
 from softshare_jax.runs.load import load
-from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
 NETWORKS = (
@@ -75,8 +74,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "checkpoint_every": f"{max(1, arguments.epochs // 20)} epochs",
         "keep_checkpoints": 1,
     }
-    comparison.run("main", f"--config=vit:{network}", f"--workdir={folder}", *comparison.flags(fields))
-    workdir = Workdir(folder)
+    workdir = comparison.train(f"vit:{network}", folder, fields)
     last = records.read_metrics(workdir.metrics_file)[-1]
     row: comparison.Row = {
         "network": network,
