@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.runs import experiment, machine, parser
 from softshare_jax import sharing
 from softshare_jax.conversion import exporting
-from softshare_jax.loader import MODEL
+from softshare_jax.exports.model import MODEL
 from softshare_jax.runs.load import Trained
 from softshare_jax.training.experiment import make_experiment
 

@@ -18,13 +18,16 @@ from jax import export
 from safetensors.numpy import save
 
 import softshare_jax
-from softshare_jax import loader
 from softshare_jax.conversion import onnx_file
 from softshare_jax.conversion.difference import largest
 from softshare_jax.conversion.network import Network, is_random_key, split_arrays
 from softshare_jax.conversion.output import check_unused, new_folder
 from softshare_jax.conversion.schedule import schedule
 from softshare_jax.errors import UserError, one_line
+from softshare_jax.exports.description import DESCRIPTION, FORMAT, sha256
+from softshare_jax.exports.model import MODEL
+from softshare_jax.exports.model import load as load_exported
+from softshare_jax.exports.weights import name_of
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing.parameters import count
@@ -156,25 +159,25 @@ def write_network(
         UserError: the weights do not fit into a safetensors file.
     """
     exported = program.exported
-    (folder / loader.MODEL).write_bytes(program.file)
+    (folder / MODEL).write_bytes(program.file)
     stated = {name: str(facts[name]) for name in ("model", "step") if name in facts}
     write_weights(folder / SHARED, network.variables, {**stated, "plan": network.plan.to_json()})
     write_weights(folder / MATERIALIZED, network.dense, stated)
-    files = [folder / name for name in (loader.MODEL, SHARED, MATERIALIZED)]
+    files = [folder / name for name in (MODEL, SHARED, MATERIALIZED)]
     if onnx is not None:
         files.append(folder / ONNX)
         shapes = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in exported.in_avals]
         facts = {**facts, "onnx": onnx_file.write(onnx, shapes, inputs, folder / ONNX)}
     named = "images" if "step" in facts else "*inputs"
     description = {
-        "format": loader.FORMAT,
+        "format": FORMAT,
         **facts,
         "input": _described(exported.in_avals),
         "output": _described(exported.out_avals),
         "parameters": {**count(network.variables)._asdict(), "materialized": count(network.dense).total},
         "loops": schedule(network.plan, network.variables),
         "platforms": list(exported.platforms),
-        "files": {f.name: {"bytes": f.stat().st_size, "sha256": loader.sha256(f)} for f in files},
+        "files": {f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in files},
         "versions": {
             "softshare_jax": softshare_jax.__version__,
             "jax": jax.__version__,
@@ -184,16 +187,16 @@ def write_network(
             "calling_convention": exported.calling_convention_version,
         },
         "load": f"softshare_jax.loader.load(FOLDER)({named}); or without softshare_jax: "
-        f"jax.export.deserialize(bytearray(open('{loader.MODEL}', 'rb').read())).call({named})",
+        f"jax.export.deserialize(bytearray(open('{MODEL}', 'rb').read())).call({named})",
     }
-    _write_json(folder / loader.DESCRIPTION, description)
+    _write_json(folder / DESCRIPTION, description)
     # Compare the files on disk, not the model in memory.
-    found = jax.device_get(loader.load(folder)(*inputs))
+    found = jax.device_get(load_exported(folder)(*inputs))
     description |= {
         "largest_logit_difference": largest(network(*inputs), found),
         "compared_on": inputs[0].shape[0] if inputs[0].shape else 1,
     }
-    _write_json(folder / loader.DESCRIPTION, description)
+    _write_json(folder / DESCRIPTION, description)
     return description
 
 
@@ -210,7 +213,7 @@ def write_weights(file: pathlib.Path, variables: Mapping[str, Any], metadata: Ma
     """
     arrays = {}
     for path, array in leaves(variables).items():
-        name = loader.name_of(path)
+        name = name_of(path)
         if is_random_key(array):
             raise UserError(f"{name} holds random keys, which are no weights: keep them out of the variables")
         # Row-major order, whatever the layout in memory: the format has no other.

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from safetensors.numpy import save
 
-from softshare_jax import durable, loader, sharing
+from softshare_jax import durable, sharing
 from softshare_jax.conversion.exporting import SHARED, write_weights
 from softshare_jax.conversion.output import check_unused, new_folder
 from softshare_jax.conversion.resizing import relative_errors
 from softshare_jax.errors import UserError, cannot_write
+from softshare_jax.exports import weights
 from softshare_jax.runs.artifacts import Counts, Resized
 from softshare_jax.sharing.parameters import count
 from softshare_jax.sharing.tree import leaves
@@ -71,9 +72,9 @@ def share_file(
         UserError: the file cannot be read, the rule does not fit its tensors, or the output is in use.
     """
     check_unused(output)
-    arrays, metadata = loader.read_arrays(source)
+    arrays, metadata = weights.read_arrays(source)
     separator = "/" if any("/" in name for name in arrays) else "."
-    params = loader.nested(arrays, lambda name: name.split(separator), source)
+    params = weights.nested(arrays, lambda name: name.split(separator), source)
     with _all_dtypes(), _mistakes_in(source):
         largest = rule(params)
         plan = largest if templates is None else largest.with_templates(templates)
@@ -109,7 +110,7 @@ def materialize_file(source: pathlib.Path, output: pathlib.Path) -> int:
     if output.exists():
         raise UserError(f"--output {output} exists: name a new file")
     file = source / SHARED if source.is_dir() else source
-    variables, facts = loader.read(file)
+    variables, facts = weights.read(file)
     if _PLAN not in facts or _SEPARATOR not in facts:
         raise UserError(f"{file} was not written by convert --safetensors")
     with _all_dtypes(), _mistakes_in(file):
