@@ -7,8 +7,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from softshare_jax.config.data_sets import DATA, Cifar, Data
 from softshare_jax.config.renamed import new_name
-from softshare_jax.config.schema import DATA, MAX_SEED, MAY_CHANGE, Cifar, Config, Data
+from softshare_jax.config.schema import MAX_SEED, MAY_CHANGE, Config
 from softshare_jax.errors import UserError, unknown
 
 

@@ -5,7 +5,8 @@ Each returns a complete config. The files in ``configs/`` convert it to a ``Conf
 
 import dataclasses
 
-from softshare_jax.config.schema import Cifar, Config, ImageNet, Optimizer, ShortestPaths
+from softshare_jax.config.data_sets import Cifar, ImageNet, ShortestPaths
+from softshare_jax.config.schema import Config, Optimizer
 from softshare_jax.config.variants import split
 
 

@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from softshare_jax.config.data_sets import DATA
 from softshare_jax.config.field import specs
-from softshare_jax.config.schema import DATA, Config
+from softshare_jax.config.schema import Config
 
 
 class Entry(NamedTuple):

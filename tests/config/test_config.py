@@ -8,8 +8,8 @@ from softshare_jax import config as config_lib
 from softshare_jax import sharing
 from softshare_jax.config import reference
 from softshare_jax.config.by_network import recipe
+from softshare_jax.config.data_sets import DATA
 from softshare_jax.config.field import specs
-from softshare_jax.config.schema import DATA
 from softshare_jax.errors import UserError
 from softshare_jax.sharing import Plan
 from softshare_jax.shell import config_flag
