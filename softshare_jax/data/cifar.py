@@ -18,20 +18,18 @@ class Cifar(NamedTuple):
         classes: number of classes.
         mean, std: of the three channels over the training images, on the scale 0 to 255, with the
             paper's values.
-        archive: the file that its authors publish.
     """
 
     classes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    archive: str
 
 
 SPLITS = ("train", "test")
 SHAPE = (32, 32, 3)
 CIFARS = {
-    "cifar10": Cifar(10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7), "cifar-10-binary.tar.gz"),
-    "cifar100": Cifar(100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4), "cifar-100-binary.tar.gz"),
+    "cifar10": Cifar(10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar100": Cifar(100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
 }
 
 
@@ -105,7 +103,7 @@ def identify(name: str, data_dir: str, splits: dict[str, dict[str, np.ndarray]])
     with _opened(name, find(name, data_dir)) as info:
         version, description = str(info.version), str(info.description).strip()
     digest = identity.digest(splits)
-    official = description == identity.official_description(name, CIFARS[name].archive, digest)
+    official = description == identity.official_description(name, digest)
     return identity.DataSet(name, version, description, digest, official)
 
 

@@ -21,7 +21,6 @@ from PIL import Image
 
 from softshare_jax import durable
 from softshare_jax.data import identity
-from softshare_jax.data.cifar import CIFARS
 from softshare_jax.errors import RunError, UserError, one_line
 
 # Arrays ``images`` and ``labels``.
@@ -53,7 +52,7 @@ class Archive(NamedTuple):
 
 ARCHIVES = {
     "cifar10": Archive(
-        file=CIFARS["cifar10"].archive,
+        file=identity.ARCHIVES["cifar10"],
         sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         splits={
             "train": tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
@@ -64,7 +63,7 @@ ARCHIVES = {
         version="3.0.2",
     ),
     "cifar100": Archive(
-        file=CIFARS["cifar100"].archive,
+        file=identity.ARCHIVES["cifar100"],
         sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         splits={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
         label_bytes=2,
@@ -102,7 +101,7 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 _check(file, archive.sha256)
                 names, splits = read_archive(name, file)
                 digest = identity.digest(splits)
-                description = identity.official_description(name, archive.file, digest)
+                description = identity.official_description(name, digest)
                 write(name, description, names, splits, root)
     except OSError as error:
         raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error

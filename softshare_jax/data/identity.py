@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# The files that the authors publish.
+ARCHIVES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
+
 
 class DataSet(NamedTuple):
     """The identity of a data set.
@@ -43,9 +46,9 @@ def digest(splits: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     return whole.hexdigest()
 
 
-def official_description(name: str, archive: str, digest: str) -> str:
+def official_description(name: str, digest: str) -> str:
     """Returns the description of a data set that was made from the archive of its authors.
 
     It quotes the digest, so it does not fit other images to which it is copied.
     """
-    return f"{name} from the official {archive}. Digest of all images and labels: {digest}."
+    return f"{name} from the official {ARCHIVES[name]}. Digest of all images and labels: {digest}."

@@ -21,6 +21,7 @@ from softshare_jax.conversion import exporting
 from softshare_jax.conversion.folding import fold_run
 from softshare_jax.conversion.output import new_workdir, write_run
 from softshare_jax.errors import UserError
+from softshare_jax.exports.description import FORMAT, sha256
 from softshare_jax.runs.load import Trained, load
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing.weights import FEW
@@ -29,7 +30,7 @@ from tests import forking, tiny
 from tests.commands.lines import check
 
 WEIGHTS = ("shared.safetensors", "materialized.safetensors")
-# Runs a module of softshare_jax that can import only the loader and its allowed dependencies.
+# Runs a module of softshare_jax that can import only the loader and what it needs.
 ALONE = """
 import runpy, sys
 
@@ -38,6 +39,7 @@ class Refuse:
         needed = "durable errors json_text loader paths shell".split()
         shell = "cli devices ending environment faults logs search_path".split()
         needed += [f"shell.{name}" for name in shell]
+        needed += ["exports", *(f"exports.{name}" for name in "description model weights".split())]
         ours = name.startswith("softshare_jax.") and name.removeprefix("softshare_jax.") not in needed
         if ours or name.split(".")[0] in ("flax", "optax", "orbax", "clu", "tensorflow_datasets"):
             raise ImportError(f"{name} must not be needed")
@@ -214,12 +216,12 @@ def foreign(file):
     """Replaces a file by another program's and updates its checksum in the description."""
     file.write_bytes(b"another program's" * 9)
     description = json.loads((file.parent / "export.json").read_text())
-    description["files"][file.name]["sha256"] = loader.sha256(file)
+    description["files"][file.name]["sha256"] = sha256(file)
     (file.parent / "export.json").write_text(json.dumps(description))
 
 
 def unlisted(file):
-    (file.parent / "export.json").write_text(json.dumps({"format": loader.FORMAT}))
+    (file.parent / "export.json").write_text(json.dumps({"format": FORMAT}))
 
 
 @pytest.mark.parametrize("exported", ["soft-shared"], indirect=True)

@@ -113,7 +113,7 @@ def test_similarity_that_would_fill_the_memory_is_left_out(made):
 
 @hostile
 def test_the_description_of_an_export(tmp_path, content):
-    (tmp_path / loader.DESCRIPTION).write_bytes(content)
+    (tmp_path / "export.json").write_bytes(content)
     with pytest.raises(UserError, match=r"export\.json"):
         loader.load(tmp_path)
 
@@ -159,7 +159,7 @@ def test_a_message_that_quotes_anything_is_one_line(capsys, monkeypatch, kind):
 
 def test_an_export_of_a_newer_jax_runs_or_says_so_when_it_is_loaded():
     folder = pathlib.Path(__file__).parent / "exports" / "jax-0.12.0"
-    if loader._release(jax.__version__) >= (0, 12):
+    if jax.__version_info__ >= (0, 12):
         logits = loader.load(folder)(np.ones((2, 8, 8, 2), np.uint8))
         np.testing.assert_array_equal(logits, np.full((2, 2), 64, np.float32))
         return
@@ -172,6 +172,6 @@ def test_an_export_of_a_newer_jax_runs_or_says_so_when_it_is_loaded():
 @pytest.mark.parametrize("versions", [None, 5, [], {}, {"jax": None}, {"jax": []}, {"jax": "newest"}])
 def test_an_export_that_does_not_say_which_jax_wrote_it(tmp_path, versions):
     shutil.copytree(pathlib.Path(__file__).parent / "exports" / "jax-0.12.0", tmp_path / "export")
-    file = tmp_path / "export" / loader.DESCRIPTION
+    file = tmp_path / "export" / "export.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "versions": versions}))
     assert callable(loader.load(tmp_path / "export"))

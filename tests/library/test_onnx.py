@@ -13,6 +13,7 @@ import pytest
 from softshare_jax import library, loader, sharing
 from softshare_jax.conversion import onnx_file
 from softshare_jax.errors import UserError
+from softshare_jax.exports.description import sha256
 from softshare_jax.sharing.parameters import count
 from tests import tiny
 from tests.library.networks import drawn_together
@@ -61,7 +62,7 @@ def test_another_runtime_computes_the_same(users, tmp_path):
         description = library.export(*network, user.apply, user.inputs, tmp_path / name, name=name, onnx=True)
         assert loader.describe(tmp_path / name) == description
         assert description["onnx"]["largest_logit_difference"] < 1e-5
-        assert description["files"]["model.onnx"]["sha256"] == loader.sha256(tmp_path / name / "model.onnx")
+        assert description["files"]["model.onnx"]["sha256"] == sha256(tmp_path / name / "model.onnx")
         if name == "linen":
             # Batch-norm's statistics, epsilon and the scalars of the fold are the rest.
             assert constants(tmp_path / name / "model.onnx") < count(network.variables).total + 100
