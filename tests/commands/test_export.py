@@ -322,7 +322,7 @@ def test_an_export_appears_complete_or_not_at_all(tmp_path, monkeypatch, trained
         assert len(list(folder.iterdir())) == 4
         raise UserError("it cannot be read back")
 
-    monkeypatch.setattr(loader, "load", fail)
+    monkeypatch.setattr(exporting, "load_exported", fail)
     with pytest.raises(UserError, match="read back"):
         exporting.export_run(trained, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
