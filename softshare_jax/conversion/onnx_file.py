@@ -115,12 +115,14 @@ def _run(file: pathlib.Path, inputs: Sequence[np.ndarray | jax.Array]) -> list[n
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides warnings of jax2onnx, and what it logs about plugins that it cannot load."""
-    logger = logging.getLogger("jax2onnx")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Hides warnings of jax2onnx, and what it logs about plugins and shapes that it does not know."""
+    loggers = [logging.getLogger(name) for name in ("jax2onnx", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -14,6 +14,7 @@ from softshare_jax import library, loader, sharing
 from softshare_jax.conversion import onnx_file
 from softshare_jax.errors import UserError
 from softshare_jax.exports.description import sha256
+from softshare_jax.models import zoo
 from softshare_jax.sharing.parameters import count
 from tests import tiny
 from tests.library.networks import drawn_together
@@ -74,6 +75,31 @@ def test_another_runtime_computes_the_same(users, tmp_path):
         with np.load(tmp_path / name / "outputs.npz") as found:
             for array, other in zip(arrays, found.values(), strict=True):
                 np.testing.assert_allclose(other, array, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("name", "shape", "pattern"),
+    [("gated4-3-5", (6, 6, 2), r"layer_\d/conv/kernel"), ("vit-2-32-16", (32, 32, 3), r".*/up/kernel")],
+)
+def test_networks_of_the_zoo(name, shape, pattern, tmp_path, caplog):
+    """A gated network, whose layers concatenate and split, and attention; nothing is logged."""
+    network = zoo.named(name).build(zoo.Options())
+    images = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    params = network.init(jax.random.key(0), images)["params"]
+    plan = sharing.by_regex({"body": pattern}, templates=1)(params)
+    variables = sharing.from_dense(plan, params)
+    description = library.export(
+        plan,
+        variables,
+        lambda params, images: network.apply({"params": params}, images),
+        images,
+        tmp_path / "out",
+        onnx=True,
+    )
+    assert description["onnx"]["largest_logit_difference"] < 1e-5
+    assert constants(tmp_path / "out" / "model.onnx") < count(variables).total + 100
+    assert [record for record in caplog.records if record.name.startswith("onnx")] == []
 
 
 @needs_onnx
