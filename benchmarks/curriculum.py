@@ -11,6 +11,7 @@ grids: 40 minutes a run on one core.
 
 import argparse
 import io
+import math
 import pathlib
 import statistics
 from collections.abc import Iterator
@@ -203,14 +204,18 @@ def curves(scale: Scale, found: dict[str, list[Workdir]]) -> bytes:
         if phase % 2:
             axes.axvspan(start, start + scale.phase, color="#f1efe9", zorder=0)
         axes.text(start + scale.phase / 2, 1.01, f"{window}×{window}", ha="center", fontsize=9)
+    lowest = 1.0
     for variant, runs in found.items():
         drawn = [read_curve(run) for run in runs]
         steps = sorted(drawn[0])
+        lowest = min(lowest, *(min(curve.values()) for curve in drawn))
         for curve in drawn:
             axes.plot(steps, [curve[step] for step in steps], color=COLORS[variant], lw=0.6, alpha=0.5)
         mean = [statistics.mean(curve[step] for curve in drawn) for step in steps]
         axes.plot(steps, mean, color=COLORS[variant], lw=2, label=variant.upper())
-    axes.set(xlabel="step", ylabel="F1, held-out examples of the phase", ylim=(0.5, 1), xlim=(0, max(steps)))
+    # The first steps of a short run are far below the rest.
+    limits = (max(0.5, math.floor(20 * lowest) / 20), 1)
+    axes.set(xlabel="step", ylabel="F1, held-out examples of the phase", ylim=limits, xlim=(0, max(steps)))
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()
