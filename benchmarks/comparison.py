@@ -1,4 +1,4 @@
-"""Comparisons of networks: the commands that train them, rows of JSON lines, and tables over seeds."""
+"""Comparisons of networks: commands that train them, rows of JSON lines, scores, tables and a figure."""
 
 import argparse
 import concurrent.futures

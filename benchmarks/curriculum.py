@@ -4,9 +4,9 @@
 
 Trains each variant of configs/shortest_paths.py with several seeds. Measures how fast they adapt to each
 phase, how they end, and what they do beyond the last window and on larger grids. Writes into the output:
-table.md, beyond.md, curves.png (F1 over steps) and similarity.png (the layers of SCNN and SCNN-R, seed 0).
-Interrupted runs resume. ``--scale=paper`` trains 39,000 steps of 20 layers, as the config does, on smaller
-grids: 40 minutes a run on one core.
+table.md, beyond.md, curriculum.png (F1 over steps) and curriculum-similarity.png (the layers of SCNN and
+SCNN-R, seed 0). Interrupted runs resume. ``--scale=paper`` trains 39,000 steps of 20 layers, as the config
+does, on smaller grids: 40 minutes a run on one core.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import io
 import math
 import pathlib
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import comparison
 from softshare_jax import durable, sharing
+from softshare_jax.config import ShortestPaths
 from softshare_jax.data import shortest_paths
 from softshare_jax.runs.load import load
 from softshare_jax.runs.records import read_metrics, read_similarity
@@ -43,7 +44,7 @@ class Scale(NamedTuple):
         phase: steps of a phase.
         every: steps between evaluations.
         adapting: evaluations at the start of a phase whose mean measures adaptation.
-        beyond: (side, window) of grids that are not trained on.
+        beyond: (side, window) of grids beyond those of training.
         settings: other fields of the config.
     """
 
@@ -124,9 +125,9 @@ def main() -> None:
         print(text)
         durable.write(output / name, text.encode())
     shared = {variant.upper(): found[variant][0] for variant in VARIANTS if variant != "cnn"}
-    panel = comparison.similarity_over_time("similarity.png", shared, scale.steps)
+    panel = comparison.similarity_over_time("curriculum-similarity.png", shared, scale.steps)
     durable.write(output / panel.file, panel.content)
-    durable.write(output / "curves.png", curves(scale, found))
+    durable.write(output / "curriculum.png", curves(scale, found))
 
 
 def train(scale: Scale, output: pathlib.Path, variant: str, seed: int) -> Workdir:
@@ -161,27 +162,29 @@ def table(scale: Scale, found: dict[str, list[Workdir]]) -> str:
 
 
 def table_beyond(scale: Scale, found: dict[str, list[Workdir]], examples: int) -> str:
-    """Returns a Markdown table of F1 on grids that are not trained on: mean and spread over seeds."""
+    """Returns a Markdown table of F1 on grids beyond those of training: mean and spread over seeds."""
     head = [f"{side}x{side}, window {window}" for side, window in scale.beyond]
     lines = ["| network | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
+    grids = []
+    for side, window in scale.beyond:
+        key = randomness.stream(0, "beyond", side * 1000 + window)
+        grids.append(shortest_paths.generate(key, examples, side, ShortestPaths().density, window))
     for variant, runs in found.items():
-        measured = zip(*(scores_beyond(scale, run, examples) for run in runs), strict=True)
+        measured = zip(*(scores_beyond(run, grids) for run in runs), strict=True)
         cells = (comparison.spread(values, 3) for values in measured)
         lines.append(f"| {variant.upper()} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def scores_beyond(scale: Scale, run: Workdir, examples: int) -> Iterator[float]:
-    """Yields F1 on new grids of each size that is not trained on; all runs get the same grids."""
+def scores_beyond(run: Workdir, grids: Sequence[Mapping[str, np.ndarray]]) -> Iterator[float]:
+    """Yields F1 of a run on each set of grids."""
     trained = load(run)
     dense = sharing.to_dense(trained.experiment.plan, trained.variables)
     network = cast(Any, trained.experiment.network)
     marked = jax.jit(lambda images: network.apply(dense, images) > 0)
-    for side, window in scale.beyond:
-        key = randomness.stream(0, "beyond", side * 1000 + window)
-        data = shortest_paths.generate(key, examples, side, 0.1, window)
+    for data in grids:
         # Few at a time, or large grids take much memory.
-        parts = (data["images"][at : at + 50] for at in range(0, examples, 50))
+        parts = (data["images"][at : at + 50] for at in range(0, len(data["images"]), 50))
         found = np.concatenate([marked(part.astype(np.float32)) for part in parts])
         yield comparison.f1(found, data["labels"] > 0)
 

@@ -21,7 +21,7 @@ from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 
-# In percent of the steps; None for the run that is not folded.
+# In percent of the steps.
 PERCENT = (2, 10, 50, 100)
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", default="runs/evolution", help="folder for the workdirs")
+    parser.add_argument("--output", default="runs/evolution", help="folder of the runs and results")
     parser.add_argument("--phase", type=comparison.positive, default=200, help="steps of a phase")
     arguments = parser.parse_args()
     root, steps = pathlib.Path(arguments.output), PHASES * arguments.phase

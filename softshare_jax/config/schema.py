@@ -180,7 +180,7 @@ class Config:
     data_dir: str = field(
         "", "Folder of the data sets; empty: TFDS's default, ~/tensorflow_datasets.", may_change=True
     )
-    data: Data = Cifar()
+    data: Data = Cifar()  # noqa: RUF009 (it is frozen)
     optimizer: Optimizer = Optimizer()
     gradient_dtype: str = field(
         "float32",

@@ -115,7 +115,7 @@ def _run(file: pathlib.Path, inputs: Sequence[np.ndarray | jax.Array]) -> list[n
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides warnings of jax2onnx, and what it logs about plugins and shapes that it does not know."""
+    """Hides warnings of jax2onnx, and what it and onnx_ir log about plugins and shapes they do not know."""
     loggers = [logging.getLogger(name) for name in ("jax2onnx", "onnx_ir")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -52,7 +52,7 @@ class Archive(NamedTuple):
 
 ARCHIVES = {
     "cifar10": Archive(
-        file=identity.ARCHIVES["cifar10"],
+        file=identity.ARCHIVE_FILES["cifar10"],
         sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         splits={
             "train": tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
@@ -63,7 +63,7 @@ ARCHIVES = {
         version="3.0.2",
     ),
     "cifar100": Archive(
-        file=identity.ARCHIVES["cifar100"],
+        file=identity.ARCHIVE_FILES["cifar100"],
         sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         splits={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
         label_bytes=2,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The files that the authors publish.
-ARCHIVES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
+# The archives that the authors of CIFAR publish.
+ARCHIVE_FILES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
 
 
 class DataSet(NamedTuple):
@@ -51,4 +51,4 @@ def official_description(name: str, digest: str) -> str:
 
     It quotes the digest, so it does not fit other images to which it is copied.
     """
-    return f"{name} from the official {ARCHIVES[name]}. Digest of all images and labels: {digest}."
+    return f"{name} from the official {ARCHIVE_FILES[name]}. Digest of all images and labels: {digest}."

@@ -1,1 +1,1 @@
-"""An exported network on disk, and how any process reads and runs it: no Flax, no code of the network."""
+"""How any process reads and runs an exported network: no Flax, no code of the network."""

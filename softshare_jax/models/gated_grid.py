@@ -37,7 +37,7 @@ class CrossConv(nn.Module):
         x, kernel = (one.astype(self.layers.dtype) for one in (x, kernel))
         if self.layers.convolution is not jax.lax.conv_general_dilated:
             return _by_patches(x, kernel)
-        # Not zeros whose cross is set: an exported network would hold them for each layer.
+        # Padded to the places of CROSS: an exported network would hold an array of zeros for each layer.
         corners = ((1, 1), (0, 0), (0, 0))
         square = jnp.concatenate([jnp.pad(kernel[:1], corners), kernel[1:4], jnp.pad(kernel[4:], corners)])
         return by_xla(x, square.reshape(3, 3, *kernel.shape[1:]), (1, 1), ((1, 1), (1, 1)))

@@ -1,7 +1,8 @@
-"""Runs of a comparison, several at a time."""
+"""Runs of a comparison, several at a time, and their scores."""
 
 import threading
 
+import numpy as np
 import pytest
 
 from benchmarks import comparison
@@ -41,3 +42,11 @@ def test_an_iterator_that_is_closed_starts_no_further_run():
     next(found)
     found.close()
     assert len(begun) < 1000
+
+
+def test_f1_over_the_pixels_of_all_grids():
+    labels = np.array([[[1, 1], [1, 0]], [[0, 1], [1, 0]]], bool)
+    found = np.array([[[1, 0], [0, 1]], [[0, 1], [0, 0]]], bool)
+    # Precision 2/3, recall 2/5.
+    assert comparison.f1(found, labels) == pytest.approx(2 / (3 / 2 + 5 / 2))
+    assert comparison.f1(np.zeros_like(labels), np.zeros_like(labels)) == 0

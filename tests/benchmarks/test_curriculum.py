@@ -1,18 +1,9 @@
-"""The tables of the curriculum benchmark, from records of runs."""
+"""The table of the curriculum benchmark, from records of runs."""
 
 import json
 
-import numpy as np
-import pytest
-
-from benchmarks import comparison, curriculum
+from benchmarks import curriculum
 from softshare_jax.runs.workdir import Workdir
-
-
-@pytest.fixture
-def scale():
-    """Two phases of 40 steps, measured every 10 steps; the first two measurements are adaptation."""
-    return curriculum.SCALES["laptop"]._replace(windows=(5, 7), phase=40, every=10, adapting=2)
 
 
 def run(folder, scores):
@@ -22,17 +13,11 @@ def run(folder, scores):
     return Workdir(folder)
 
 
-def test_means_of_phases_and_of_the_end_over_seeds(tmp_path, scale):
+def test_means_of_phases_and_of_the_end_over_seeds(tmp_path):
+    # Two phases of 40 steps, measured every 10 steps; the first two measurements are adaptation.
+    scale = curriculum.SCALES["laptop"]._replace(windows=(5, 7), phase=40, every=10, adapting=2)
     first = run(tmp_path / "cnn-0", [0.1, 0.3, 0.9, 0.9, 0.2, 0.4, 0.6, 0.8])
     second = run(tmp_path / "cnn-1", [0.3, 0.5, 0.9, 0.9, 0.4, 0.6, 0.8, 1.0])
     *_, row = curriculum.table(scale, {"cnn": [first, second]}).splitlines()
     # The end is the mean of its last four measurements, 0.5 and 0.7.
     assert row == "| CNN | 0.300 ± 0.141 | 0.400 ± 0.141 | 0.600 ± 0.141 | – |"
-
-
-def test_f1_over_the_pixels_of_all_grids():
-    labels = np.array([[[1, 1], [1, 0]], [[0, 1], [1, 0]]], bool)
-    found = np.array([[[1, 0], [0, 1]], [[0, 1], [0, 0]]], bool)
-    # Precision 2/3, recall 2/5.
-    assert comparison.f1(found, labels) == pytest.approx(2 / (3 / 2 + 5 / 2))
-    assert comparison.f1(np.zeros_like(labels), np.zeros_like(labels)) == 0

@@ -1,4 +1,4 @@
-"""Faults of the machine: every command gives one line and the right exit code."""
+"""Faults and settings of the machine: one line and the right exit code, and what libraries are told."""
 
 import contextlib
 import os
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from softshare_jax.errors import RunError, UserError
@@ -32,16 +31,11 @@ def check(result, message, code=2):
 def commands(tmp_path_factory, trained):
     """Returns every command that computes, with valid arguments."""
     root = tmp_path_factory.mktemp("commands")
-    np.save(root / "images.npy", np.zeros((1, 8, 8, 2), np.uint8))
     return {
         "main": (QUICKSTART, *tiny.flags(), f"--workdir={root / 'run'}"),
         "fold": (f"--workdir={trained.root}", f"--output={root / 'fold'}"),
         "convert": (f"--shared={trained.root}", "--k=2", f"--output={root / 'convert'}"),
         "export": (f"--workdir={trained.root}", f"--output={root / 'export'}"),
-        "report": (f"--workdir={trained.root}",),
-        "poster": (f"--output={root / 'poster.md'}",),
-        "describe": ("scnn-4-6",),
-        "loader": (str(root / "none"), f"--images={root / 'images.npy'}", f"--output={root / 'out.npy'}"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user: every command gives one line, and no file changes."""
+"""Mistakes of the user: every command gives one short line."""
 
 import json
 import pathlib
@@ -121,7 +121,7 @@ def test_fields_of_the_stored_config(tmp_path, trained):
     assert json.loads((workdir / "config.json").read_text())["duration"] == "18 steps"
 
 
-def test_every_command_reports_mistakes_on_stderr_only(tmp_path):
+def test_every_command_reports_mistakes_on_stderr_only():
     for command in ("main", "fold", "convert", "export", "report", "poster", "describe", "loader"):
         result = subprocess.run(
             [sys.executable, "-m", f"softshare_jax.{command}", "--nosuchflag=1"],

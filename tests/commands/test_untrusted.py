@@ -13,6 +13,7 @@ import pytest
 
 from softshare_jax import json_text, loader
 from softshare_jax.errors import RunError, UserError
+from softshare_jax.exports.description import DESCRIPTION
 from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.read import read as read_run
 from softshare_jax.runs.records import Records, read_metrics, read_similarity
@@ -113,7 +114,7 @@ def test_similarity_that_would_fill_the_memory_is_left_out(made):
 
 @hostile
 def test_the_description_of_an_export(tmp_path, content):
-    (tmp_path / "export.json").write_bytes(content)
+    (tmp_path / DESCRIPTION).write_bytes(content)
     with pytest.raises(UserError, match=r"export\.json"):
         loader.load(tmp_path)
 
@@ -172,6 +173,6 @@ def test_an_export_of_a_newer_jax_runs_or_says_so_when_it_is_loaded():
 @pytest.mark.parametrize("versions", [None, 5, [], {}, {"jax": None}, {"jax": []}, {"jax": "newest"}])
 def test_an_export_that_does_not_say_which_jax_wrote_it(tmp_path, versions):
     shutil.copytree(pathlib.Path(__file__).parent / "exports" / "jax-0.12.0", tmp_path / "export")
-    file = tmp_path / "export" / "export.json"
+    file = tmp_path / "export" / DESCRIPTION
     file.write_text(json.dumps({**json.loads(file.read_text()), "versions": versions}))
     assert callable(loader.load(tmp_path / "export"))
