@@ -206,7 +206,8 @@ def curves(scale: Scale, found: dict[str, list[Workdir]]) -> bytes:
         start = phase * scale.phase
         if phase % 2:
             axes.axvspan(start, start + scale.phase, color="#f1efe9", zorder=0)
-        axes.text(start + scale.phase / 2, 1.01, f"{window}×{window}", ha="center", fontsize=9)
+        middle, above = start + scale.phase / 2, axes.get_xaxis_transform()
+        axes.text(middle, 1.02, f"{window}×{window}", ha="center", fontsize=9, transform=above)
     lowest = 1.0
     for variant, runs in found.items():
         drawn = [read_curve(run) for run in runs]
