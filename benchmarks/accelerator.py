@@ -82,7 +82,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", default="runs/accelerator", help="folder for the runs and results")
+    parser.add_argument("--output", default="runs/accelerator", help="folder of the runs and results")
     parser.add_argument("--rows", nargs="+", help="variants of configs/cifar10.py, in the order of training")
     parser.add_argument("--epochs", type=int, help=f"epochs of each row (default: {EPOCHS})")
     parser.add_argument("--minutes", type=float, help=f"time for everything (default: {MINUTES:g})")

@@ -109,13 +109,14 @@ def similarity_over_time(file: str, runs: Mapping[str, Workdir], steps: int) -> 
     Args:
         file: name of the figure.
         runs: by the name of the row.
-        steps: of a run.
+        steps: number of steps of each run.
     """
     history: dict[int, dict[str, np.ndarray]] = {}
     for name, run in runs.items():
         found = read_similarity(run)
         for step in matrices.poster_steps(list(found), steps):
-            (history.setdefault(step, {})[name],) = found[step]["coefficients"].values()
+            (matrix,) = found[step]["coefficients"].values()
+            history.setdefault(step, {})[name] = matrix
     columns = {f"step {step:,}": history[step] for step in sorted(history)}
     return matrices.save(file, columns, list(runs))
 

@@ -120,14 +120,18 @@ def main() -> None:
     trained = comparison.in_parallel(arguments.jobs, train, runs)
     for (_, _, variant, _), run in zip(runs, trained, strict=True):
         found[variant].append(run)
-    tables = {"table.md": table(scale, found), "beyond.md": table_beyond(scale, found, arguments.examples)}
-    for name, text in tables.items():
-        print(text)
-        durable.write(output / name, text.encode())
+    write(output / "table.md", table(scale, found))
     shared = {variant.upper(): found[variant][0] for variant in VARIANTS if variant != "cnn"}
     panel = comparison.similarity_over_time("curriculum-similarity.png", shared, scale.steps)
     durable.write(output / panel.file, panel.content)
     durable.write(output / "curriculum.png", curves(scale, found))
+    write(output / "beyond.md", table_beyond(scale, found, arguments.examples))
+
+
+def write(file: pathlib.Path, text: str) -> None:
+    """Writes a table and prints it."""
+    print(text)
+    durable.write(file, text.encode())
 
 
 def train(scale: Scale, output: pathlib.Path, variant: str, seed: int) -> Workdir:

@@ -73,7 +73,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", default="grids", choices=TASKS)
-    parser.add_argument("--output", default="runs/early_fold", help="folder for the runs and results")
+    parser.add_argument("--output", default="runs/early_fold", help="folder of the runs and results")
     parser.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
     parser.add_argument("--seeds", type=comparison.positive, default=3)
     arguments = parser.parse_args()

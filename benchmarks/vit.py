@@ -34,7 +34,7 @@ WARMUP = 0.05
 def main() -> None:
     """Trains what is not trained, and writes the table."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--output", default="runs/vit", help="folder for the runs and results")
+    flags.add_argument("--output", default="runs/vit", help="folder of the runs and results")
     flags.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
     flags.add_argument("--epochs", type=comparison.positive, default=100)
     flags.add_argument("--seeds", type=comparison.positive, default=3)

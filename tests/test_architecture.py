@@ -24,9 +24,18 @@ def tree():
 
 
 def modules():
-    """The name of each module and what it imports of the package."""
+    """The name of each module and what it imports of the package, with the packages around that."""
     files = {name_of(file): file for file in (REPO / PACKAGE).rglob("*.py")}
-    return {name: {*imported(file, files)} - {name} for name, file in files.items()}
+    return {
+        name: {part for other in imported(file, files) for part in around(other)} - around(name)
+        for name, file in files.items()
+    }
+
+
+def around(name):
+    """A module and the packages that it is in, whose code runs before its own."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
 def name_of(file):
@@ -60,12 +69,10 @@ def test_imports_point_down_the_tree():
     upward = []
     for name, found in modules().items():
         for other in found:
-            top, below = (module.split(".")[1:2] for module in (name, other))
-            if not top or not below or top == below or top == ["__main__"]:
-                continue
-            (top,), (below,) = top, below
-            same_base = top in base and below in base
-            if floors[below] <= floors[top] and not same_base:
+            # The package itself is above all, and its __main__ beside the commands.
+            top, below = ([*module.split("."), ""][1] for module in (name, other))
+            inside = top == below or {top, below} <= {*base}
+            if top != "__main__" and not inside and floors.get(below, 0) <= floors.get(top, len(floors)):
                 upward.append(f"{name} imports {other}")
     assert upward == []
 

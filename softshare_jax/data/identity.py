@@ -47,7 +47,7 @@ def digest(splits: Mapping[str, Mapping[str, np.ndarray]]) -> str:
 
 
 def official_description(name: str, digest: str) -> str:
-    """Returns the description of a data set that was made from the archive of its authors.
+    """Returns the description of CIFAR-10 or CIFAR-100 that was made from the archive of its authors.
 
     It quotes the digest, so it does not fit other images to which it is copied.
     """

@@ -1,1 +1,1 @@
-"""How any process reads and runs an exported network: no Flax, no code of the network."""
+"""How any process reads and runs an exported network: no Flax and no code of the network needed."""

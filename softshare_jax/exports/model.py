@@ -27,7 +27,7 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
         UserError: the folder has no export, or its files are damaged. The function raises it if an input
             has another shape or dtype.
     """
-    import jax  # reading weights needs no jax
+    import jax  # loader imports this module, and reading weights needs no jax
     from jax import export
 
     folder = paths.local(folder)
