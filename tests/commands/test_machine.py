@@ -36,6 +36,7 @@ def commands(tmp_path_factory, trained):
         "fold": (f"--workdir={trained.root}", f"--output={root / 'fold'}"),
         "convert": (f"--shared={trained.root}", "--k=2", f"--output={root / 'convert'}"),
         "export": (f"--workdir={trained.root}", f"--output={root / 'export'}"),
+        "report": (f"--workdir={trained.root}",),
     }
 
 
