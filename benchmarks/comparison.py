@@ -92,6 +92,12 @@ def write(file: pathlib.Path, rows: Iterable[Row]) -> None:
     durable.write(file, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
+def show(file: pathlib.Path, text: str) -> None:
+    """Writes a table to a file, and prints it."""
+    durable.write(file, text.encode())
+    print(text)
+
+
 def loops(plan: sharing.Plan, variables: dict[str, Any]) -> dict[str, str]:
     """Returns the loops of each group after a fold at ``THRESHOLD``, such as ``{'query': '1 (2)×3'}``."""
     distinct = sharing.distinct_layers(*sharing.fold(plan, variables, THRESHOLD))

@@ -120,18 +120,12 @@ def main() -> None:
     trained = comparison.in_parallel(arguments.jobs, train, runs)
     for (_, _, variant, _), run in zip(runs, trained, strict=True):
         found[variant].append(run)
-    write(output / "table.md", table(scale, found))
+    comparison.show(output / "table.md", table(scale, found))
     shared = {variant.upper(): found[variant][0] for variant in VARIANTS if variant != "cnn"}
     panel = comparison.similarity_over_time("curriculum-similarity.png", shared, scale.steps)
     durable.write(output / panel.file, panel.content)
     durable.write(output / "curriculum.png", curves(scale, found))
-    write(output / "beyond.md", table_beyond(scale, found, arguments.examples))
-
-
-def write(file: pathlib.Path, text: str) -> None:
-    """Writes a table and prints it."""
-    print(text)
-    durable.write(file, text.encode())
+    comparison.show(output / "beyond.md", table_beyond(scale, found, arguments.examples))
 
 
 def train(scale: Scale, output: pathlib.Path, variant: str, seed: int) -> Workdir:

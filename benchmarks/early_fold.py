@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks import comparison
-from softshare_jax import durable
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
@@ -86,8 +85,7 @@ def main() -> None:
                 continue
             rows.append(fold(task, run, output / f"folded-{seed}-{percent}", seed, percent))
             comparison.write(output / "rows.jsonl", rows)
-    durable.write(output / "table.md", table(rows).encode())
-    print(table(rows))
+    comparison.show(output / "table.md", table(rows))
 
 
 def train(task: Task, folder: pathlib.Path, seed: int, data_dir: str) -> Workdir:

@@ -132,9 +132,7 @@ def main() -> None:
             print(f"{network.name}, seed {seed}", flush=True)
             rows.append(run(network, seed, text, arguments, output))
             comparison.write(file, rows)
-    found = comparison.table(rows, "bits_per_byte", 4)
-    durable.write(output / "table.md", found.encode())
-    print(found)
+    comparison.show(output / "table.md", comparison.table(rows, "bits_per_byte", 4))
 
 
 def networks(layers: int, width: int) -> tuple[Network, ...]:

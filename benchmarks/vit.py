@@ -13,7 +13,6 @@ import contextlib
 import pathlib
 
 from benchmarks import comparison
-from softshare_jax import durable
 from softshare_jax.description.description import parameters
 from softshare_jax.runs import records
 from softshare_jax.runs.load import load
@@ -56,9 +55,7 @@ def main() -> None:
         for row in found:
             rows.append(row)
             comparison.write(output / "rows.jsonl", rows)
-    table = comparison.table(rows, "test_error", 2)
-    durable.write(output / "table.md", table.encode())
-    print(table)
+    comparison.show(output / "table.md", comparison.table(rows, "test_error", 2))
 
 
 def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Namespace) -> comparison.Row:
