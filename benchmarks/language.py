@@ -216,10 +216,8 @@ def train(model: Any, variables: Any, text: np.ndarray, seed: int, arguments: ar
     )
 
     @jax.jit
-    def step(variables, state, text, number):
-        places = jax.random.randint(
-            randomness.stream(seed, "places", number), (arguments.batch_size, 1), 0, len(text) - length
-        )
+    def step(variables, state, text, key):
+        places = jax.random.randint(key, (arguments.batch_size, 1), 0, len(text) - length)
         tokens = text[places + jnp.arange(length + 1)].astype(jnp.int32)
         loss, gradients = jax.value_and_grad(lambda v: jnp.mean(losses(model, v, tokens)))(variables)
         updates, state = optimizer.update(gradients, state, variables)
@@ -228,7 +226,8 @@ def train(model: Any, variables: Any, text: np.ndarray, seed: int, arguments: ar
     state, on_device = optimizer.init(variables), jnp.asarray(text)
     start = time.monotonic()
     for number in range(steps):
-        variables, state, loss = step(variables, state, on_device, number)
+        key = randomness.stream(seed, "places", number)
+        variables, state, loss = step(variables, state, on_device, key)
         if number + 1 == steps or (number + 1) % max(1, steps // 10) == 0:
             bits, rate_now = float(loss) / np.log(2), (number + 1) / (time.monotonic() - start)
             print(
