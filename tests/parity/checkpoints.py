@@ -1,6 +1,7 @@
 """PyTorch checkpoints as training scripts leave them behind, saved by PyTorch itself."""
 
 import contextlib
+import pathlib
 import sys
 import types
 import zipfile
@@ -25,6 +26,14 @@ def theirs(twin: nn.Module, epoch: Any = 150) -> dict[str, Any]:
     optimizer.step()
     twin.load_state_dict(kept)
     return {"epoch": epoch, "arch": "swrn", "state_dict": state, "optimizer": optimizer.state_dict()}
+
+
+def save_theirs(twin: nn.Module, file: pathlib.Path) -> pathlib.Path:
+    """Saves all that the paper's authors save after an epoch, and returns the file."""
+    with recorder() as of_unknown_class:
+        torch.save({**theirs(twin), "recorder": of_unknown_class}, file)
+    assert "utils" not in sys.modules
+    return file
 
 
 @contextlib.contextmanager

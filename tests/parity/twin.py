@@ -124,3 +124,14 @@ def optimizer(net: nn.Module, learning_rate: float, weight_decay: float) -> torc
     decayed = [p for name, p in named if not name.endswith("coefficients")]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
+
+
+def with_statistics() -> Twin:
+    """Returns a soft-shared twin of WRN 16-1, in evaluation mode, with random batch-norm statistics."""
+    torch.manual_seed(0)
+    twin = Twin(16, 1, 2)
+    with torch.no_grad():
+        for norm in (m for m in twin.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.running_mean.normal_(0, 0.3)
+            norm.running_var.uniform_(0.5, 1.5)
+    return twin.eval()
