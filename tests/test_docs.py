@@ -7,6 +7,7 @@ import pytest
 from matplotlib import pyplot
 
 from softshare_jax import sharing
+from softshare_jax.__main__ import COMMANDS
 from tests.tiny import REPO
 
 README = (REPO / "README.md").read_text()
@@ -47,8 +48,8 @@ def test_the_reference_has_every_name_of_the_core():
 
 def test_the_reference_has_every_command():
     page = (REPO / "docs/api/commands.rst").read_text()
-    commands = [f.stem for f in (REPO / "softshare_jax").glob("*.py") if "cli.run(main)" in f.read_text()]
-    assert sorted(re.findall(r"softshare_jax\.(\w+) --help", page)) == sorted(commands)
+    modules = {command.module for command in COMMANDS.values()}
+    assert sorted(re.findall(r"softshare_jax\.(\w+) --help", page)) == sorted(modules)
 
 
 def test_the_example(monkeypatch, capsys):

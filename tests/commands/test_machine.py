@@ -15,16 +15,9 @@ from softshare_jax.job import cluster
 from softshare_jax.reporting import poster
 from softshare_jax.shell import devices, environment, faults
 from tests import forking, tiny
+from tests.commands.lines import check, check_fault
 
 QUICKSTART = "--config=configs/quickstart.py"
-
-
-def check(result, message, code=2):
-    assert result.returncode == code, (result.stdout, result.stderr)
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-    assert len(line) < 300
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +62,7 @@ def test_a_full_disk(commands, small_disk, command):
     arguments = [a for a in commands[command] if not a.startswith(f"{where}=")]
     before = sorted(path.name for path in small_disk.iterdir())
     result = forking.run(command, *arguments, f"{where}={small_disk / 'run' / command}")
-    check(result, "No space left on device", code=1)
+    check_fault(result, "No space left on device", code=1)
     assert sorted(path.name for path in small_disk.iterdir()) == before
 
 

@@ -10,6 +10,7 @@ import sysconfig
 
 import pytest
 
+from softshare_jax.__main__ import COMMANDS
 from softshare_jax.conversion import exporting
 from softshare_jax.runs.read import read
 from softshare_jax.runs.workdir import Workdir
@@ -21,7 +22,7 @@ PLANTED = (
     *("absl", "clu", "flax", "jax", "jaxlib", "ml_collections", "numpy", "optax", "orbax", "safetensors"),
     *("IPython", "jax_plugins", "libtpu", "matplotlib", "PIL", "tensorboardX", "tensorflow", "torch"),
 )
-COMMANDS = ("main", "fold", "describe", "report", "poster", "export", "convert", "loader", "show_config")
+MODULES = sorted({command.module for command in COMMANDS.values()})
 
 
 def plant(folder):
@@ -49,7 +50,7 @@ def run_in(folder, *arguments, flags=(), environment=None):
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", MODULES)
 def test_no_command_imports_from_the_current_folder(tmp_path, command):
     plant(tmp_path / "sent")
     result = run_in(tmp_path / "sent", f"softshare_jax.{command}", "--help")
