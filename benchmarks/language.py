@@ -218,7 +218,7 @@ def train(model: Any, variables: Any, text: np.ndarray, seed: int, arguments: ar
     @jax.jit
     def step(variables, state, text, key):
         places = jax.random.randint(key, (arguments.batch_size, 1), 0, len(text) - length)
-        tokens = text[places + jnp.arange(length + 1)].astype(jnp.int32)
+        tokens = text[places + jnp.arange(length + 1)[None]].astype(jnp.int32)
         loss, gradients = jax.value_and_grad(lambda v: jnp.mean(losses(model, v, tokens)))(variables)
         updates, state = optimizer.update(gradients, state, variables)
         return optax.apply_updates(variables, updates), state, loss
