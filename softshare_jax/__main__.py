@@ -3,9 +3,10 @@
 softshare train --config=quickstart --workdir=runs/quickstart
 """
 
+import functools
 import importlib
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from softshare_jax.shell import ending
 
@@ -47,8 +48,23 @@ def main() -> None:
     if name not in COMMANDS:
         cli.run(lambda: _answer(name))
     command = COMMANDS[name]
+    given = {argument.lstrip("-").partition("=")[0] for argument in rest if argument.startswith("-")}
+    for flag in (argument.lstrip("-").partition("=")[0] for argument in command.arguments):
+        if flag in given:
+            cli.run(functools.partial(_refuse, flag, name))
     sys.argv = [f"softshare {name}", *command.arguments, *rest]
     cli.run(importlib.import_module(f"softshare_jax.{command.module}").main)
+
+
+def _refuse(flag: str, name: str) -> NoReturn:
+    """Rejects a flag that the command sets by itself.
+
+    Raises:
+        UserError: always.
+    """
+    from softshare_jax.errors import UserError
+
+    raise UserError(f"--{flag} does not apply to softshare {name} (see --help)")
 
 
 def _answer(name: str) -> None:

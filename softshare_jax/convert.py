@@ -142,7 +142,7 @@ def _convert_run(source: str, folder: str, values: dict[str, Any] | None) -> Non
     if source == "shared":
         _refuse("--shared", "calibration_batches")
     if (FLAGS.k is None) is (FLAGS.budget is None):
-        raise UserError(f"--{source} needs either --k or --budget (see --help)")
+        raise UserError(f"--{source} needs one of --k and --budget, and not both (see --help)")
     from softshare_jax import config as config_lib
     from softshare_jax.conversion.resizing import describe, resize_run
     from softshare_jax.runs.workdir import Workdir
@@ -197,7 +197,7 @@ def _convert_file(values: dict[str, Any] | None) -> None:
     if FLAGS.materialize:
         _refuse(source, "k", "budget")
     elif FLAGS.k is not None and FLAGS.budget is not None:
-        raise UserError("--safetensors takes either --k or --budget (see --help)")
+        raise UserError("--safetensors takes one of --k and --budget, and not both (see --help)")
     groups: dict[str, str] = {}
     for name, pattern in map(_group, FLAGS.rule or ()):
         if name in groups:
@@ -229,6 +229,9 @@ def _source_values() -> dict[str, Any]:
     """Returns the config of the run that is converted."""
     from softshare_jax.runs.workdir import Workdir
 
+    for name in ("safetensors", "materialize"):
+        if FLAGS[name].present:
+            raise UserError(f"--config does not apply to --{name} (see --help)")
     source = FLAGS.dense or FLAGS.shared or FLAGS.folded
     if not source:
         raise UserError(

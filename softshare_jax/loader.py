@@ -13,6 +13,7 @@ import io
 import pathlib
 import sys
 import time
+import zipfile
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _read_images(file: str) -> np.ndarray:
         images = np.load(paths.local(file))
     except OSError as error:
         raise UserError(f"--images {file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"--images {file} is not a .npy file: {error}") from error
     if not isinstance(images, np.ndarray) or not images.ndim:
         raise UserError(f"--images {file} is not one array of images: write it with numpy.save")

@@ -1,4 +1,4 @@
-"""Prints a complete config as JSON, as a run would store it, without training.
+"""Prints a complete config as JSON, without training.
 
 softshare config --config=cifar10:swrn-28-10-2 --config.batch_size=256
 """
@@ -18,7 +18,7 @@ from softshare_jax.shell import cli, config_flag
 
 
 def main() -> None:
-    """Reads the flags and prints the validated config.
+    """Reads the flags and prints the complete config.
 
     Raises:
         UserError: a flag or a field is wrong, or ``--config`` is missing.

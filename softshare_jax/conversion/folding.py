@@ -1,7 +1,6 @@
 """Folds a trained run from one workdir into another."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from softshare_jax.conversion.output import check_unused, new_workdir, write_run
 from softshare_jax.errors import UserError
 from softshare_jax.runs.artifacts import Certificate
 from softshare_jax.runs.load import load, load_settled
-from softshare_jax.runs.records import similarity_files
+from softshare_jax.runs.records import copy_until
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.training.experiment import make_experiment
 
@@ -88,19 +87,8 @@ def fold_run(
         variables = {**variables, "batch_stats": renew(after.programs.to_dense(variables))["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)
-        _copy_records(source, workdir)
+        copy_until(source, workdir, before.step)
         # It certifies what is read back from disk.
         certificate = certify(before, load(workdir), threshold, measure, str(source.root), batch_norm_batches)
         workdir.write_sealed(workdir.certificate_file, certificate.to_json())
     return certificate
-
-
-def _copy_records(source: Workdir, output: Workdir) -> None:
-    """Copies what the source wrote down on its way."""
-    for file in (source.metrics_file, source.devices_file, source.data_file):
-        if file.exists():
-            shutil.copy(file, output.root / file.name)
-    # By name, because a run that goes on has other files there for a moment.
-    for file in similarity_files(source).values():
-        output.similarity.mkdir(exist_ok=True)
-        shutil.copy(file, output.similarity / file.name)

@@ -8,7 +8,7 @@ import numpy as np
 
 from softshare_jax import sharing
 from softshare_jax.config import Config
-from softshare_jax.conversion import difference
+from softshare_jax.conversion import difference, settings
 from softshare_jax.conversion.batch_norm import make_reestimation
 from softshare_jax.conversion.calibration import input_moments
 from softshare_jax.conversion.output import check_shapes, check_unused, new_workdir, write_run
@@ -65,11 +65,12 @@ def resize_run(
     before = load_settled(source, step)
     experiment, model = before.experiment, before.experiment.config.model
     name = zoo.soft_shared(model, templates)
-    new_config = dataclasses.replace(config or experiment.config, model=name)
+    new_config = settings.converted(config, experiment.config) if config else experiment.config
+    new_config = dataclasses.replace(new_config, model=name)
     dense = experiment.programs.to_dense(before.variables)["params"]
     shared = bool(experiment.plan.groups)
     if shared:
-        _check_form(experiment.config, new_config)
+        settings.check_form(experiment.config, new_config, "--shared")
     try:
         largest = dataclasses.replace(new_config, model=zoo.soft_shared(model))
         plan = experiment.plan if shared else sharing_rule(largest)(dense)
@@ -127,20 +128,6 @@ def describe(conversion: Conversion) -> str:
         found = ", ".join(f"{name} {error:.3f}" for name, error in fitted.items())
         lines.append(f"  relative error of the weights as fitted: {found}")
     return "\n".join([*lines, *difference.describe_batch_norm(conversion.batch_norm_batches)])
-
-
-def _check_form(before: Config, after: Config) -> None:
-    """Rejects a config with another form of sharing than the source, whose plan the new run keeps.
-
-    Raises:
-        UserError: the configs differ in coefficients per channel or in residuals.
-    """
-    for field in ("per_channel", "rank"):
-        old, new = (getattr(config.sharing, field) for config in (before, after))
-        if old != new:
-            raise UserError(
-                f"--shared keeps the form of sharing: config.sharing.{field} of the run is {old}, not {new}"
-            )
 
 
 def _within(plan: sharing.Plan, params: Any, budget: int) -> sharing.Plan:

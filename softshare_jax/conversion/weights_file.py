@@ -74,6 +74,8 @@ def share_file(
     check_unused(output)
     arrays, metadata = weights.read_arrays(source)
     separator = "/" if any("/" in name for name in arrays) else "."
+    if not sum(array.size for array in arrays.values()):
+        raise UserError(f"{source} has no weights")
     params = weights.nested(arrays, lambda name: name.split(separator), source)
     with _all_dtypes(), _mistakes_in(source):
         largest = rule(params)

@@ -57,6 +57,8 @@ def read_arrays(file: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
         UserError: the file is missing or damaged, or numpy does not know a dtype.
     """
     file = paths.local(file)
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: name a file")
     if (file.parent / DESCRIPTION).exists():
         verify(file, describe(file.parent))
     try:

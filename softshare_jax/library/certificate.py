@@ -12,6 +12,7 @@ from softshare_jax.conversion.certificate import certificate_of
 from softshare_jax.conversion.network import Apply, Network
 from softshare_jax.errors import UserError
 from softshare_jax.runs.artifacts import Certificate, Metric
+from softshare_jax.sharing.checks import check_variables
 from softshare_jax.sharing.comparison import exact_similarity
 
 
@@ -52,6 +53,7 @@ def certify(
             a score or an output is not finite.
         PlanError: the variables are not those of the plan, or a layer is not finite.
     """
+    check_variables(plan, variables)
     if not plan.groups:
         raise UserError("the plan shares nothing, so there is no fold to measure")
     folded = _checked(plan, folded)
@@ -84,6 +86,9 @@ def _checked(plan: sharing.Plan, folded: Any) -> sharing.Folded:
         raise UserError("folded is a plan and its variables, as sharing.fold returns them") from None
     if layers != {group.name: group.members for group in plan.groups}:
         raise UserError("folded has other groups than the plan, so it is no fold of this network")
+    for group in after.groups:
+        if group.assignment is None and group.templates != plan.templates[group.name]:
+            raise UserError(f"group {group.name!r} has another k and is not folded, so it is no fold")
     return sharing.Folded(after, variables)
 
 

@@ -100,7 +100,9 @@ class _Run:
                 self._record_similarity(state)
             feed = self.task.feed(self.experiment.batching, range(step, self.total))
             cleanup.callback(feed.close)
-            state = self._loop(state, step, feed)
+            profile = Profile(self.workdir, step, self.experiment.config.profile_steps)
+            cleanup.callback(profile.close)
+            state = self._loop(state, step, feed, profile)
             self.checkpoints.wait()
         done = int(state.step)
         if done < self.total:
@@ -112,13 +114,12 @@ class _Run:
             )
         return done >= self.total
 
-    def _loop(self, state: TrainState, step: int, feed: Feed) -> TrainState:
+    def _loop(self, state: TrainState, step: int, feed: Feed, profile: Profile) -> TrainState:
         schedule, programs = self.schedule, self.experiment.programs
         everies = (schedule.log, schedule.evaluation, schedule.checkpoint)
         turns = (schedule.epoch, schedule.phase, schedule.annealing)
         boundaries = [every for every in (*everies, *turns) if every]
         progress = Progress(step, self.total)
-        profile = Profile(self.workdir, step, self.experiment.config.profile_steps)
         metrics = programs.no_metrics()
         stopping = False
         while step < self.total and not stopping:

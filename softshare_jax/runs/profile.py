@@ -18,22 +18,27 @@ class Profile:
     """Profiles some steps into the workdir."""
 
     def __init__(self, workdir: Workdir, step: int, steps: int):
-        """Traces ``steps`` steps, soon after ``step``."""
+        """Traces ``steps`` steps or a few more, soon after ``step``."""
         self._workdir = workdir
-        self._start = step + PROFILE_AFTER
-        self._stop = self._start + steps
-        self._running = False
+        self._earliest = step + PROFILE_AFTER
+        self._left = steps if is_first() else 0
+        self._stop: int | None = None
 
     def before(self, step: int) -> None:
         """Starts the trace when it is due."""
-        if self._start <= step < self._stop and not self._running and is_first():
+        if self._left and step >= self._earliest and self._stop is None:
             jax.profiler.start_trace(str(self._workdir.profile))
-            self._running = True
+            self._stop = step + self._left
 
     def after(self, step: int, state: TrainState) -> None:
         """Ends the trace when it is due."""
-        if self._running and step >= self._stop:
+        if self._stop is not None and step >= self._stop:
             jax.block_until_ready(state)
+            self.close()
+
+    def close(self) -> None:
+        """Ends a trace that runs; no other one starts."""
+        if self._stop is not None:
             jax.profiler.stop_trace()
-            self._running = False
             log.info("wrote a profile to %s", self._workdir.profile)
+        self._left, self._stop = 0, None

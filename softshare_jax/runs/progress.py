@@ -30,10 +30,14 @@ def describe_groups(plan: Plan) -> str:
     """Returns what a plan shares, in one line."""
     groups = plan.groups
     if len(groups) <= MOST_GROUPS:
-        listed = (f"{g.name} of {g.layers} layers with {g.templates} templates" for g in groups)
+        listed = (f"{g.name}, {g.layers} layers, {_templates(g.templates)}" for g in groups)
         return "; ".join(listed) or "nothing"
     layers, templates = ({getattr(g, what) for g in groups} for what in ("layers", "templates"))
     return f"{len(groups)} groups of {_range(layers)} layers with {_range(templates)} templates"
+
+
+def _templates(number: int) -> str:
+    return f"{number} template{'s' if number > 1 else ''}"
 
 
 def _range(numbers: set[int]) -> str:

@@ -7,6 +7,7 @@ import logging
 import math
 import pathlib
 import re
+import shutil
 import sys
 import time
 import types
@@ -145,6 +146,23 @@ def read_lines(file: pathlib.Path) -> Lines:
     if not torn or found[-1] is None:
         del found[-1]
     return Lines([record for record in found if record is not None], found.count(None))
+
+
+def copy_until(source: Workdir, output: Workdir, step: int) -> None:
+    """Copies the records of a run up to a step, and the record of its data."""
+    for old, new in (
+        (source.metrics_file, output.metrics_file),
+        (source.devices_file, output.devices_file),
+    ):
+        if old.exists():
+            _write_lines(new, [record for record in read_lines(old).records if record["step"] <= step])
+    if source.data_file.exists():
+        shutil.copy(source.data_file, output.data_file)
+    # By name, because a run that goes on has other files there for a moment.
+    for number, file in similarity_files(source).items():
+        if number <= step:
+            output.similarity.mkdir(exist_ok=True)
+            shutil.copy(file, output.similarity / file.name)
 
 
 def describe_skipped(lines: Lines) -> str:

@@ -18,7 +18,7 @@ from softshare_jax.sharing import Plan, PlanError
 from softshare_jax.storage import sealed_json, versions
 
 # Suffixes of files that a new run's folder may hold: output of a shell or a scheduler, and unfinished
-# files of ``write_whole``.
+# files of ``durable.write``.
 OUTPUT_SUFFIXES = (".log", ".out", ".err", ".partial")
 
 

@@ -4,7 +4,7 @@ A rule makes a plan for a model. Variables hold private parameters, templates an
 ``materialize`` turns them into ordinary parameters. ``similarity`` measures which layers have become the
 same, and ``fold`` merges these. ``SoftShare`` wraps a linen module.
 
-This package imports jax, flax, optax and jaxtyping only.
+This package imports jax, flax, optax, jaxtyping and NumPy only.
 """
 
 from softshare_jax.sharing.annealing import anneal

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softshare_jax.sharing.checks import check_variables
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.weights import Variables, columns, group_coefficients, mixtures
 
@@ -30,8 +31,8 @@ def anneal(
         fraction: fraction of the residual to remove, in [0, 1].
 
     Raises:
-        PlanError: the variables are not those of the plan, k is outside 1..L, or a name is not that of a
-            group.
+        PlanError: the variables are not those of the plan, k is outside 1..L, a name is not that of a
+            group, or a group that changes is folded.
     """
     check_variables(plan, variables)
     target = plan.with_templates(templates).templates
@@ -39,6 +40,11 @@ def anneal(
     for group in plan.groups:
         if target[group.name] == group.templates:
             continue
+        if group.assignment is not None:
+            raise PlanError(
+                f"group {group.name!r} is folded: each layer has one template, so there is no mixture to "
+                "anneal; use resize"
+            )
         alpha = group_coefficients(group, variables)
         rows = jax.lax.stop_gradient(jnp.moveaxis(columns(group, mixtures(group, variables)), 2, 0))
         # The directions do not depend on the scale, and squares of scaled rows do not overflow.

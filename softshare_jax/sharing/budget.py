@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -54,12 +53,9 @@ def by_budget(rule: Rule, parameters: int, ranks: Sequence[int] = ()) -> Rule:
 
     def budgeted(params: PyTree) -> Plan:
         plan = rule(params)
-        arrays = leaves(params).values()
-        if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
-            raise PlanError("a budget needs the weights themselves; their shapes are not enough")
-        private = sum(math.prod(array.shape) for array in arrays)
-        private -= sum(group.layers * math.prod(group.shape) for group in plan.groups)
         _, dense = finite_members(plan, params)
+        private = sum(math.prod(array.shape) for array in leaves(params).values())
+        private -= sum(group.layers * math.prod(group.shape) for group in plan.groups)
         choices = [_choices(group, dense[group.name], ranks) for group in plan.groups]
         costs = [np.array([group.parameters for group, _ in options]) for options in choices]
         errors = [np.array([error for _, error in options]) for options in choices]

@@ -121,5 +121,6 @@ def to_dense(plan: Plan, variables: Variables) -> dict[str, Any]:
     Raises:
         PlanError: the variables are not those of the plan.
     """
+    params = materialize(plan, variables)
     others = {name: value for name, value in variables.items() if name not in plan.collections}
-    return {"params": materialize(plan, variables), **others}
+    return {"params": params, **others}

@@ -1,6 +1,7 @@
 """Folding: a soft-shared network becomes an explicitly recurrent one."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,9 +94,10 @@ def fold(
         threshold: smallest similarity at which layers merge, from 0 to 1.
         measure: similarity that decides: ``'weights'``, the default as in ``similarity``, or
             ``'coefficients'``.
-        tied: merged layers become equal, without scalars of their own: each is the mean of the layers that
-            merge, and training keeps them equal. Layers that point in opposite directions do not merge. A
-            loop then computes the same at each turn.
+        tied: merged layers become equal, without scalars of their own. Layers that point in opposite
+            directions do not merge. If a group is rolled back, each distinct layer is the mean of those that
+            merge, and training keeps them equal, so a loop computes the same at each turn. Otherwise each is
+            the kept layer, times the mean scalar, and training can separate them again.
         joint: sets of groups that fold alike, such as ``[["query", "key"]]``: layer j of every group merges
             into layer i, or of none. Their similarity is that of the least similar group.
 
@@ -217,7 +219,8 @@ def fold_within(
     """Folds as far as a metric allows.
 
     Bisects the thresholds at which the merged layers change. The fold that it returns was evaluated and
-    is within the budget. If the metric is not monotone in the threshold, a lower one may exist.
+    is within the budget; if none is, nothing folds. If the metric is not monotone in the threshold, a lower
+    one may exist.
 
     Args:
         plan: which layers share.
@@ -228,11 +231,11 @@ def fold_within(
         measure, tied, joint: as for ``fold``.
 
     Returns:
-        ``(folded, threshold)``.
+        ``(folded, threshold)``; the threshold is 1 if nothing folds.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.
-        ValueError: ``max_drop`` is negative, or the measure is unknown.
+        ValueError: ``max_drop`` is negative, the measure is unknown, or the metric before the fold is NaN.
     """
     if not max_drop >= 0:
         raise ValueError(f"max_drop is {max_drop}; it must be 0 or more")
@@ -241,18 +244,23 @@ def fold_within(
     pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]
     thresholds = np.unique(np.maximum(np.concatenate([*pairs, np.ones(1)]), 0))
     floor = evaluate(to_dense(plan, variables)) - max_drop
+    if math.isnan(floor):
+        raise ValueError("the metric before the fold is NaN, so there is nothing to compare with")
 
     def folded_at(index: int) -> Folded:
+        if index == len(thresholds):
+            return Folded(plan, dict(variables))
         return _fold(plan, variables, comparisons, float(thresholds[index]), tied)
 
-    low, high = 0, len(thresholds) - 1
+    # The last candidate is the network as it is.
+    low, high = 0, len(thresholds)
     while low < high:
         middle = (low + high) // 2
         if evaluate(to_dense(*folded_at(middle))) >= floor:
             high = middle
         else:
             low = middle + 1
-    return folded_at(high), float(thresholds[high])
+    return folded_at(high), float(np.append(thresholds, 1.0)[high])
 
 
 def distinct_layers(plan: Plan, variables: Variables) -> dict[str, tuple[int, ...]]:

@@ -26,8 +26,10 @@ class Group:
             mix all templates.
         tied: for a folded group whether layers with one template are equal. Their coefficients then count
             as 1, and training does not change them. Otherwise each layer scales its template.
-        per_channel: whether each output channel, a position on the last axis of the weight, has coefficients
-            of its own. They are then ``[L, k, C]`` instead of ``[L, k]``.
+        per_channel: whether each position on the last axis of the weight has coefficients of its own. In
+            kernels of linen and NNX these are output channels; in attention, ``[inputs, heads, size]``, they
+            are places within a head, the same for all heads. Coefficients are then ``[L, k, C]`` instead of
+            ``[L, k]``.
         rank: r, the rank of the residual of each layer, a matrix that is added to its combination of
             templates. 0 for none; the smaller side of the weight as a matrix (see ``matrix``) reaches every
             weight.

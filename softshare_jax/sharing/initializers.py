@@ -78,9 +78,10 @@ def initialize(
         not partitioned.
 
     Raises:
-        PlanError: the plan does not fit the parameters, or the initializer does
-            not fit a group.
+        PlanError: the plan does not fit the parameters, or the initializer is none or does not fit a group.
     """
+    if not callable(coefficients):
+        raise PlanError(f"coefficients is an initializer, such as sharing.orthogonal, not {coefficients!r}")
     private, dense = stack_members(plan, params)
     keys = jax.random.split(key, max(len(plan.groups), 1))
     residuals = {

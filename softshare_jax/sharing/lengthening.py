@@ -49,8 +49,9 @@ def lengthen(plan: Plan, variables: Variables, rule: Rule, params: PyTree) -> Fo
         params: dense parameters of the deeper network, or their shapes.
 
     Returns:
-        The plan and variables of the deeper network. Other collections than ``params``, ``templates`` and
-        ``coefficients`` are those of ``variables``.
+        The plan and variables of the deeper network. Collections that do not belong to soft sharing are those
+        of ``variables``. If layers have arrays of their own there, such as statistics, add those of the
+        additional layers.
 
     Raises:
         PlanError: a group has no loops, its layers do not become that many by additional turns, the groups

@@ -48,6 +48,9 @@ def find_loops(layers: Sequence[int]) -> tuple[Step, ...]:
             if sequence[end] != sequence[start]:
                 continue
             body = sequence[start:end]
+            # A body that repeats a shorter one is no shorter to write, and has one more loop.
+            if any(period % part == 0 and body[part:] == body[:-part] for part in range(1, period // 2 + 1)):
+                continue
             while sequence[end : end + period] == body and end + period <= stop:
                 end += period
                 cost, steps = solve(start, start + period)

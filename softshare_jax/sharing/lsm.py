@@ -86,7 +86,7 @@ def recurrence_penalty(plan: Plan, variables: Variables, signed: bool = False) -
         plan: which layers share.
         variables: ``templates`` and ``coefficients``.
         signed: use the cosines instead of their absolute values. No clusters of opposite sign arise then,
-            and a tied fold finds one loop.
+            and a tied fold can find one loop.
 
     Raises:
         PlanError: the variables are not those of the plan, or a layer is not finite.

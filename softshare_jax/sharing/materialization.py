@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core.meta import AxisMetadata
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 
 from softshare_jax.sharing import tree
 from softshare_jax.sharing.checks import check_plan, check_variables
+from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.member import Slice
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.slices import put_back, take_out
@@ -100,10 +102,12 @@ def stack_members(plan: Plan, params: PyTree) -> tuple[PyTree, dict[str, Float[A
         layers, ``[L, *shape]``. If a slice of a leaf is shared, the rest of the leaf is private.
 
     Raises:
-        PlanError: the plan does not fit the parameters.
+        PlanError: the plan does not fit the parameters, or these are only shapes.
     """
     check_plan(plan)
     private, leaves = tree.split(params, plan(params).leaves)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves.values()):
+        raise PlanError("this needs the weights themselves; their shapes are not enough")
     dense = {
         group.name: jnp.stack([member.of(leaves[member.keys]) for member in group.members])
         for group in plan.groups

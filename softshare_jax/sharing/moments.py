@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from softshare_jax.sharing.checks import check_plan
 from softshare_jax.sharing.errors import PlanError
 from softshare_jax.sharing.plan import Plan
 from softshare_jax.sharing.tree import Path
@@ -44,6 +45,7 @@ def input_moments(plan: Plan, run: Callable[[], Any]) -> dict[str, Float[Array, 
     Raises:
         PlanError: no group can be read.
     """
+    check_plan(plan)
     stacks = {m.keys for group in plan.groups for m in group.members if m.index is not None}
     # By use: all uses of a layer count as one, and those of a stack are its rows in order.
     sums: dict[Path, list[tuple[Array, int]]] = {path: [] for path in plan.leaves}

@@ -133,7 +133,8 @@ class Plan:
 
         Raises:
             PlanError: a leaf is missing, has another shape, does not hold real floating-point numbers, or
-                is a stack and the plan names only some of its layers.
+                is a stack and the plan names only some of its layers; or the leaves of a group have several
+                dtypes.
         """
         leaves = tree.leaves(params)
         rows: dict[Path, set[int]] = {}
@@ -157,6 +158,10 @@ class Plan:
                     )
                 if member.index is not None:
                     rows.setdefault(member.keys, set()).add(member.index)
+            dtypes = {str(leaves[member.keys].dtype): member for member in group.members}
+            if len(dtypes) > 1:
+                listed = " and ".join(f"{dtype} ({member})" for dtype, member in sorted(dtypes.items()))
+                raise PlanError(f"group {group.name!r} shares weights of several dtypes: {listed}")
         for path, named in rows.items():
             if named != set(range(leaves[path].shape[0])):
                 raise PlanError(

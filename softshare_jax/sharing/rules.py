@@ -58,10 +58,16 @@ def by_regex(
         A rule.
 
     Raises:
-        PlanError: the rule raises it if a pattern matches fewer than two layers or
-            layers of several shapes, k is outside 1..L, ``templates`` or ``slices`` name an unknown
-            group, a slice does not fit, or ``stacked`` or ``order`` match no leaf.
+        PlanError: ``patterns`` is not a dictionary. The rule raises it if a pattern matches fewer than two
+            layers or layers of several shapes or dtypes, k is outside 1..L, ``templates`` or ``slices`` name
+            an unknown group, a slice does not fit, or ``stacked`` or ``order`` match no leaf.
     """
+
+    if not isinstance(patterns, Mapping):
+        raise PlanError(
+            f"patterns are a dictionary of group names and regular expressions, not {patterns!r}: "
+            "such as {'body': r'layer_\\d+/kernel'}"
+        )
 
     def rule(params: PyTree) -> Plan:
         leaves = tree.leaves(params)
@@ -118,17 +124,21 @@ def by_shape(
         A rule.
 
     Raises:
-        PlanError: the rule raises it if no two weights can share, k is outside 1..L, ``templates``
-            names an unknown group, or ``stacked`` or ``order`` match no weight.
+        PlanError: ``exclude`` is not a regular expression. The rule raises it if no two weights can share, k
+            is outside 1..L, ``templates`` names an unknown group, or ``stacked`` or ``order`` match no
+            weight.
     """
+    try:
+        private = re.compile(exclude, re.IGNORECASE)
+    except (re.error, TypeError) as error:
+        raise PlanError(f"exclude: {exclude!r} is not a regular expression: {error}") from error
 
     def rule(params: PyTree) -> Plan:
         leaves = tree.leaves(params)
         candidates = {
             path: leaf
             for path, leaf in leaves.items()
-            if jnp.issubdtype(leaf.dtype, jnp.floating)
-            and not re.fullmatch(exclude, tree.name(path), re.IGNORECASE)
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and not private.fullmatch(tree.name(path))
         }
         alike: dict[tuple[str, str, tuple[int, ...]], list[Member]] = {}
         for member, shape in _Sort(leaves, candidates, stacked, order).layers(candidates.items()):

@@ -17,7 +17,8 @@ def decay_mask(weights: optax.Params) -> optax.Params:
 
     The paper's rule (Savarese & Maire 2019, section 4): batch-norm and biases decay, coefficients
     do not. It finds a collection ``coefficients`` beside its ``templates`` at any depth, as in
-    ``{"generator": variables, "critic": variables}``. A parameter of a model with this name decays.
+    ``{"generator": variables, "critic": variables}``, and at the root also without ``templates``, which may
+    have another optimizer. Anywhere else, a parameter of a model with this name decays.
 
     >>> import optax
     >>> optimizer = optax.adamw(1e-3, weight_decay=1e-2, mask=decay_mask)
@@ -73,8 +74,10 @@ def anneal_to(plan: Plan, templates: Mapping[str, int], steps: int) -> optax.Gra
         steps: number of updates until rank k, 1 or more.
 
     Raises:
-        ValueError: its update is called without the parameters.
+        ValueError: ``steps`` is less than 1, or its update is called without the parameters.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be 1 or more")
 
     def init(params: optax.Params) -> optax.ScaleByScheduleState:
         del params

@@ -128,6 +128,11 @@ class _Walk:
                 if origin.view and _rank(part) < _rank(whole):
                     path, axes = origin.view
                     self.scanned.setdefault(path, axes[0])
+        if step.primitive.name == "while":
+            first = step.params["cond_nconsts"]
+            second = first + step.params["body_nconsts"]
+            self.run(step.params["cond_jaxpr"].jaxpr, inputs[:first] + inputs[second:])
+            return self.run(step.params["body_jaxpr"].jaxpr, inputs[first:])
         outputs: list[_Origin] | None = None
         for program in _programs(step.params):
             if len(program.invars) <= len(inputs):

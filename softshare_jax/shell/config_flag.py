@@ -68,9 +68,13 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
 
 
 def split_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the arguments ``--config.FIELD=VALUE``, and all other arguments."""
-    fields = [argument for argument in argv if _FIELD.match(argument)]
-    return fields, [argument for argument in argv if argument not in fields]
+    """Returns the arguments ``--config.FIELD=VALUE`` or ``--config.FIELD VALUE``, and all other arguments."""
+    fields: list[str] = []
+    others: list[str] = []
+    for before, argument in zip(["", *argv], argv, strict=False):
+        is_value = _FIELD.match(before) and "=" not in before and not argument.startswith("-")
+        (fields if _FIELD.match(argument) or is_value else others).append(argument)
+    return fields, others
 
 
 def set_fields(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:

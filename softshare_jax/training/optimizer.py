@@ -9,7 +9,7 @@ from softshare_jax import sharing
 
 
 def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) -> optax.GradientTransformation:
-    """Returns an optimizer over ``{'params', 'templates', 'coefficients'}``.
+    """Returns an optimizer over the collections of soft sharing.
 
     Weight decay acts on everything except the coefficients, batch-norm and biases included
     (Savarese & Maire 2019, section 4). For ``'sgd'`` (momentum 0.9) and ``'adam'``
@@ -29,7 +29,11 @@ def make_optimizer(config: config_lib.Optimizer, steps: int, warmup: int = 0) ->
         "adam": [decay, optax.scale_by_adam()],
         "adamw": [optax.scale_by_adam(), decay],
     }
-    falls = {round(fraction * steps): config.milestone_factor for fraction in config.milestones}
+    # In a short run several milestones may be at one step.
+    falls: dict[int, float] = {}
+    for fraction in config.milestones:
+        step = round(fraction * steps)
+        falls[step] = falls.get(step, 1.0) * config.milestone_factor
     rates = {
         "constant": optax.constant_schedule(config.learning_rate),
         "cosine": optax.cosine_decay_schedule(config.learning_rate, steps),

@@ -59,7 +59,7 @@ def trained(tmp_path_factory, data_dir):
 
 def test_what_a_run_writes(trained):
     workdir, out = trained
-    assert "stage_1 of 2 layers with 1 templates; stage_2" in out
+    assert "stage_1, 2 layers, 1 template; stage_2" in out
     config = json.loads(workdir.config_file.read_text())
     assert (config["model"], config["data"]["cutout"], config["dropout_rate"]) == ("swrn-16-1-1", 16, 0.0)
     (images,) = data_record.read(workdir)
@@ -86,7 +86,7 @@ def test_searched_cells(tmp_path, data_dir):
     )
     run = tmp_path / "run"
     out = succeeds("main", "--config=configs/cells.py:ssnas-6x4-1", *flags, f"--workdir={run}")
-    assert "stage_1_edge_0_depthwise_1 of 2 layers with 1 templates" in out
+    assert "stage_1_edge_0_depthwise_1, 2 layers, 1 template" in out
     succeeds("fold", f"--workdir={run}", f"--output={tmp_path / 'folded'}")
     certificate = json.loads((tmp_path / "folded" / "certificate.json").read_text())
     assert certificate["distinct_layers"] == {"before": 24, "after": 12}

@@ -70,12 +70,14 @@ def test_a_fold_of_equal_layers_costs_nothing(users):
 def test_mistakes(users):
     user, other = users["linen"], users["equinox"]
     folded = sharing.fold(user.plan, user.variables, 0.0)
+    resized = sharing.resize(user.plan, user.variables, 1)
     batch = [(user.inputs[0], None)]
     for message, arguments in (
         ("there are no batches", (folded, user.apply, [], lambda *_: 1)),
         ("as sharing.fold returns them", ((folded, 0.9), user.apply, batch, lambda *_: 1)),
         ("as sharing.fold returns them", (None, user.apply, batch, lambda *_: 1)),
         ("no fold of this network", ((other.plan, other.variables), user.apply, batch, lambda *_: 1)),
+        ("has another k and is not folded", (resized, user.apply, batch, lambda *_: 1)),
         ("not finite", (folded, user.apply, batch, lambda *_: float("nan"))),
         ("not finite", (folded, lambda params, x: x * jnp.nan, batch, lambda *_: 1)),
     ):
@@ -85,3 +87,5 @@ def test_mistakes(users):
         library.certify(sharing.Plan(), {"params": {}}, (sharing.Plan(), {}), user.apply, batch, lambda *_: 1)
     with pytest.raises(sharing.PlanError, match="no templates"):
         library.certify(user.plan, other.variables, folded, user.apply, batch, lambda *_: 1)
+    with pytest.raises(sharing.PlanError, match="expected a plan, not a rule"):
+        library.certify(sharing.by_shape(), user.variables, folded, user.apply, batch, lambda *_: 1)

@@ -82,3 +82,14 @@ def test_groups_that_are_not_named_do_not_change():
     assert np.linalg.matrix_rank(annealed["a"], tol=1e-4) == 1
     with pytest.raises(sharing.PlanError, match="there is no group 'c'"):
         sharing.anneal(plan, variables, {"c": 1}, 1.0)
+
+
+def test_a_folded_group_has_nothing_to_anneal():
+    params = {f"l{i}": jnp.arange(3.0) + i % 3 for i in range(6)}
+    plan = sharing.by_regex({"g": r"l\d"})(params)
+    folded = sharing.fold(plan, sharing.from_dense(plan, params), 0.999)
+    assert folded.plan.groups[0].templates == 3
+    with pytest.raises(sharing.PlanError, match="group 'g' is folded"):
+        sharing.anneal(*folded, {"g": 2}, 1.0)
+    same = sharing.anneal(*folded, {"g": 3}, 1.0)
+    np.testing.assert_array_equal(same["coefficients"]["g"], folded.variables["coefficients"]["g"])

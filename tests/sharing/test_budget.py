@@ -145,5 +145,5 @@ def test_mistakes():
     with pytest.raises(sharing.PlanError, match="a budget of 11 is too small: one template a group takes 12"):
         sharing.by_budget(rule, 11)(params)
     assert sharing.by_budget(rule, 12)(params).groups[0].templates == 1
-    with pytest.raises(sharing.PlanError, match="a budget needs the weights themselves"):
+    with pytest.raises(sharing.PlanError, match="needs the weights themselves; their shapes are not enough"):
         sharing.by_budget(rule, 12)(jax.eval_shape(lambda: params))

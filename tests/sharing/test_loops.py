@@ -64,3 +64,8 @@ def test_many_layers():
     assert find_loops(range(1200)) == tuple(range(1200))
     body = tuple(range(600))
     assert format_loops(find_loops(body * 2)) == f"({format_loops(body)})×2"
+
+
+def test_a_long_loop_is_found_fast():
+    assert format_loops(find_loops([0] * 400)) == "(1)×400"
+    assert format_loops(find_loops([0, 1, 1] * 100)) == "(1 (2)×2)×100"

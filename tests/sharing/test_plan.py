@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given
 
+from softshare_jax import sharing
 from softshare_jax.sharing import Group, Member, Plan, PlanError, Slice, by_regex, by_shape, materialize
 from tests.sharing.strategies import shared
 
@@ -264,3 +265,38 @@ def test_the_empty_plan_is_an_unshared_network():
     tree = params(2)
     assert Plan()(tree) == Plan()
     assert jax.tree.structure(materialize(Plan(), {"params": tree})) == jax.tree.structure(tree)
+
+
+def test_a_group_has_one_dtype():
+    params = {"l0": jnp.ones(3, jnp.bfloat16), "l1": jnp.ones(3, jnp.float32)}
+    rule = sharing.by_regex({"g": r"l\d"})
+    with pytest.raises(sharing.PlanError, match=r"several dtypes: bfloat16 \(l0\) and float32 \(l1\)"):
+        rule(params)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda plan, params: sharing.by_regex(r"l\d"), "patterns are a dictionary of group names"),
+        (lambda plan, params: sharing.by_shape(exclude="("), "exclude: '\\(' is not a regular expression"),
+        (lambda plan, params: sharing.by_shape(exclude=None), "exclude: None is not a regular expression"),
+        (
+            lambda plan, params: sharing.initialize(plan, params, jax.random.key(0), "identity"),
+            "coefficients is an initializer, such as sharing.orthogonal, not 'identity'",
+        ),
+        (lambda plan, params: sharing.to_dense(sharing.by_shape(), {}), "expected a plan, not a rule"),
+        (lambda plan, params: sharing.to_dense(plan, [1]), "variables are a dictionary of collections"),
+        (lambda plan, params: sharing.input_moments(sharing.by_shape(), dict), "expected a plan, not a rule"),
+    ],
+)
+def test_wrong_arguments(mistake, message):
+    params = {"l0": jnp.ones((2, 3)), "l1": jnp.ones((2, 3))}
+    with pytest.raises(sharing.PlanError, match=message):
+        mistake(sharing.by_shape(roles=False)(params), params)
+
+
+@pytest.mark.parametrize("function", [sharing.from_dense, sharing.spectra])
+def test_shapes_are_not_weights(function):
+    shapes = jax.eval_shape(lambda: {"l0": jnp.ones((2, 3)), "l1": jnp.ones((2, 3))})
+    with pytest.raises(sharing.PlanError, match="their shapes are not enough"):
+        function(sharing.by_shape()(shapes), shapes)

@@ -123,3 +123,15 @@ def test_rows_of_another_axis_are_not_layers(unroll):
         sharing.PlanError, match="layers/kernel stacks its layers along axis 1, and only rows"
     ):
         sharing.SoftShare(Scanned(1, unroll), rule).init(jax.random.key(0), X)
+
+
+def test_the_condition_of_a_loop():
+    def model(params, x):
+        x = x + params["d"]
+        x = jax.lax.while_loop(
+            lambda x: jnp.sum(x) < jnp.sum(params["c"]), lambda x: x + jnp.exp(params["b"]), x
+        )
+        return x * params["a"]
+
+    params = {name: jnp.full(3, 5.0) for name in "abcd"}
+    assert sharing.order_of_use(lambda params: model(params, jnp.ones(3)), params) == ("d", "c", "b", "a")

@@ -111,6 +111,9 @@ def test_milestones_are_fractions_of_the_run():
     found = rates(schedule="steps", steps=20, milestones=(0.3, 0.6, 0.8))
     expected = [RATE] * 6 + [RATE / 5] * 6 + [RATE / 25] * 4 + [RATE / 125] * 5
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Two milestones at one step of a short run both count.
+    short = rates(schedule="steps", steps=3, milestones=(0.3, 0.4))
+    np.testing.assert_allclose(short, [RATE, *[RATE / 25] * 3], rtol=1e-5)
 
 
 def test_a_warmup_rises_linearly_to_the_schedule():
