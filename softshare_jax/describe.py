@@ -52,22 +52,14 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--topology", help="compile the train step for TPUs, such as v5e:4x4, or GPUs, such as h100:8"
     )
-    parser.add_argument(
-        "--batch_size", type=int, default=1024, help="with --topology: global batch size (1024)"
-    )
+    training = parser.add_argument_group("with --topology")
+    training.add_argument("--batch_size", type=int, default=1024, help="global batch size (1024)")
     floats = ["float32", "bfloat16"]
-    parser.add_argument(
-        "--dtype", choices=floats, default="bfloat16", help="with --topology: of activations (bfloat16)"
+    training.add_argument("--dtype", choices=floats, default="bfloat16", help="of activations (bfloat16)")
+    training.add_argument(
+        "--gradient_dtype", choices=floats, default="float32", help="all-reduce precision (float32)"
     )
-    parser.add_argument(
-        "--gradient_dtype",
-        choices=floats,
-        default="float32",
-        help="with --topology: all-reduce precision (float32)",
-    )
-    parser.add_argument(
-        "--shard_state", action="store_true", help="with --topology: shard weights and optimizer over chips"
-    )
+    training.add_argument("--shard_state", action="store_true", help="shard weights and optimizer over chips")
     arguments = parser.parse_args(argv)
     if arguments.num_classes < 1:
         parser.error(f"--num_classes is {arguments.num_classes}; it must be at least 1")

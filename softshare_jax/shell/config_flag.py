@@ -68,7 +68,11 @@ def parse(argv: Sequence[str], stored: Callable[[], Mapping[str, Any]]) -> dict[
 
 
 def split_fields(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the arguments ``--config.FIELD=VALUE`` or ``--config.FIELD VALUE``, and all other arguments."""
+    """Returns the arguments ``--config.FIELD=VALUE`` or ``--config.FIELD VALUE``, and all other arguments.
+
+    >>> split_fields(["--model=wrn-16-1", "--config.seed=1", "--config.duration", "3 epochs", "--k=2"])
+    (['--config.seed=1', '--config.duration', '3 epochs'], ['--model=wrn-16-1', '--k=2'])
+    """
     fields: list[str] = []
     others: list[str] = []
     for before, argument in zip(["", *argv], argv, strict=False):

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from softshare_jax.runs.records import read_metrics, similarity_files
+from softshare_jax.runs.workdir import Workdir
 from softshare_jax.sharing import Plan
 from tests import tiny
 
@@ -67,6 +69,10 @@ def test_fold_within_a_budget_and_at_a_step(tmp_path, trained):
     succeeds("fold", f"--workdir={trained.root}", f"--output={tmp_path / 'a'}", "--max_drop=100", "--step=12")
     certificate = json.loads((tmp_path / "a" / "certificate.json").read_text())
     assert (certificate["step"], certificate["distinct_layers"]["after"]) == (12, 1)
+    # Its records end where it was folded.
+    folded = Workdir(tmp_path / "a")
+    assert max(record["step"] for record in read_metrics(folded.metrics_file)) == 12
+    assert max(similarity_files(folded)) == 12 < max(similarity_files(trained))
     succeeds(
         "fold",
         f"--workdir={trained.root}",

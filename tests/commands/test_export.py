@@ -182,6 +182,14 @@ def test_the_example_in_the_docs(tmp_path, monkeypatch, exported):
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), names["params"], dense)
 
 
+@pytest.mark.parametrize("exported", ["soft-shared"], indirect=True)
+def test_damaged_images(tmp_path, exported):
+    (tmp_path / "batch.npy").write_bytes(b"PK\x03\x04 no archive")
+    arguments = (f"--images={tmp_path}/batch.npy", f"--output={tmp_path}/logits.npy")
+    check(tiny.run("loader", exported.folder, *arguments), "is not a .npy file")
+    assert not (tmp_path / "logits.npy").exists()
+
+
 def test_any_dtype_and_layout_is_kept(tmp_path):
     variables = {
         "templates": {"g": jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3) / 3},

@@ -46,6 +46,11 @@ def test_an_unknown_command(tmp_path):
     check(softshare("trian", cwd=tmp_path), "unknown command 'trian'; did you mean train?")
 
 
+def test_a_flag_that_the_command_sets(tmp_path):
+    message = "--mode does not apply to softshare evaluate"
+    check(softshare("evaluate", "--workdir=none", "--mode=train", cwd=tmp_path), message)
+
+
 @pytest.mark.parametrize("name", ["fold", "run", "describe"])
 def test_help_of_a_command_says_how_it_was_called(tmp_path, name):
     assert softshare(name, "--help", cwd=tmp_path).stdout.startswith(f"usage: softshare {name} ")

@@ -132,6 +132,8 @@ def with_statistics() -> Twin:
     twin = Twin(16, 1, 2)
     with torch.no_grad():
         for norm in (m for m in twin.modules() if isinstance(m, nn.BatchNorm2d)):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             norm.running_mean.normal_(0, 0.3)
             norm.running_var.uniform_(0.5, 1.5)
     return twin.eval()

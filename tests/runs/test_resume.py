@@ -92,6 +92,14 @@ def test_profile(tmp_path):
     assert list(workdir.profile.rglob("*.xplane.pb"))
 
 
+@pytest.mark.parametrize("steps", [5, 100])
+def test_a_profile_of_many_steps_at_a_time_or_of_more_steps_than_there_are(tmp_path, steps):
+    workdir = Workdir(tmp_path / "run")
+    everies = dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "data__phase"), "8 steps")
+    train(tiny.config(profile_steps=steps, steps_per_dispatch=32, duration="16 steps", **everies), workdir)
+    assert list(workdir.profile.rglob("*.xplane.pb"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
     # The run is so long that only the signal ends it.

@@ -8,6 +8,7 @@ import pytest
 
 from softshare_jax import sharing
 from softshare_jax.conversion.folding import fold_run
+from softshare_jax.conversion.lengthening import lengthen_run
 from softshare_jax.conversion.resizing import resize_run
 from softshare_jax.errors import UserError
 from softshare_jax.runs.load import load
@@ -107,3 +108,27 @@ def test_mistakes():
         make_experiment(tiny.config(model="cnn-4-6", sharing__recurrence=0.0, sharing__anneal="4 steps"))
     with pytest.raises(UserError, match=r"sharing\.anneal is 'soon'; it must be a duration"):
         make_experiment(tiny.config(sharing__anneal="soon"))
+
+
+def test_a_converted_run_is_not_annealed_again(annealed, tmp_path):
+    config = tiny.config(**CHANGES, duration="20 steps")
+    resize_run(annealed, Workdir(tmp_path / "more"), templates=3, config=config)
+    run = load(Workdir(tmp_path / "more"))
+    assert (run.step, run.experiment.config.sharing.anneal) == (0, "")
+    assert run.experiment.plan.groups[0].templates == 3
+    another = tiny.config(**{**CHANGES, "sharing__anneal": "4 steps"})
+    with pytest.raises(UserError, match="a converted run has its templates from the start"):
+        resize_run(annealed, Workdir(tmp_path / "again"), templates=3, config=another)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_longer_loop_of_an_annealed_run(tmp_path):
+    source, folded, longer = (Workdir(tmp_path / name) for name in ("run", "folded", "longer"))
+    changes = {"model": "sgated-4-6-2", "sharing__anneal": "8 steps", "duration": "12 steps"}
+    train(tiny.config("extrapolation", **changes), source)
+    fold_run(source, folded, threshold=0.0)
+    lengthen_run(folded, longer, 6, tiny.config("extrapolation", **{**changes, "duration": "4 steps"}))
+    train(None, longer)
+    assert load(longer).step == 4
+    with pytest.raises(UserError, match="--folded keeps the form of sharing"):
+        lengthen_run(folded, Workdir(tmp_path / "other"), 6, tiny.config("extrapolation", sharing__rank=2))
