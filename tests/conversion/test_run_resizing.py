@@ -161,7 +161,7 @@ def test_mistakes(trained, unshared, output):
         dense,
         f"--shared={trained.root}",
     )
-    fails("--dense needs either --k or --budget", dense)
+    fails("--dense needs one of --k and --budget", dense)
     fails("--model does not apply to --dense", dense, "--k=2", "--model=scnn-4-6")
     shared = f"--shared={trained.root}"
     fails("--calibration_batches does not apply to --shared", shared, "--k=2", "--calibration_batches=2")
