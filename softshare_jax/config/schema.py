@@ -1,4 +1,4 @@
-"""The config: every field with its type, default, documentation and bounds; of data sets, in data_sets.py."""
+"""The config: every field with its type, default, documentation and bounds. Data sets are in data_sets.py."""
 
 import dataclasses
 from collections.abc import Iterator

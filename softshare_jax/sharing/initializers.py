@@ -78,7 +78,8 @@ def initialize(
         not partitioned.
 
     Raises:
-        PlanError: the plan does not fit the parameters, or the initializer is none or does not fit a group.
+        PlanError: the plan does not fit the parameters, or ``coefficients`` is not a function or does not fit
+            a group.
     """
     if not callable(coefficients):
         raise PlanError(f"coefficients is an initializer, such as sharing.orthogonal, not {coefficients!r}")

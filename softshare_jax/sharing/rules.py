@@ -62,7 +62,6 @@ def by_regex(
             layers or layers of several shapes or dtypes, k is outside 1..L, ``templates`` or ``slices`` name
             an unknown group, a slice does not fit, or ``stacked`` or ``order`` match no leaf.
     """
-
     if not isinstance(patterns, Mapping):
         raise PlanError(
             f"patterns are a dictionary of group names and regular expressions, not {patterns!r}: "
