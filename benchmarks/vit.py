@@ -37,6 +37,7 @@ def main() -> None:
     flags.add_argument("--data_dir", default="", help="folder of data sets (default: that of TFDS)")
     flags.add_argument("--epochs", type=comparison.positive, default=100)
     flags.add_argument("--seeds", type=comparison.positive, default=3)
+    flags.add_argument("--batch_size", type=comparison.positive, default=128)
     flags.add_argument("--networks", nargs="+", default=NETWORKS)
     flags.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     flags.add_argument("--train_examples", type=int, default=50_000, help="fewer for a short run")
@@ -65,6 +66,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "data_dir": arguments.data_dir,
         "data.train_examples": arguments.train_examples,
         "dtype": arguments.dtype,
+        "batch_size": arguments.batch_size,
         "duration": f"{arguments.epochs} epochs",
         "optimizer.warmup": f"{max(1, round(WARMUP * arguments.epochs))} epochs",
         "evaluate_every": f"{max(1, arguments.epochs // 20)} epochs",
@@ -78,6 +80,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "seed": seed,
         "parameters": parameters(network).total,
         "epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
         "test_error": round(100 - 100 * last["eval/accuracy"], 2),
         "seconds": last[records.SECONDS],
         "device": records.read_devices(workdir.devices_file)[-1].kind,

@@ -75,6 +75,20 @@ class Loop:
         "over the first third of the run. Batch-norm would take it into its statistics.",
         least=0,
     )
+    swap_rate: float = field(
+        0.0,
+        "Fraction of the examples whose prefix without a gradient sees the input of another example, so that "
+        "the loop learns to leave a wrong state (Anil et al. 2022).",
+        least=0,
+        most=1,
+    )
+    update_rate: float = field(
+        1.0,
+        "Probability that a layer updates a place of the state, in training; the other places keep what they "
+        "have. Less than 1 teaches a loop not to count turns.",
+        above=0,
+        most=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

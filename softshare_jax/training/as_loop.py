@@ -2,20 +2,14 @@
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from softshare_jax.models.anytime import Anytime
+from softshare_jax.training.disturbance import QUIET, Disturbance
 from softshare_jax.training.turns import Turns, Variables, stack, unstack
-
-# Part of a state by which the noise of a turn is shifted against that of the turn before. Multiples of the
-# golden section keep the shifts of all turns apart.
-GOLDEN = 0.618034
 
 
 class Answers(NamedTuple):
@@ -47,15 +41,13 @@ class LoopTraining:
         weight: weight of the mean loss over the second half; the loss after the last layer has the rest.
         detach_rate: probability that a step detaches a prefix.
         window: most layers with a gradient; 0 for all that follow the prefix.
-        noise: step -> standard deviation of the noise on the state before each layer; ``None``: no noise.
-        axis_name: mapped axis over which the batch is split; ``None`` for a batch in one piece.
+        disturbance: of the state.
     """
 
     weight: float
     detach_rate: float
     window: int = 0
-    noise: optax.Schedule | None = None
-    axis_name: str | None = None
+    disturbance: Disturbance = QUIET
 
     def run(
         self, network: Anytime, variables: Variables, images: jax.Array, key: jax.Array, step: jax.Array
@@ -67,26 +59,29 @@ class LoopTraining:
             variables: its dense variables.
             images: ``[B, ...]``.
             key: random key of the step; equal on all devices.
-            step: number of steps taken, for the schedule of the noise.
+            step: number of steps taken, for the schedule of the disturbance.
         """
         depth = network.depth
         window = min(self.window, depth) or depth
-        whether, how_long, noisy = jax.random.split(key, 3)
+        whether, how_long, noisy, updated, swapped = jax.random.split(key, 5)
         length = jax.random.randint(how_long, (), 0, depth if window == depth else depth - window + 1)
         prefix = jnp.where(jax.random.bernoulli(whether, self.detach_rate), length, 0)
         last = jnp.minimum(prefix + window, depth)
 
         turns = Turns(network, images)
+        earlier = Turns(network, self.disturbance.swapped(swapped, images))
         state, variables = turns.start(variables)
         rows = stack(network, variables)
         params, statistics = rows.pop("params"), rows
-        disturb = self._noise(noisy, step, state)
+        disturb = self.disturbance.noisy(noisy, step, state)
+        update = self.disturbance.updated(updated, len(state))
 
         def prepare(turn: jax.Array, carry: Any) -> Any:
             state, statistics = carry
             row = _take({"params": params, **statistics}, turn)
-            state, row = turns.advance(*jax.lax.stop_gradient((variables, row)), disturb(state, turn))
-            return state, {name: _put(tree, turn, row[name]) for name, tree in statistics.items()}
+            following, row = earlier.advance(*jax.lax.stop_gradient((variables, row)), disturb(state, turn))
+            statistics = {name: _put(tree, turn, row[name]) for name, tree in statistics.items()}
+            return update(state, following, turn), statistics
 
         prepared, statistics = jax.lax.fori_loop(
             0, prefix, prepare, jax.lax.stop_gradient((state, statistics))
@@ -99,11 +94,12 @@ class LoopTraining:
         def train(state: jax.Array, inputs: Any) -> Any:
             turn, row = inputs
             # Without a window, a prefix leaves fewer layers than turns.
-            state, row = jax.lax.cond(
+            following, row = jax.lax.cond(
                 turn < last,
                 lambda: turns.advance(variables, row, disturb(state, turn)),
                 lambda: (state, row),
             )
+            state = update(state, following, turn)
             return state, (state, {name: row[name] for name in statistics})
 
         trained = prefix + jnp.arange(window)
@@ -115,19 +111,6 @@ class LoopTraining:
         weights = self.weight * counted / jnp.sum(counted) + (1 - self.weight) * (trained == last - 1)
         answers = Answers(turns.answer(variables, states), weights, last - prefix - 1)
         return answers, unstack(network, variables, statistics)
-
-    def _noise(self, key: jax.Array, step: jax.Array, state: jax.Array) -> Callable[..., jax.Array]:
-        """Returns a function that adds the noise of a turn to a state ``[B, ...]``."""
-        if self.noise is None:
-            return lambda state, turn: state
-        # Drawn for an example's place in the global batch, so that it does not depend on the devices.
-        device = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name)
-        size = math.prod(state.shape[1:])
-        shift = round(GOLDEN * size)
-        draw = jax.vmap(lambda place: jax.random.normal(jax.random.fold_in(key, place), (size,)))
-        drawn = (self.noise(step) * draw(device * len(state) + jnp.arange(len(state)))).astype(state.dtype)
-        # One draw for all turns, shifted: a draw for each turn would take longer than the layers.
-        return lambda state, turn: state + jnp.roll(drawn, turn * shift, axis=1).reshape(state.shape)
 
 
 def _take(rows: Any, turn: jax.Array) -> Any:

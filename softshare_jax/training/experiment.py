@@ -19,6 +19,7 @@ from softshare_jax.models.anytime import Anytime
 from softshare_jax.sharing.initializers import Initializer
 from softshare_jax.training import mesh as mesh_lib
 from softshare_jax.training.as_loop import LoopTraining
+from softshare_jax.training.disturbance import Disturbance
 from softshare_jax.training.evaluator import Evaluator
 from softshare_jax.training.network import build_network, check_image_size, convolution_of
 from softshare_jax.training.optimizer import at_step, make_optimizer
@@ -98,7 +99,8 @@ class Experiment:
             return None
         total = self.schedule.total
         noise = optax.linear_schedule(0.0, loop.noise, total / 3) if loop.noise else None
-        return LoopTraining(loop.weight, loop.detach_rate, loop.window, noise, mesh_lib.AXIS)
+        disturbance = Disturbance(noise, loop.swap_rate, loop.update_rate, mesh_lib.AXIS)
+        return LoopTraining(loop.weight, loop.detach_rate, loop.window, disturbance)
 
     @property
     def convolution(self) -> str:
@@ -175,6 +177,11 @@ def make_experiment(
         raise UserError(
             f"config.loop.window is {config.loop.window}, and without config.loop.detach_rate no layer after "
             "these would train"
+        )
+    if config.loop.swap_rate and not config.loop.detach_rate:
+        raise UserError(
+            f"config.loop.swap_rate is {config.loop.swap_rate}, and without config.loop.detach_rate no layer "
+            "would see the input of another example"
         )
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(

@@ -15,6 +15,7 @@ from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.models.anytime import answers as all_answers
 from softshare_jax.training.as_loop import LoopTraining
+from softshare_jax.training.disturbance import Disturbance
 from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.state import TrainState, trainable
@@ -143,35 +144,9 @@ def test_statistics_are_those_of_the_layers_that_ran():
     assert numbers == {2, 3, 4}
 
 
-@pytest.mark.parametrize("detach_rate", [0.0, 1.0])
-def test_noise_follows_its_schedule_and_disturbs_every_layer(detach_rate):
-    built, variables = network()
-    quiet = LoopTraining(0.5, detach_rate)
-    loop = dataclasses.replace(quiet, noise=lambda step: 1e-4 * step)
-    key = jax.random.key(2)
-
-    def logits(loop, step):
-        return run(loop, key, step)[0].logits
-
-    expected = logits(quiet, 1)
-    np.testing.assert_allclose(logits(loop, 0), expected, atol=1e-6)
-    one, two = (logits(loop, step) - expected for step in (1, 2))
-    np.testing.assert_allclose(two, 2 * one, rtol=0.05, atol=1e-6)  # small noise acts in proportion
-    assert np.all(np.std(one[: DEPTH - has_gradient(quiet, key).index(True)], axis=(1, 2, 3)) > 1e-6)
-    # A layer sees other noise than the one before it: with the gates closed a state collects the noise of all
-    # layers, whose variance is the sum of theirs.
-    closed = jax.tree.map(jnp.zeros_like, variables)
-    closed["params"]["head"]["kernel"] = jnp.ones_like(closed["params"]["head"]["kernel"])
-    images = np.zeros((8, 30, 30, 2), np.float32)
-    final = run(dataclasses.replace(loop, detach_rate=0.0), key, 1e4, (built, closed), images)[0].logits[-1]
-    kept = 1 - 1 / (1 + np.e)
-    variance = 3 * sum(kept ** (2 * layer) for layer in range(1, DEPTH + 1))
-    assert np.var(np.asarray(final)) == pytest.approx(variance, rel=0.05)
-
-
 def test_half_precision():
     built = zoo.named(f"gated-{DEPTH}-3").build(zoo.Options(dtype=jnp.bfloat16))
-    loop = LoopTraining(0.5, 1.0, noise=lambda step: 0.1 * step)
+    loop = LoopTraining(0.5, 1.0, disturbance=Disturbance(lambda step: 0.1 * step, 0.5, 0.9))
     key, (_, variables) = jax.random.key(2), network()
     for step in (0.0, 1e-3):  # a little noise changes little
         half, full = (run(loop, key, step, (one, variables))[0] for one in (built, network()[0]))
@@ -194,7 +169,9 @@ def test_a_run_trains_as_a_loop_once_it_is_folded():
     experiment, plan, _ = folded(loop__noise=0.2)
     loop = make_experiment(experiment.config, plan).train_step.loop
     assert (loop.weight, loop.detach_rate) == (0.5, 0.5)
-    assert [float(loop.noise(step)) for step in (0, 10, 25, 50)] == pytest.approx([0, 0.12, 0.2, 0.2])
+    assert [float(loop.disturbance.noise(step)) for step in (0, 10, 25, 50)] == pytest.approx(
+        [0, 0.12, 0.2, 0.2]
+    )
     config = dataclasses.replace(
         experiment.config, loop=dataclasses.replace(experiment.config.loop, weight=0)
     )
@@ -208,7 +185,8 @@ def test_the_objective_weighs_the_answers():
     batch = {name: array[:8] for name, array in experiment.task.load("train", 0).items()}
     step = dataclasses.replace(experiment.train_step, mesh=None, model=experiment.model)
     # Without a mesh there is no axis to draw noise for.
-    loop = dataclasses.replace(step.loop, axis_name=None)
+    alone = dataclasses.replace(step.loop.disturbance, axis_name=None)
+    loop = dataclasses.replace(step.loop, disturbance=alone)
     step = dataclasses.replace(step, loop=loop, recurrence=0.0, optimizer=sgd)
     state = TrainState(jnp.int32(3), variables, sgd.init(trainable(variables)))
     after, metrics = jax.jit(step)(state, batch)
@@ -229,7 +207,7 @@ def test_the_objective_weighs_the_answers():
 
 @pytest.mark.parametrize("model", ["sgated-4-6", "scnn-4-6"])
 def test_losses_on_one_and_four_devices(monkeypatch, model):
-    experiment, plan, _ = folded(model, loop__noise=0.1)
+    experiment, plan, _ = folded(model, loop__noise=0.1, loop__swap_rate=0.5, loop__update_rate=0.8)
 
     def losses(devices):
         monkeypatch.setattr(
@@ -249,6 +227,12 @@ def test_losses_on_one_and_four_devices(monkeypatch, model):
 def test_a_network_that_cannot_answer_early():
     config = dataclasses.replace(recipes.cifar("swrn-16-1"), loop=Loop(weight=0.5))
     with pytest.raises(UserError, match="swrn-16-1 cannot answer after every layer; choose a network such"):
+        make_experiment(config)
+
+
+def test_exchanged_inputs_need_prefixes():
+    config = tiny.config("extrapolation", loop__detach_rate=0.0, loop__window=0, loop__swap_rate=0.5)
+    with pytest.raises(UserError, match=r"swap_rate is 0\.5, and without config\.loop\.detach_rate no layer"):
         make_experiment(config)
 
 
