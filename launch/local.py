@@ -24,63 +24,47 @@ POLL_SECONDS = 0.1
 def main() -> int:
     """Runs the job until it is done or no restarts are left; returns its exit code."""
     arguments = _parse(sys.argv[1:])
+    job = Job(arguments.processes, arguments.devices, arguments.command)
     for restarts_left in range(arguments.restarts, -1, -1):
-        job = Job(arguments.processes, arguments.devices, arguments.command)
         code = job.run(arguments.grace)
         # 2 is a user error, which would occur again.
-        if code in (0, 2) or job.stopping or not restarts_left:
+        if code in (0, 2) or job.stopped_by or not restarts_left:
             return code
         print(f"launch: the job ended with code {code}; starting it again", flush=True)
     return code
 
 
 class Job:
-    """The processes of one start of a job.
+    """A job and its processes.
 
     Attributes:
-        stopping: whether the launcher has received a signal to stop.
+        stopped_by: the signal to stop that the launcher has received; 0 for none.
     """
 
     def __init__(self, processes: int, devices: int, command: Sequence[str]):
-        """Starts all processes.
+        """Takes over the signals of this process; nothing is started yet.
 
         Args:
             processes: number of processes.
             devices: fake CPU devices of each process; 0 for the real devices.
             command: arguments of ``softshare train``.
         """
-        self.stopping = False
+        self.stopped_by = 0
+        self._number, self._devices, self._command = processes, devices, command
+        self._processes: list[subprocess.Popen[str]] = []
         # Before any process starts, so that a signal never leaves one running.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        coordinator = f"127.0.0.1:{_free_port()}"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if devices:
-            environment["JAX_PLATFORMS"] = "cpu"
-            flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-            environment["XLA_FLAGS"] = flags.strip()
-            # Fake devices share few cores; concurrent programs could wait for each other's threads forever.
-            environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
-        self._processes = [
-            subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "softshare_jax.main", *command),
-                    f"--coordinator_address={coordinator}",
-                    f"--num_processes={processes}",
-                    f"--process_id={index}",
-                ],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                # Otherwise Ctrl-C would reach them twice: from the terminal and from this launcher.
-                start_new_session=True,
-            )
-            for index in range(processes)
-        ]
 
     def run(self, grace: float) -> int:
-        """Waits until all processes end; returns 0, or the exit code of the first process that failed."""
+        """Starts all processes and waits until they end.
+
+        Returns:
+            0, or the exit code of the first process that failed.
+        """
+        self._start()
+        if not self._processes:
+            return 128 + self.stopped_by
         readers = [
             threading.Thread(target=_copy, args=(index, process))
             for index, process in enumerate(self._processes)
@@ -91,6 +75,41 @@ class Job:
         for reader in readers:
             reader.join()
         return code
+
+    def _start(self) -> None:
+        coordinator = f"127.0.0.1:{_free_port()}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self._devices:
+            environment["JAX_PLATFORMS"] = "cpu"
+            flags = (
+                f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={self._devices}"
+            )
+            environment["XLA_FLAGS"] = flags.strip()
+            # Fake devices share few cores; concurrent programs could wait for each other's threads forever.
+            environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
+        self._processes = []
+        for index in range(self._number):
+            if self.stopped_by:
+                break
+            self._processes.append(
+                subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "softshare_jax.main", *self._command),
+                        f"--coordinator_address={coordinator}",
+                        f"--num_processes={self._number}",
+                        f"--process_id={index}",
+                    ],
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    # Otherwise Ctrl-C would reach them twice: from the terminal and from this launcher.
+                    start_new_session=True,
+                )
+            )
+        if self.stopped_by:
+            # The signal came before the last of them was in the list.
+            self._pass_on(self.stopped_by)
 
     def _wait(self, grace: float) -> int:
         while True:
@@ -116,10 +135,12 @@ class Job:
         return 128 - code if code < 0 else code
 
     def _stop(self, number: int, frame: object) -> None:
-        """Passes a signal to all processes."""
         del frame
-        self.stopping = True
-        for process in getattr(self, "_processes", ()):
+        self.stopped_by = number
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
+        for process in self._processes:
             process.send_signal(number)
 
 

@@ -182,6 +182,30 @@ def test_a_job_that_loses_a_process_restarts_and_resumes(tmp_path):
     assert "starting it again" not in rest
 
 
+STOPPED_WHILE_IT_STARTS = """
+import os, runpy, signal, subprocess, sys
+launcher = runpy.run_path({path!r})
+start, number = subprocess.Popen, 0
+def popen(command, **options):
+    global number
+    number += 1
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return start([sys.executable, "-c", "import time; time.sleep(60)"], **options)
+subprocess.Popen = popen
+sys.argv = ["local.py", "--processes=3", "--restarts=2", "--", "--config=x"]
+sys.exit(launcher["main"]())
+"""
+
+
+def test_a_signal_while_a_job_starts_is_not_lost():
+    begin = time.monotonic()
+    script = STOPPED_WHILE_IT_STARTS.format(path=str(LAUNCH / "local.py"))
+    result = run(sys.executable, "-c", script)
+    assert (result.returncode, time.monotonic() - begin < 30) == (143, True)
+    assert "starting it again" not in result.stdout
+
+
 def wait_for(job, text):
     """Reads and returns a job's output up to a line with some text."""
     out = ""

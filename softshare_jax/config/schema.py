@@ -210,7 +210,8 @@ class Config:
     batch_size: int = field(128, "Examples per batch, over all devices.", least=1)
     duration: str = field(
         "200 epochs",
-        "Duration of the run, in steps or epochs. A longer one resumes a finished run.",
+        "Duration of the run, in steps or epochs. A longer one resumes a finished run. The schedules cosine "
+        "and steps follow the fraction of the run that is done, so their rates change from there on.",
         may_change=True,
     )
     log_every: str = field(

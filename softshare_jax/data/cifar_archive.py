@@ -21,7 +21,7 @@ from PIL import Image
 
 from softshare_jax import durable
 from softshare_jax.data import identity
-from softshare_jax.errors import RunError, UserError, one_line
+from softshare_jax.errors import DISK_FAULTS, RunError, UserError, cannot_write, one_line
 
 # Arrays ``images`` and ``labels``.
 Split = dict[str, np.ndarray]
@@ -104,7 +104,7 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 description = identity.official_description(name, digest)
                 write(name, description, names, splits, root)
     except OSError as error:
-        raise UserError(f"{error.filename or root} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(error.filename or str(root), error) from error
     except RuntimeError as error:  # array_record raises this for a full disk
         raise RunError(f"{folder} cannot be written ({one_line(error, folder=root)})") from error
     return folder
@@ -190,12 +190,17 @@ def _fetch(name: str, file: pathlib.Path) -> None:
             durable.rename(partial_file, file)
         except (OSError, http.client.HTTPException) as error:
             partial_file.unlink()
+            if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+                raise
             raise UserError(f"the download of {url} failed ({error}): try again") from error
 
 
 def _check(file: pathlib.Path, sha256: str) -> None:
-    with open(file, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with open(file, "rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
     if found != sha256:
         raise UserError(
             f"{file} is damaged: its SHA-256 is not that of the official archive; "

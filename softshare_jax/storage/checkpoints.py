@@ -206,18 +206,31 @@ class Checkpoints:
             if step is not None and step not in steps:
                 raise UserError(f"{root} holds no step {step}; it holds {', '.join(map(str, steps))}")
             with contextlib.suppress(Vanished):
-                return self._newest_whole(steps if step is None else [step], notice)
+                return self._newest_whole(steps, notice) if step is None else (step, self._read_whole(step))
         raise RunError(f"the steps of {root} are deleted faster than they can be read; try again later")
 
     def _newest_whole(self, steps: list[int], notice: Callable[[str], object]) -> tuple[int, dict[str, Any]]:
         for step in steps:
-            shapes = {"variables": self._stages.state_shapes(step).variables}
             try:
-                _, items = self._in_all(functools.partial(self._read, step, shapes))
-                return step, items["variables"]
+                return step, self._read_step(step)
             except Damaged as damage:
                 notice(f"checkpoint {step} is damaged ({damage}); skipped")
         raise RunError(f"no checkpoint of {self._folders.root} can be read")
+
+    def _read_whole(self, step: int) -> dict[str, Any]:
+        try:
+            return self._read_step(step)
+        except Damaged as damage:
+            others = [other for other in self.steps() if other != step]
+            advice = f"; choose another step: {', '.join(map(str, others))}" if others else ""
+            raise RunError(
+                f"checkpoint {step} of {self._folders.root} is damaged ({damage}){advice}"
+            ) from damage
+
+    def _read_step(self, step: int) -> dict[str, Any]:
+        shapes = {"variables": self._stages.state_shapes(step).variables}
+        _, items = self._in_all(functools.partial(self._read, step, shapes))
+        return items["variables"]
 
     def _agreed_steps(self) -> list[int]:
         """Returns the steps on disk, newest first, the same in all processes of a job."""

@@ -18,7 +18,8 @@ class Disturbance:
     """What happens to the state of a loop in training, and to nothing else.
 
     Random numbers are drawn for an example's place in the global batch, so they do not depend on the number
-    of devices. Two neighbors of a batch, the first and second or third and fourth, stay on one device.
+    of devices. Each device has an even number of examples if neighbors of a batch, the first and second or
+    third and fourth, see each other's input.
 
     Attributes:
         noise: step -> standard deviation of the noise on the state before each turn; ``None``: no noise.
@@ -65,14 +66,13 @@ class Disturbance:
         return update
 
     def swapped(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """Returns images ``[B, ...]`` of which some neighbors have changed places."""
+        """Returns images ``[B, ...]`` of which some neighbors have changed places; B is even."""
         if not self.swap_rate:
             return images
         own = jnp.arange(len(images))
-        neighbor = jnp.minimum(own ^ 1, len(images) - 1)
         draw = jax.vmap(lambda key: jax.random.bernoulli(key, self.swap_rate))
         swap = draw(self._keys(key, len(images)))[own - own % 2]
-        return images[jnp.where(swap, neighbor, own)]
+        return images[jnp.where(swap, own ^ 1, own)]
 
     def _keys(self, key: jax.Array, batch: int) -> jax.Array:
         """Returns a key for each example, ``[B]``."""

@@ -183,6 +183,11 @@ def make_experiment(
             f"config.loop.swap_rate is {config.loop.swap_rate}, and without config.loop.detach_rate no layer "
             "would see the input of another example"
         )
+    if config.loop.swap_rate and config.batch_size % (2 * mesh.size):
+        raise UserError(
+            "config.loop.swap_rate needs an even number of examples on each device, and config.batch_size "
+            f"is {config.batch_size} on {mesh.size} device(s)"
+        )
     schedule = make_schedule(config, task.phases, task.phase_duration)
     return Experiment(
         config=config,

@@ -60,9 +60,15 @@ class ClassMetrics(metrics.Collection):
 
 
 def _among_five(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
-    """Returns 1 for each example ``[B]`` whose class has fewer than five larger logits, otherwise 0."""
+    """Returns 1 for each example ``[B]`` whose class is among the five of the largest logits, otherwise 0.
+
+    Of equal logits the first is the larger one, as for ``argmax``. A class whose logit is NaN is not among
+    the five.
+    """
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-    return (jnp.sum(logits > own, axis=-1) < 5).astype(jnp.float32)
+    before = jnp.arange(logits.shape[-1])[None] < labels[:, None]
+    ahead = ~(logits <= own) | ((logits == own) & before)
+    return (jnp.sum(ahead, axis=-1) < 5).astype(jnp.float32)
 
 
 @flax.struct.dataclass

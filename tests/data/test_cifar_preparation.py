@@ -135,6 +135,20 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".cifar10.lock", "downloads"]
 
 
+def test_a_full_disk_during_the_download_is_no_mistake_of_the_user(tmp_path, monkeypatch):
+    _, sha256 = fakes.write_archive(fakes.fake("cifar100", train=1000), tmp_path / "toronto")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with served(tmp_path / "toronto") as url, fakes.trusted("cifar100", sha256):
+        monkeypatch.setattr(cifar_archive, "URL", url)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+            with pytest.raises(RunError, match="cannot be written: File too large"):
+                cifar.prepare("cifar100", str(tmp_path / "data"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {p.name for p in (tmp_path / "data").rglob("*")} == {".cifar100.lock", "downloads"}
+
+
 def test_reading_fetches_nothing(tmp_path):
     # A report on a machine without the data must not wait for a download.
     with pytest.raises(UserError, match=f"cifar10 is not in {tmp_path}"):

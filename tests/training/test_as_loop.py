@@ -236,6 +236,13 @@ def test_exchanged_inputs_need_prefixes():
         make_experiment(config)
 
 
+def test_exchanged_inputs_need_an_even_batch_on_each_device():
+    config = tiny.config("extrapolation", batch_size=6, loop__swap_rate=0.5)
+    make_experiment(config, devices=jax.devices()[:1])
+    with pytest.raises(UserError, match=r"even number of examples on each device.* is 6 on 2 device"):
+        make_experiment(config, devices=jax.devices()[:2])
+
+
 def test_a_window_needs_prefixes():
     config = tiny.config("extrapolation", model="sgated-4-6", loop__detach_rate=0.0)
     with pytest.raises(

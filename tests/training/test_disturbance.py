@@ -97,13 +97,12 @@ def test_a_prefix_of_exchanged_neighbors_sees_the_other_input():
     assert lengths == set(range(DEPTH))
 
 
-def test_neighbors_are_exchanged_in_pairs_and_an_odd_one_stays():
-    images = np.arange(7.0)[:, None]
+def test_neighbors_are_exchanged_in_pairs():
+    images = np.arange(6.0)[:, None]
     swapped = jax.jit(Disturbance(swap_rate=0.5).swapped)
     seen = [np.asarray(swapped(jax.random.key(seed), images))[:, 0] for seed in range(40)]
     for order in seen:
         assert all(sorted(order[i : i + 2]) == [i, i + 1] for i in (0, 2, 4))
-        assert order[6] == 6
-    rates = np.mean([order != np.arange(7) for order in seen], axis=0)
-    assert np.all(np.abs(rates[:6] - 0.5) < 0.3)
+    rates = np.mean([order != np.arange(6) for order in seen], axis=0)
+    assert np.all(np.abs(rates - 0.5) < 0.3)
     np.testing.assert_array_equal(Disturbance().swapped(jax.random.key(0), images), images)
