@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from softshare_jax import durable, sharing
+from softshare_jax.errors import UserError
 from softshare_jax.reporting import matrices
 from softshare_jax.reporting.chart import Figure
 from softshare_jax.runs.records import read_similarity
@@ -85,6 +86,20 @@ def positive(text: str) -> int:
 def read(file: pathlib.Path) -> list[Row]:
     """Returns the rows that were measured before."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def check_settings(file: pathlib.Path, rows: Iterable[Row], settings: Row) -> None:
+    """Checks that rows that are there were measured with the settings of this command.
+
+    Raises:
+        UserError: a row has another value.
+    """
+    for row in rows:
+        for name, value in settings.items():
+            if row.get(name, value) != value:
+                raise UserError(
+                    f"{file} has rows with {name} {row[name]}, not {value}: name another --output"
+                )
 
 
 def write(file: pathlib.Path, rows: Iterable[Row]) -> None:

@@ -124,6 +124,7 @@ def main() -> None:
     print(f"{train} bytes to train on, {scored} of other files to score", flush=True)
     file = output / "rows.jsonl"
     rows = comparison.read(file)
+    comparison.check_settings(file, rows, {"steps": arguments.steps})
     for seed in range(arguments.seeds):
         for network in networks(arguments.layers, arguments.width):
             done = any((row["network"], row["seed"]) == (network.name, seed) for row in rows)

@@ -45,6 +45,8 @@ def main() -> None:
     arguments = flags.parse_args()
     output = pathlib.Path(arguments.output)
     rows = comparison.read(output / "rows.jsonl")
+    settings = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    comparison.check_settings(output / "rows.jsonl", rows, settings)
     done = {(row["network"], row["seed"]) for row in rows}
     runs = [
         (network, seed, output / f"{network}-{seed}", arguments)

@@ -51,6 +51,11 @@ def main() -> None:
         found = model(images[start : start + size])
         if not hasattr(found, "shape"):
             raise UserError(f"{arguments.exported} has several outputs: load it from Python")
+        if not found.ndim or len(found) != len(images[start : start + size]):
+            raise UserError(
+                f"{arguments.exported} has no output for each image, but one of shape {list(found.shape)}: "
+                "load it from Python"
+            )
         logits.append(np.asarray(found))
         if time.monotonic() - said > 10:
             said = time.monotonic()

@@ -68,8 +68,8 @@ def fold_run(
     renew = make_reestimation(experiment, batch_norm_batches) if batch_norm_batches else None
     phase, score = experiment.task.phases - 1, experiment.task.score
 
-    def evaluate(plain: dict[str, Any]) -> float:
-        return experiment.evaluator.evaluate(renew(plain) if renew else plain, phase)[score]
+    def measured(plain: dict[str, Any]) -> float:
+        return experiment.evaluator.evaluate(plain, phase)[score]
 
     try:
         if max_drop is None:
@@ -78,12 +78,22 @@ def fold_run(
         else:
             log.info("searching for the smallest network within %g points", max_drop)
             folded, threshold = sharing.fold_within(
-                plan, before.variables, evaluate, max_drop / 100, measure, tied=tied, joint=joint
+                plan,
+                before.variables,
+                lambda plain: measured(renew(plain) if renew else plain),
+                max_drop / 100,
+                measure,
+                before=measured(experiment.programs.to_dense(before.variables)),
+                tied=tied,
+                joint=joint,
             )
+            if folded.plan == plan:
+                # Nothing folds within the budget, and new statistics alone might not be within it.
+                batch_norm_batches = 0
     except sharing.PlanError as error:
         raise UserError(f"{source.root} ({experiment.config.model}): {error}") from error
     after, variables = make_experiment(experiment.config, folded.plan), folded.variables
-    if renew:
+    if renew and batch_norm_batches:
         variables = {**variables, "batch_stats": renew(after.programs.to_dense(variables))["batch_stats"]}
     with new_workdir(output) as workdir:
         write_run(workdir, after, before.step, variables)

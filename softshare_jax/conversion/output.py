@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from softshare_jax import durable
-from softshare_jax.errors import RunError, UserError, cannot_write
+from softshare_jax.errors import DISK_FAULTS, RunError, UserError, cannot_write
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import ending
 from softshare_jax.storage.checkpoints import Checkpoints
@@ -55,8 +55,13 @@ def new_folder(root: pathlib.Path, named: str = "--output") -> Iterator[pathlib.
         raise cannot_write(f"{named} {root}", error) from error
     try:
         with ending.unfinished(unfinished):
-            yield unfinished
-            durable.fsync_tree(unfinished)
+            try:
+                yield unfinished
+                durable.fsync_tree(unfinished)
+            except OSError as error:
+                if error.errno in DISK_FAULTS:
+                    raise cannot_write(f"{named} {root}", error) from error
+                raise
             _publish(unfinished, target, f"{named} {root}")
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

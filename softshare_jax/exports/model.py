@@ -55,6 +55,10 @@ def load(folder: str | os.PathLike) -> Callable[[Any], Any]:
             raise UserError(f"{folder} expects {len(expected)} inputs, not {len(inputs)}")
         batches = set()
         for number, (array, one) in enumerate(zip(inputs, expected, strict=True), start=1):
+            if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+                raise UserError(
+                    f"input {number} is a {type(array).__name__}, not an array: use numpy.asarray"
+                )
             if not _fits(array, one):
                 which = "the input is" if len(expected) == 1 else f"input {number} is"
                 raise UserError(

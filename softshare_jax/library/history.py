@@ -1,6 +1,5 @@
 """What a training loop records for its report."""
 
-import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +29,7 @@ class History:
         plan: which layers share.
         records: the scalars, in order.
         similarity: layer similarity matrices, step -> measure -> group -> ``[L, L]``.
+        added: names of all scalars, in the order in which they were first added.
         variables: the newest variables, copied to the host, so that a loop may donate its own; ``None``
             before the first ``add``.
     """
@@ -45,6 +45,7 @@ class History:
         self.plan = plan
         self.records: list[records.Record] = []
         self.similarity: records.History = {}
+        self.added: dict[str, None] = {}
         self.variables: dict[str, Any] | None = None
 
     def add(self, step: int, variables: Mapping[str, Any], **scalars: float) -> None:
@@ -54,7 +55,7 @@ class History:
             step: number of steps taken; larger than that of the last call.
             variables: soft-shared variables at that step. Their newest values are kept.
             scalars: numbers by name, such as ``loss=0.3, accuracy=0.9``; arrays of one number count too.
-                A number that is not finite is left out of the page.
+                A number that is not finite, or 1e300 or more, is left out of the page.
 
         Raises:
             UserError: the step is not larger than the last one, or a scalar is not a number.
@@ -68,9 +69,9 @@ class History:
             measure: sharing.similarity(self.plan, variables, measure) for measure in sharing.MEASURES
         }
         self.similarity[step] = jax.device_get(matrices)
-        self.records.append(
-            records.Record(step, {name: value for name, value in numbers.items() if math.isfinite(value)})
-        )
+        self.added |= dict.fromkeys(numbers)
+        finite = {name: value for name, value in numbers.items() if records.is_finite(value)}
+        self.records.append(records.Record(step, finite))
         self.variables = jax.tree.map(_on_host, dict(variables))
 
     @property

@@ -72,8 +72,8 @@ def report_of(
         name: of the model, for the page.
 
     Raises:
-        UserError: the history is empty, ``score`` was never added, or the history or the certificate are of
-            another plan.
+        UserError: the history is empty, ``score`` was never added or never finite, or the history or the
+            certificate are of another plan.
     """
     if not isinstance(history, History):
         raise UserError("report_of takes a plan and the History that a loop filled")
@@ -81,6 +81,8 @@ def report_of(
         raise UserError("the history is of another plan: make a History for each plan")
     if not history.records:
         raise UserError("the history is empty: call history.add(step, variables, ...) in the loop")
+    if score in history.added and score not in history.names:
+        raise UserError(f"the score {score} was not a finite number at any step")
     if score and score not in history.names:
         raise UserError(
             unknown("score", score, history.names) if history.names else "the history has no scalars"

@@ -13,6 +13,8 @@ from softshare_jax.reporting import theme
 # Of ticks within a power of ten, from wide to narrow.
 SPACINGS: Sequence[Sequence[float]] = [(1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)]
 SPACINGS = [*SPACINGS, *([1 + place / n for place in range(9 * n)] for n in (5, 10))]
+# Width of a character, and height of a line of the legend, in units of the image.
+CHARACTER, LEGEND_LINE = 6.6, 17
 # Of a curve; with more it would be a large file that looks the same.
 MOST_POINTS = 500
 
@@ -64,9 +66,11 @@ def around(values: Sequence[float], room: float, least: float = 1.0) -> Scale:
 
     If the values are all alike, the ends are at least the factor ``least`` away.
     """
-    low, high = min(values), max(values)
-    factor = max((high / low) ** room, least if high / low < least else 1.0)
-    return Scale(low / factor, high * factor, log=True)
+    low, high = math.log(min(values)), math.log(max(values))
+    apart = math.log(least)
+    free = max((high - low) * room, apart if high - low < apart else 0.0)
+    # exp(709) is the largest number.
+    return Scale(math.exp(max(low - free, -700)), math.exp(min(high + free, 700)), log=True)
 
 
 def linear(values: Sequence[float]) -> Scale:
@@ -121,12 +125,16 @@ class Plot:
         for tick in self.x.ticks():
             x, _ = self.at(tick, self.y.low)
             parts.append(path(f"M{x} {bottom}v4", "line", 1))
-            parts.append(text(x, bottom + 17, f"{tick:,.4g}" if tick < 1e4 else f"{tick:,.0f}", "middle"))
+            parts.append(text(x, bottom + 17, _number(tick), "middle"))
         parts.append(text(self.left + self.width / 2, bottom + 35, x_label, "middle"))
         return "".join(parts)
 
     def svg(self, file: str, alt: str, parts: Sequence[str], margin: float = 14) -> Figure:
-        """Returns the image; ``margin`` is the space at the right."""
+        """Returns the image; ``margin`` is the least space at the right."""
+        if ticks := self.x.ticks():
+            # The label of a tick at the edge stands half beyond it.
+            last = self.at(ticks[-1], self.y.low)[0] + CHARACTER * len(_number(ticks[-1])) / 2
+            margin = max(margin, last - self.left - self.width + 4)
         width, height = self.left + self.width + margin, self.top + self.height + 40
         svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
@@ -134,6 +142,11 @@ class Plot:
         )
         # The file needs no page around it.
         return Figure(file, theme.in_light(svg).encode(), Markup(svg))
+
+
+def _number(tick: float) -> str:
+    """Returns the label of a tick on the x axis."""
+    return f"{tick:,.4g}" if tick < 1e4 else f"{tick:,.0f}"
 
 
 def text(
@@ -164,13 +177,31 @@ def dot(
     return f'<rect x="{x - half}" y="{y - half}" width="9" height="9"{turn} {style}</rect>'
 
 
-def legend(entries: Sequence[tuple[str, str]], y: float) -> str:
-    """Returns a line of colors and what they stand for, ``(label, color)``."""
-    words = "".join(
-        f'<tspan fill="var(--{color})" font-weight="bold">● </tspan>{escape(label)}\u2003'
-        for label, color in entries
-    )
-    return f'<text x="0" y="{y}" font-size="12" fill="var(--ink)">{words}</text>'
+def legend(entries: Sequence[tuple[str, str]], y: float, width: float = math.inf) -> tuple[str, float]:
+    """Returns colors and what they stand for, in lines of a width, and the height of all lines but the first.
+
+    Args:
+        entries: ``(label, color)``.
+        y: of the first line.
+        width: of the image.
+    """
+    lines: list[list[tuple[str, str]]] = [[]]
+    for entry in entries:
+        # The dot and the space after an entry are four characters wide.
+        taken = sum(CHARACTER * (len(label) + 4) for label, _ in [*lines[-1], entry])
+        if lines[-1] and taken > width:
+            lines.append([])
+        lines[-1].append(entry)
+    parts = []
+    for place, line in enumerate(lines):
+        words = "".join(
+            f'<tspan fill="var(--{color})" font-weight="bold">● </tspan>{escape(label)}\u2003'
+            for label, color in line
+        )
+        parts.append(
+            f'<text x="0" y="{y + LEGEND_LINE * place:g}" font-size="12" fill="var(--ink)">{words}</text>'
+        )
+    return "".join(parts), LEGEND_LINE * (len(lines) - 1)
 
 
 def curves(
@@ -196,10 +227,15 @@ def curves(
     places = [x for line in lines for x, _ in line.points]
     values = [y for line in lines for _, y in line.points]
     start = min(places) if min(places) == 1 else 0
-    y = around([max(v, 1e-9) for v in values], 0.04, 1.5) if log else y
+    if log:
+        # Zero has no place on a logarithmic axis.
+        least = min((value for value in values if value > 0), default=1.0)
+        y = around([max(value, least) for value in values], 0.04, 1.5)
     across = Scale(start, max(max(places), start + 1), whole=True)
     # Digits are about 7 units wide.
     plot = Plot(across, y, left=max(42, 10 + 7 * max(len(f"{tick:.4g}") for tick in y.ticks())))
+    words, more = legend([(line.label, line.color) for line in lines], 36, plot.left + plot.width)
+    plot = dataclasses.replace(plot, top=plot.top + more)
     parts = []
     for number, band in enumerate(bands):
         left, right = (plot.at(edge, y.high)[0] for edge in (band.start, band.stop))
@@ -210,7 +246,7 @@ def curves(
         name = band.name if 5.6 * len(band.name) < right - left else str(number + 1)
         parts.append(text((left + right) / 2, plot.top - 6, name, "middle", 10))
     parts += [text(0, 14, title, size=14, color="ink"), plot.frame(x_label)]
-    parts.append(legend([(line.label, line.color) for line in lines], 36))
+    parts.append(words)
     for line in lines:
         thinned = [*line.points[: -1 : -(-len(line.points) // MOST_POINTS)], line.points[-1]]
         spots = [plot.at(x, max(v, y.low)) for x, v in thinned]

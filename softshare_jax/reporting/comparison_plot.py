@@ -40,7 +40,7 @@ def draw(points: Sequence[Point]) -> Figure:
     panels = list(dict.fromkeys(point.panel for point in points))
     used = {point.kind for point in points}
     kinds = [(f"runs, {kind}", color) for kind, (_, color) in KINDS.items() if kind in used]
-    parts = [legend([*kinds, (published.SOURCE, PUBLISHED[1])], 14)]
+    parts = [legend([*kinds, (published.SOURCE, PUBLISHED[1])], 14)[0]]
     for place, panel in enumerate(panels):
         theirs = [Point(*one) for one in published.errors(*panel)]
         shown = [*theirs, *(point for point in points if point.panel == panel)]

@@ -1,5 +1,6 @@
 """The charts of a run: loss and score over training, and what its weights lost in a conversion."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -121,4 +122,10 @@ def phase_bands(records: Sequence[Record]) -> list[tuple[int, int, int]]:
 def file_names(names: Sequence[str]) -> list[str]:
     """Returns names that are safe in the name of a file, each different."""
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") or "group" for name in names]
-    return [name if plain.count(name) == 1 else f"{name}-{place + 1}" for place, name in enumerate(plain)]
+    found: list[str] = []
+    for name in plain:
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        free = (one for one in itertools.chain([name], numbered) if one not in found)
+        # A name that needs no number keeps it from another one that does.
+        found.append(next(one for one in free if one == name or one not in plain))
+    return found

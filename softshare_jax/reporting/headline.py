@@ -37,9 +37,12 @@ def sentence(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment
     parts = [now, size] if now else [size]
     if assignment is None:
         return ", ".join(parts)
-    layers, folded = tables.distinct(assignment.now), tables.distinct(assignment.after)
-    could = f"would fold to {folded}" if folded < layers else "do not fold"
-    return f"{layers} layers {could}: " + ", ".join(parts)
+    layers, folded = sum(map(len, assignment.now.values())), tables.distinct(assignment.after)
+    if assignment.preview:
+        could = f" would fold to {folded}" if folded < layers else " do not fold"
+    else:
+        could = f", {folded} distinct"
+    return f"{layers} layers{could}: " + ", ".join(parts)
 
 
 def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | None) -> Iterator[Fact]:
@@ -73,6 +76,6 @@ def facts(run: Run, sizes: tables.Sizes | None, assignment: tables.Assignment | 
         yield Fact("distinct layers", str(tables.distinct(assignment.now)), f"of {layers} shared")
         if run.fold is not None:
             yield Fact("folds to", str(tables.distinct(assignment.after)), "certified below")
-        elif run.certificate is None:
+        elif assignment.preview:
             remark = f"preview at similarity {tables.PREVIEW_THRESHOLD}"
             yield Fact("would fold to", str(tables.distinct(assignment.after)), remark)

@@ -63,6 +63,7 @@ class Section:
     left_out: int  # number of groups that are not shown
     poster: tuple[matrices.Column, ...]  # all groups at the times of the paper's poster
     certificate: tables.Table | None
+    preview: bool
     conversion: tables.Table | None
     truncation: chart.Figure | None  # error of the weights against the number of templates
     curves: tuple[chart.Figure, ...]
@@ -114,6 +115,7 @@ def make_section(run: Run, name: str, runs: int = 1) -> Section:
         left_out=len(names) - len(shown),
         poster=tuple(matrices.strip(times, shown)),
         certificate=tables.certificate_table(fold, run.fold is None) if fold else None,
+        preview=assignment is not None and assignment.preview,
         conversion=tables.difference_table(run.conversion.difference) if run.conversion else None,
         truncation=truncation,
         curves=figures,
@@ -192,7 +194,13 @@ def _poster_times(run: Run, own: History) -> dict[str, dict[str, np.ndarray]]:
         return {}
     steps = matrices.poster_steps(list(own), run.experiment.schedule.total)
     per_epoch = run.experiment.schedule.epoch
-    return {matrices.epoch_label(step, per_epoch): own[step].get("coefficients", {}) for step in steps}
+    labels = [matrices.epoch_label(step, per_epoch) for step in steps]
+    # A part of an epoch has one digit, so two steps may be at the same one.
+    names = [
+        label if labels.count(label) == 1 else f"step {step:,}"
+        for step, label in zip(steps, labels, strict=True)
+    ]
+    return {name: own[step].get("coefficients", {}) for name, step in zip(names, steps, strict=True)}
 
 
 def _written(run: Run) -> str:

@@ -29,7 +29,8 @@ class Assignment(NamedTuple):
 
     before: Layers  # unfolded: each layer has its own, however similar they are
     now: Layers  # in the checkpoint
-    after: Layers  # folded; without a certificate, a preview
+    after: Layers  # folded
+    preview: bool  # whether nobody has folded it yet: ``after`` is what a fold would make
 
 
 def assignment(run: Run) -> Assignment | None:
@@ -37,13 +38,16 @@ def assignment(run: Run) -> Assignment | None:
     if run.plan is None or not run.plan.groups or run.variables is None:
         return None
     before = {group.name: tuple(range(group.layers)) for group in run.plan.groups}
-    if run.certificate is not None:
-        now = sharing.distinct_layers(run.plan, run.variables)
-        return Assignment(before, now, now)
+    # A run may be folded and have no certificate: one that ``convert --folded`` lengthened.
+    folded = [group.name for group in run.plan.groups if group.assignment is not None]
+    found = sharing.distinct_layers(run.plan, run.variables) if folded else {}
+    now = {**before, **{name: found[name] for name in folded}}
     if run.fold is not None:
-        return Assignment(before, before, dict(run.fold.layers))
+        return Assignment(before, now, dict(run.fold.layers), False)
+    if folded:
+        return Assignment(before, now, now, False)
     preview = sharing.fold(run.plan, run.variables, PREVIEW_THRESHOLD, "weights")
-    return Assignment(before, before, sharing.distinct_layers(*preview))
+    return Assignment(before, before, sharing.distinct_layers(*preview), True)
 
 
 def distinct(layers: Layers) -> int:

@@ -178,7 +178,7 @@ def read_metrics(file: pathlib.Path) -> list[dict[str, Any]]:
 def scalar_records(lines: Lines) -> tuple[Record, ...]:
     """Returns the lines of ``metrics.jsonl`` as typed records, with finite numbers only."""
     return tuple(
-        Record(line["step"], {name: float(value) for name, value in line.items() if _is_finite(value)})
+        Record(line["step"], {name: float(value) for name, value in line.items() if is_finite(value)})
         for line in lines.records
     )
 
@@ -193,7 +193,8 @@ def read_devices(file: pathlib.Path) -> tuple[Device, ...]:
     return tuple(found)
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """Returns whether a value is a number that a page can show: it is finite, and less than 1e300."""
     # An integer of hundreds of digits does not fit into a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 

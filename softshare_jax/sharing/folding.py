@@ -213,6 +213,7 @@ def fold_within(
     max_drop: float,
     measure: Measure = "weights",
     *,
+    before: float | None = None,
     tied: bool = False,
     joint: Sequence[Sequence[str]] = (),
 ) -> tuple[Folded, float]:
@@ -229,6 +230,7 @@ def fold_within(
             gets the same shapes, so a jitted evaluation compiles once.
         max_drop: largest decrease of the metric, in its own unit.
         measure, tied, joint: as for ``fold``.
+        before: the metric before the fold; ``None`` to evaluate the variables as they are.
 
     Returns:
         ``(folded, threshold)``; the threshold is 1 if nothing folds.
@@ -243,7 +245,7 @@ def fold_within(
     comparisons = _compare_all(plan, variables, measure, tied, joint)
     pairs = [c.similarity[np.triu_indices(len(c.similarity), 1)] for c in comparisons]
     thresholds = np.unique(np.maximum(np.concatenate([*pairs, np.ones(1)]), 0))
-    floor = evaluate(to_dense(plan, variables)) - max_drop
+    floor = (evaluate(to_dense(plan, variables)) if before is None else before) - max_drop
     if math.isnan(floor):
         raise ValueError("the metric before the fold is NaN, so there is nothing to compare with")
 

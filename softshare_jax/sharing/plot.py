@@ -1,6 +1,7 @@
 """Layer similarity matrices as an SVG image."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -107,7 +108,10 @@ def _panel(name: str, matrix: _Matrix, side: int, row: int, column: int, most: i
     fits = (LEFT + most) // 7
     shown = name if len(name) <= fits else name[: fits - 1] + "…"
     parts = [_text(x - LEFT, y - 22, shown, "start", "name", name)]
-    every = 1 if layers <= NUMBERED else 10
+    # A number needs about 7 pixels for each digit and as much around it.
+    needed = 7 * (len(str(layers)) + 1)
+    spacings = (digit * 10**power for power in itertools.count(1) for digit in (1, 2, 5))
+    every = 1 if layers <= NUMBERED else next(number for number in spacings if number * cell >= needed)
     for layer in range(every, layers + 1, every):
         middle = (layer - 0.5) * cell
         parts.append(_text(x + middle, y - 5, str(layer), "middle", "number"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import comparison, language
+from softshare_jax.errors import UserError
 
 ARGUMENTS = argparse.Namespace(length=4, batch_size=2)
 
@@ -62,3 +63,6 @@ def test_networks_train_once(tmp_path, monkeypatch, capsys):
     language.main()
     assert file.stat().st_mtime_ns == written
     assert "| k = L/3 |" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["language", f"--output={tmp_path}", "--steps=4"])
+    with pytest.raises(UserError, match=r"rows\.jsonl has rows with steps 3, not 4: name another --output$"):
+        language.main()

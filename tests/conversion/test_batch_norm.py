@@ -59,13 +59,30 @@ def test_a_budget_is_searched_with_new_statistics(tmp_path, trained, monkeypatch
         return within(plan, variables, evaluate, *rest, **options)
 
     monkeypatch.setattr(sharing, "fold_within", spy)
-    certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
+    certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=100.0, batch_norm_batches=5)
     run = load(trained)
     dense = run.experiment.programs.to_dense(run.variables)
     damaged = {**dense, "batch_stats": jax.tree.map(jnp.zeros_like, dense["batch_stats"])}
     # The search does not depend on the stored statistics.
     assert tried[0](damaged) == pytest.approx(tried[0](dense), abs=0.02)
     assert certificate.batch_norm_batches == 5
+
+
+def test_statistics_stay_if_nothing_folds_within_the_budget(tmp_path, trained, monkeypatch):
+    given = {}
+
+    def nothing_folds(plan, variables, evaluate, *rest, before, **options):
+        given.update(before=before, variables=variables)
+        return sharing.Folded(plan, dict(variables)), 1.0
+
+    monkeypatch.setattr(sharing, "fold_within", nothing_folds)
+    certificate = fold_run(trained, Workdir(tmp_path / "a"), max_drop=0.0, batch_norm_batches=5)
+    assert certificate.batch_norm_batches == 0
+    metric = certificate.difference.metric
+    # The drop is measured from the network as it was trained.
+    assert metric.before == metric.after == pytest.approx(given["before"], abs=1e-6)
+    kept = load(Workdir(tmp_path / "a")).variables["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, kept, given["variables"]["batch_stats"])
 
 
 def test_a_negative_number(tmp_path, trained):

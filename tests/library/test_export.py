@@ -93,6 +93,7 @@ def test_inputs_are_checked(users, exported):
         (r"input 2 is float64 \[4\]; .* expects float32 \[B\]", lambda: two(x, scale.astype(float))),
         ("expects 2 inputs, not 1", lambda: two(x)),
         ("batches of 3 and 4", lambda: two(x, scale[:3])),
+        ("input 2 is a list, not an array: use numpy.asarray", lambda: two(x, [1.0, 2.0])),
         (r"the input is float32 \[4\]; .* expects float32 \[B, 6\]", lambda: one(scale)),
     ):
         with pytest.raises(UserError, match=message):

@@ -74,6 +74,21 @@ def test_a_certificate_is_on_the_page(users):
     assert re.findall("<title>val_perplexity, step 30: (.*?)</title>", report.html) == ["19"]
 
 
+def test_a_network_that_is_folded_already(users):
+    user = users["equinox"]
+    drawn = trained(user).variables
+    folded = sharing.fold(user.plan, drawn, 0.9, tied=True)
+    history = library.History(folded.plan)
+    history.add(0, folded.variables, loss=0.5)
+    page = pages.check(library.report_of(folded.plan, history, score="loss").html)
+    layers = sum(group.layers for group in user.plan.groups)
+    assert page.headings[0].startswith(f"{layers} layers, {len(user.plan.groups)} distinct: ")
+    assert "Folded" in page.headings
+    assert "would" not in page.text
+    for group in user.plan.groups:
+        assert f"{group.name} runs as (1)×{group.layers}" in page.text
+
+
 def test_scalars_that_end_alike_share_a_chart(users):
     values = {"loss": 1.0, "val_loss": 2.0, "test/loss": 3.0, "accuracy": 93.5, "rate": 1e-4, "off": -2.0}
     history = trained(users["dictionary"], **{name: lambda _, v=v: v for name, v in values.items()})
@@ -161,6 +176,10 @@ def test_mistakes(users):
     ):
         with pytest.raises(UserError, match=message):
             library.report_of(user.plan, history, **arguments)
+    history.add(4, user.variables, huge=1e305, odd=math.nan)
+    with pytest.raises(UserError, match="the score odd was not a finite number at any step"):
+        library.report_of(user.plan, history, score="odd")
+    assert history.names == ("loss",)
     with pytest.raises(UserError, match="the history is of another plan"):
         library.report_of(other.plan, history)
     with pytest.raises(UserError, match="takes a plan and the History"):

@@ -299,6 +299,44 @@ def test_a_marked_point_is_seen_and_templates_are_whole_numbers():
     assert chart.Scale(1, 2, whole=True).ticks() == [1, 2]
 
 
+def _right_of_the_last_label(svg):
+    """Returns the free space at the right of the last label of the x axis, in units of the image."""
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+    places = re.findall(r'<text x="([\d.]+)" [^>]*text-anchor="middle">([\d,]+)</text>', svg)
+    x, label = max(places, key=lambda one: float(one[0]))
+    return width - float(x) - 6.6 * len(label) / 2
+
+
+@pytest.mark.parametrize("last", [10, 20_000, 5_000_000])
+def test_the_last_label_is_inside_of_the_image(last):
+    line = chart.Line("a", "c0", [(1, 0.5), (last, 0.7)])
+    assert _right_of_the_last_label(chart.curves("a.svg", "a", "step", [line]).svg) >= 0
+
+
+def test_a_long_legend_has_several_lines():
+    names = [f"group_{i}, k = 2, fitted 0.123" for i in range(8)]
+    lines = [chart.Line(name, "c0", [(1, 0.5), (2, 0.7)]) for name in names]
+    few, many = (chart.curves("a.svg", "a", "step", lines[:number]).svg for number in (1, 8))
+    shown = re.findall(r'<text x="0" y="([\d.]+)"[^>]*>(.*?)</text>', many)
+    assert [name for _, words in shown for name in names if name in words] == names
+    heights = [float(y) for y, _ in shown]
+    assert len(heights) == len(set(heights)) > 3
+    assert all(6.6 * len(re.sub("<[^>]+>", "", words)) < 420 for _, words in shown)
+    # What is below moves down.
+    tall, low = (float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1]) for svg in (many, few))
+    assert tall - low == pytest.approx(heights[-1] - heights[0])
+
+
+@pytest.mark.parametrize("values", [(1e-12, 1e-11), (1e-200, 1e-210), (1e299, 1e-299), (0.0, 1e-20)])
+def test_a_logarithmic_axis_of_any_numbers(values):
+    svg = chart.curves("a.svg", "loss", "step", [chart.Line("a", "c0", list(enumerate(values)))], True).svg
+    heights = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', svg)]
+    order = np.argsort(values)
+    # The larger number is higher, and both are on the axis.
+    assert heights[order[1]] < heights[order[0]] - 90
+    assert all(62 <= height <= 252 for height in heights)
+
+
 def test_long_curves_are_thinned_out_and_keep_their_end():
     line = chart.Line("a", "train", [(step, step / 1e5) for step in range(1, 100_001)])
     figure = chart.curves("x.svg", "x", "step", [line])
@@ -321,7 +359,8 @@ def test_ticks_are_few_and_lie_on_the_axis(low, high, log):
 
 
 def test_names_of_files_are_plain_and_differ():
-    assert curves.file_names(["blocks", "a/b", "a b", "$"]) == ["blocks", "a-b-2", "a-b-3", "group"]
+    assert curves.file_names(["blocks", "a/b", "a b", "$"]) == ["blocks", "a-b", "a-b-2", "group"]
+    assert curves.file_names(["a/b", "a b", "a-b-2"]) == ["a-b", "a-b-3", "a-b-2"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Plots of similarity: every value, one color scale, readable in both themes."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -68,6 +69,17 @@ def test_large_groups_and_odd_names():
     assert len(name.find(f"{SVG}title").tail) < 60
     numbers = [text.text for text in root.iter(f"{SVG}text") if (text.text or "").isdecimal()]
     assert numbers == [str(n) for n in range(10, 71, 10) for _ in "ab"] + ["0", "1"]
+
+
+@pytest.mark.parametrize("layers", [20, 21, 150, 400])
+def test_numbers_of_layers_do_not_touch(layers):
+    svg = sharing.plot_similarity(*network(layers)).svg
+    found = re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>(\d+)</text>', svg)
+    top = min(float(y) for _, y, _ in found)
+    places = sorted((float(x), text) for x, y, text in found if float(y) == top)
+    assert len(places) >= 2
+    for (left, text), (right, _) in itertools.pairwise(places):
+        assert right - left > 6 * len(text)
 
 
 def test_groups_are_side_by_side_and_do_not_overlap():
