@@ -27,7 +27,8 @@ class Task(NamedTuple):
         turns: after which the loop is measured.
         animated: index of the size of the animation.
         generator: makes the obstacles.
-        fields: fields of the config.
+        fields: fields of the config that make the task.
+        loop: fields of the config for training the loop; flags may set others.
         output: default folder of the results.
     """
 
@@ -36,6 +37,7 @@ class Task(NamedTuple):
     animated: int
     generator: shortest_paths.Generator
     fields: dict[str, object]
+    loop: dict[str, object]
     output: str
 
 
@@ -46,6 +48,7 @@ TASKS = {
         animated=-1,
         generator="random",
         fields={},
+        loop={},
         output="runs/extrapolation",
     ),
     # Some of the sizes of Schwarzschild et al. 2021, arXiv 2106.04537.
@@ -55,6 +58,7 @@ TASKS = {
         animated=2,
         generator="maze",
         fields={"data.generator": "maze", "data.side": 9, "data.windows": (5, 9, 17)},
+        loop={"loop.update_rate": 0.7, "loop.swap_rate": 0.5, "loop.window": 40},
         output="runs/extrapolation-mazes",
     ),
 }
@@ -96,6 +100,7 @@ class Recipe(NamedTuple):
             "data.phase": scaled(config.data.phase, steps),
             "duration": scaled(config.duration, steps),
             **self.task.fields,
+            **self.task.loop,
         }
         return [f"--config={CONFIG}:{variant}", *comparison.flags(fields), *self.more]
 

@@ -66,7 +66,7 @@ class Disturbance:
         return update
 
     def swapped(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """Returns images ``[B, ...]`` of which some neighbors have changed places; B is even."""
+        """Returns images ``[B, ...]`` where some neighbors have changed places; B is even."""
         if not self.swap_rate:
             return images
         own = jnp.arange(len(images))

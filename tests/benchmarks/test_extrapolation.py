@@ -8,12 +8,14 @@ from benchmarks.extrapolation_runs import TASKS, Recipe
 
 
 def test_durations_keep_their_ratio_to_the_steps_and_the_discovery_stays():
-    recipe = Recipe(TASKS["mazes"], 32, 4500, ("--config.batch_size=64",))
+    recipe = Recipe(TASKS["mazes"], 32, 4500, ("--config.batch_size=64", "--config.loop.window=30"))
     loop, discovery = (recipe.flags(variant, seed=3) for variant in ("loop", "discover"))
     for flag in ("model=sgated4-20-32", "seed=3", "duration=4500 steps", "data.phase=125 steps"):
         assert f"--config.{flag}" in loop
     assert "--config.duration=300 steps" in discovery
     assert {"--config.data.generator=maze", "--config.batch_size=64"} <= {*loop} & {*discovery}
+    # A flag comes after the field of the task, and wins.
+    assert loop.index("--config.loop.window=40") < loop.index("--config.loop.window=30")
     assert "--config.model=gated4-20-32" in recipe.flags("cnn", 0)
 
 
