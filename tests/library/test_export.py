@@ -1,14 +1,17 @@
 """Exports of any model: another process runs them without the model's code."""
 
+import functools
+import resource
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from softshare_jax import library, loader, sharing
-from softshare_jax.errors import UserError
+from softshare_jax.errors import RunError, UserError
 from softshare_jax.sharing.tree import named_arrays
 from tests import tiny
 from tests.library.networks import drawn_together
@@ -134,6 +137,34 @@ def test_a_bug_of_the_model_keeps_its_error(users, tmp_path):
             user.plan, user.variables, lambda params, x: x / 0 * (1 // 0), user.inputs, tmp_path / "o"
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_a_line_and_leaves_nothing(users, tmp_path):
+    user = users["linen"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        with pytest.raises(RunError, match=r"folder .*out cannot be written: File too large"):
+            library.export(user.plan, user.variables, user.apply, user.inputs, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_needs_an_output_for_each_image(users, tmp_path, monkeypatch):
+    user = users["linen"]
+
+    @functools.wraps(user.apply)
+    def mean(*arguments, **collections):
+        return jnp.mean(user.apply(*arguments, **collections))
+
+    library.export(user.plan, user.variables, mean, user.inputs, tmp_path / "mean")
+    np.save(tmp_path / "x.npy", user.inputs[0])
+    arguments = [str(tmp_path / "mean"), f"--images={tmp_path / 'x.npy'}", f"--output={tmp_path / 'y.npy'}"]
+    monkeypatch.setattr("sys.argv", ["run", *arguments])
+    with pytest.raises(UserError, match=r"mean has no output for each image, but one of shape \[\]: load it"):
+        loader.main()
+    assert not (tmp_path / "y.npy").exists()
 
 
 def test_mistakes(users, tmp_path):
