@@ -10,7 +10,7 @@ from tests.cifar import fake, write_directory
 def test_networks_train_once(tmp_path, monkeypatch, capsys):
     write_directory(fake("cifar10", train=20, test=10), tmp_path / "data")
     monkeypatch.setenv("XLA_FLAGS", COMPILE_FAST)
-    flags = ["--epochs=1", "--train_examples=20", "--batch_size=5", "--seeds=1", "--jobs=2"]
+    flags = ["--epochs=1", "--train_examples=20", "--batch_size=4", "--seeds=1", "--jobs=2"]
     networks = ["vit-2-32-16", "svit-2-32-16-1"]
     folders = [f"--output={tmp_path / 'runs'}", f"--data_dir={tmp_path / 'data'}"]
     monkeypatch.setattr("sys.argv", ["vit", *folders, *flags, "--networks", *networks])
@@ -21,7 +21,7 @@ def test_networks_train_once(tmp_path, monkeypatch, capsys):
     # A layer has 12 weights of the square of its width; a group of two layers has two coefficients.
     assert unshared["parameters"] - shared["parameters"] == 12 * 32**2 - 6 * 2
     assert set(shared["loops"].values()) == {"(1)×2"}
-    assert all(0 <= row["test_error"] <= 100 and row["batch_size"] == 5 for row in (unshared, shared))
+    assert all(0 <= row["test_error"] <= 100 and row["batch_size"] == 4 for row in (unshared, shared))
     written = file.stat().st_mtime_ns
     capsys.readouterr()
     vit.main()
