@@ -20,27 +20,8 @@ from softshare_jax.training.experiment import make_experiment
 from softshare_jax.training.randomness import stream
 from softshare_jax.training.state import TrainState, trainable
 from tests import tiny
+from tests.training.looping import DEPTH, IMAGES, network, run
 from tests.training.stepping import check_same_losses, take_steps
-
-DEPTH = 4
-IMAGES = np.random.default_rng(0).integers(0, 2, (4, 5, 5, 2)).astype(np.float32)
-
-
-@functools.cache
-def network():
-    """Returns a network and its variables."""
-    built = zoo.named(f"gated-{DEPTH}-3").build(zoo.Options())
-    return built, built.init(jax.random.key(1), IMAGES)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _run(loop, built, variables, images, key, step):
-    return loop.run(built, variables, images, key, step)
-
-
-def run(loop, key, step=0, built=None, images=IMAGES):
-    """Returns what ``LoopTraining.run`` does, of a small network."""
-    return _run(loop, *(built or network()), images, key, jnp.float32(step))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,38 +1,25 @@
 """Disturbances of a loop in training: noise, places that wait, and the input of another example."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softshare_jax.models import zoo
 from softshare_jax.models.anytime import answers as all_answers
 from softshare_jax.training.as_loop import LoopTraining
 from softshare_jax.training.disturbance import Disturbance
+from tests.training.looping import DEPTH, network, run
 
-DEPTH = 4
 IMAGES = np.random.default_rng(0).integers(0, 2, (6, 20, 20, 2)).astype(np.float32)
-
-
-@functools.cache
-def network():
-    """Returns a network and its variables."""
-    built = zoo.named(f"gated-{DEPTH}-3").build(zoo.Options())
-    return built, built.init(jax.random.key(1), IMAGES)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _run(loop, variables, images, key, step):
-    return loop.run(network()[0], variables, images, key, step)[0]
 
 
 def logits(loop, seed=2, step=1.0, variables=None, images=IMAGES):
     """Returns the logits of a step after every layer that may have a gradient, ``[N, B, H, W]``."""
-    variables = variables or network()[1]
-    return np.asarray(_run(loop, variables, images, jax.random.key(seed), jnp.float32(step)).logits)
+    built, initial = network()
+    answers, _ = run(loop, jax.random.key(seed), step, (built, variables or initial), images)
+    return np.asarray(answers.logits)
 
 
 def expected(images=IMAGES):
@@ -49,7 +36,7 @@ def test_noise_follows_its_schedule_and_disturbs_every_layer(detach_rate):
     np.testing.assert_allclose(logits(loop, step=0), without, atol=1e-6)
     one, two = (logits(loop, step=step) - without for step in (1, 2))
     np.testing.assert_allclose(two, 2 * one, rtol=0.05, atol=1e-6)  # small noise acts in proportion
-    assert np.all(np.std(one[0], axis=(1, 2)) > 1e-6)
+    assert np.all(np.std(one, axis=(1, 2, 3)) > 1e-6)
 
 
 def test_each_layer_sees_other_noise():
