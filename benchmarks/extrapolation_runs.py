@@ -58,7 +58,7 @@ TASKS = {
         animated=2,
         generator="maze",
         fields={"data.generator": "maze", "data.side": 9, "data.windows": (5, 9, 17)},
-        loop={"loop.update_rate": 0.7, "loop.swap_rate": 0.5, "loop.window": 40},
+        loop={"loop.swap_rate": 0.5, "loop.window": 40},
         output="runs/extrapolation-mazes",
     ),
 }

@@ -36,7 +36,7 @@ def get_config(variant: str = "discover") -> ConfigDict:
     config.optimizer.ema_decay = 0.0 if variant == "discover" else 0.995
     if variant in ("discover", "loop"):
         config.sharing.update(recurrence=0.01, signed=True)
-        config.loop.update(weight=0.5, noise=0.2, window=28)
+        config.loop.update(weight=0.5, noise=0.2, update_rate=0.7, window=28)
     config.update(
         duration=f"{STEPS[variant]} steps",
         log_every="50 steps",
