@@ -70,20 +70,20 @@ recover: $(VENV)/installed-test
 
 parity: $(VENV)/installed-test $(VENV)/installed-parity
 	$(BIN)/python -m pytest tests/parity
-	$(BIN)/python -m benchmarks.torch_throughput
+	$(BIN)/python -m benchmarks.speed.torch_throughput
 
 bench: $(VENV)/installed-base
-	$(BIN)/python -m benchmarks.step_time
-	$(BIN)/python -m benchmarks.compile_time
+	$(BIN)/python -m benchmarks.speed.step_time
+	$(BIN)/python -m benchmarks.speed.compile_time
 
 results: $(VENV)/installed-benchmarks
-	$(BIN)/python -m benchmarks.curriculum --output=runs/curriculum
+	$(BIN)/python -m benchmarks.research.curriculum --output=runs/curriculum
 
 # SEEDS=3 measures the spread, STEPS=9000 trains as long as the config; STEPS=36 shows that everything works.
 extrapolation: STEPS ?= 4000
 extrapolation: $(VENV)/installed-base
 	@echo "== two runs at a time: an hour on two CPU cores =="
-	@$(BIN)/python -m benchmarks.extrapolation --output=runs/extrapolation --jobs=2 --steps=$(STEPS) \
+	@$(BIN)/python -m benchmarks.research.extrapolation --output=runs/extrapolation --jobs=2 --steps=$(STEPS) \
 		$(if $(SEEDS),--seeds=$(SEEDS))
 
 # ROWS="swrn-28-10-2-cutout wrn-28-10-cutout", EPOCHS=200, MINUTES=30, DATA=folder; SMOKE=1 is tiny, on any machine.

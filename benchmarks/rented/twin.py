@@ -29,7 +29,7 @@ def main() -> None:
         eager=row.smoke,
     )
     try:
-        from benchmarks import torch_throughput
+        from benchmarks.speed import torch_throughput
 
         notes["twin"] = torch_throughput.compare(make_experiment(config), arguments, part.until)
     except UserError:

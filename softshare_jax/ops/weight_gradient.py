@@ -2,7 +2,7 @@
 
 XLA:CPU computes the weight gradient as a convolution with a kernel of the size of the image. As a matrix
 product, over blocks of images whose patches fit the cache of a core, it runs up to eight times as fast
-(``python -m benchmarks.convolutions``).
+(``python -m benchmarks.speed.convolutions``).
 """
 
 import functools

@@ -88,7 +88,7 @@ def keep_memory() -> None:
 
     XLA:CPU allocates the memory of a program at each call. By default glibc returns large blocks to the
     system at once, and the system hands out zeroed pages again: about a tenth of a training step
-    (``python -m benchmarks.cpu_step``).
+    (``python -m benchmarks.speed.cpu_step``).
     """
     try:
         set_option = ctypes.CDLL("libc.so.6").mallopt

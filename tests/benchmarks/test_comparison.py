@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 
 
 def test_results_come_in_the_order_of_the_runs():

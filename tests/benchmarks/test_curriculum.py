@@ -5,7 +5,7 @@ import re
 
 from PIL import Image
 
-from benchmarks import curriculum
+from benchmarks.research import curriculum
 from softshare_jax.runs.workdir import Workdir
 from tests import COMPILE_FAST
 

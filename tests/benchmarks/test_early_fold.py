@@ -1,6 +1,6 @@
 """The benchmark of early folds, from end to end."""
 
-from benchmarks import comparison, early_fold
+from benchmarks.research import comparison, early_fold
 from tests import COMPILE_FAST
 
 

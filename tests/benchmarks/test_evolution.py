@@ -4,7 +4,7 @@ import re
 
 from PIL import Image
 
-from benchmarks import evolution
+from benchmarks.research import evolution
 from tests import COMPILE_FAST
 
 

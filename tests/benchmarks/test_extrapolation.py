@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks import extrapolation
-from benchmarks.extrapolation import Row, best_seed
-from benchmarks.extrapolation_runs import TASKS, Recipe
+from benchmarks.research import extrapolation
+from benchmarks.research.extrapolation import Row, best_seed
+from benchmarks.research.extrapolation_runs import TASKS, Recipe
 
 
 def test_durations_keep_their_ratio_to_the_steps_and_the_discovery_stays():

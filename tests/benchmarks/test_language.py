@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import comparison, language
+from benchmarks.research import comparison, language
 from softshare_jax.errors import UserError
 
 ARGUMENTS = argparse.Namespace(length=4, batch_size=2)

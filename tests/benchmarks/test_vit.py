@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import comparison, vit
+from benchmarks.research import comparison, vit
 from tests import COMPILE_FAST
 from tests.cifar import fake, write_directory
 

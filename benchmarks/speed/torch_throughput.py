@@ -1,6 +1,6 @@
 """Images per second in training: our step against a PyTorch twin of the network on the same machine.
 
-    python -m benchmarks.torch_throughput --network=swrn-28-1-2
+    python -m benchmarks.speed.torch_throughput --network=swrn-28-1-2
 
 First times the twin (tests/parity/twin.py) in each setting of memory layout and torch.compile. Then runs
 ours and the fastest setting in turns. The twin's batch is ready on the device; ours is gathered and

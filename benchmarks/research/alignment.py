@@ -1,6 +1,6 @@
 """Does it pay to align the channels of layers before templates are fitted to trained weights?
 
-    python -m benchmarks.alignment
+    python -m benchmarks.research.alignment
 
 The channels between two layers may change places: a network that permutes the outputs of one layer and the
 inputs of the next computes the same. Fitting takes turns: templates for the layers as they stand, then for
@@ -8,7 +8,7 @@ each hidden state the permutation that brings its layers nearest to what the tem
 sum assignment, as the weight matching of Ainsworth et al. 2023, arXiv 2209.04836). That ends in a local
 optimum; of two starts, the layers as they are and the layers aligned to their mean, the better end is shown.
 
-The networks are those of ``benchmarks.forms``: realesr-animevideov3, where all 17 states between
+The networks are those of ``benchmarks.research.forms``: realesr-animevideov3, where all 17 states between
 convolutions are free, and the hidden layers of all-MiniLM-L6-v2. Prints the numbers of docs/pretrained.md.
 """
 
@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks import pretrained_networks as networks
-from benchmarks.forms import Weights, group_weights, replaced
+from benchmarks.research import pretrained_networks as networks
+from benchmarks.research.forms import Weights, group_weights, replaced
 from softshare_jax import sharing
 
 # Turns of fitting and permuting, at most; it ends when no permutation changes.

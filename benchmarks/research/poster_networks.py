@@ -1,6 +1,6 @@
 """Checks that narrow variants of the poster's other networks learn CIFAR-10, unshared and soft-shared.
 
-    python -m benchmarks.poster_networks --data_dir=DIR
+    python -m benchmarks.research.poster_networks --data_dir=DIR
 
 Trains each for some steps with its shipped config, except for small batches and one learning rate for all.
 Folds the shared ones, whose groups have one template. Prints the mean loss in nats of the first and last ten

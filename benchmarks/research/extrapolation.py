@@ -1,6 +1,6 @@
 """A discovered loop runs longer: F1 on grids larger than those of training, over the number of turns.
 
-    python -m benchmarks.extrapolation --output=runs/extrapolation
+    python -m benchmarks.research.extrapolation --output=runs/extrapolation
 
 For each seed it trains configs/extrapolation.py: the loop (discover, fold, train as a longer loop), the
 unshared network and SCNN. It measures them on grids of several sizes after several numbers of layers, the
@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from benchmarks import comparison
-from benchmarks.extrapolation_runs import LAYERS, STEPS, TASKS, TURNS, Recipe, Task, train
+from benchmarks.research import comparison
+from benchmarks.research.extrapolation_runs import LAYERS, STEPS, TASKS, TURNS, Recipe, Task, train
 from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.reporting import chart, theme

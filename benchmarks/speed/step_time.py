@@ -1,6 +1,6 @@
 """The cost of soft sharing: step and compile time of a soft-shared network over its unshared one.
 
-    python -m benchmarks.step_time --plain=wrn-28-10 --shared=swrn-28-10-2
+    python -m benchmarks.speed.step_time --plain=wrn-28-10 --shared=swrn-28-10-2
 
 Also prints the fraction of a step that its input takes (batch, augmentation, normalization) and, with
 --peak_tflops, the fraction of the device's peak that the shared network reaches.

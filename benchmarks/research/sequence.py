@@ -1,6 +1,6 @@
 """A transformer with linen's attention and one with NNX's, unshared and with half as many templates.
 
-    python -m benchmarks.sequence
+    python -m benchmarks.research.sequence
 
 Six layers learn to continue noisy repetitions: a random segment of unknown length repeats, and one token in
 ten is random. Only the predictable tokens count: those after the first segment. All attention projections and

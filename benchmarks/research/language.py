@@ -1,6 +1,6 @@
 """A language model of bytes, shared and unshared, on the source code of Python's standard library.
 
-    python -m benchmarks.language --output=runs/language --seeds=3
+    python -m benchmarks.research.language --output=runs/language --seeds=3
 
 Nothing is downloaded: the text is the library of the Python that runs this. A causal transformer of plain
 linen modules trains unshared; soft-shared, with half and a third as many templates as layers and with one, in
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from benchmarks.runs import machine
 from softshare_jax import durable, sharing
 from softshare_jax.training import randomness

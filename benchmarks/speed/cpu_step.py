@@ -1,6 +1,6 @@
 """A training step on CPUs: each convolution, with and without kept memory, and a PyTorch twin, in turns.
 
-    python -m benchmarks.cpu_step --network=swrn-28-1-2 --cores=1
+    python -m benchmarks.speed.cpu_step --network=swrn-28-1-2 --cores=1
 
 Every setting is a process of its own, because an allocator belongs to a process; they take a few steps each
 in turns. The twin (tests/parity/twin.py) runs in two memory layouts, and compiled, if torch is installed; its
@@ -123,7 +123,7 @@ def _ours(name: str, arguments: argparse.Namespace) -> Any:
 def _torch(name: str, arguments: argparse.Namespace) -> Any:
     import torch
 
-    from benchmarks.torch_throughput import TorchRun
+    from benchmarks.speed.torch_throughput import TorchRun
 
     torch.set_num_threads(arguments.cores)
     return TorchRun(arguments, *TWINS[name])

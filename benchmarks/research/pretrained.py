@@ -1,6 +1,6 @@
 """Templates by SVD of trained weights against random templates, before and after fine-tuning.
 
-    python -m benchmarks.pretrained --dense=runs/wrn-22-1 --output=runs/pretrained --steps=200
+    python -m benchmarks.research.pretrained --dense=runs/wrn-22-1 --output=runs/pretrained --steps=200
 
 Starts from a trained unshared run. For k = 1, 2, 3 it creates two networks: one with the best k templates
 for the trained weights, and one with random templates and coefficients. Both keep all other parameters, and

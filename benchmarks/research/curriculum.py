@@ -1,6 +1,6 @@
 """The paper's comparison of CNN, SCNN and SCNN-R over five phases of growing windows.
 
-    python -m benchmarks.curriculum --scale=laptop --output=runs/curriculum
+    python -m benchmarks.research.curriculum --scale=laptop --output=runs/curriculum
 
 Trains each variant of configs/shortest_paths.py with several seeds. Measures how fast they adapt to each
 phase, how they end, and what they do beyond the last window and on larger grids. Writes into the output:
@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from softshare_jax import durable, sharing
 from softshare_jax.config import ShortestPaths
 from softshare_jax.data import shortest_paths

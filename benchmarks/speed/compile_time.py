@@ -1,6 +1,6 @@
 """Compile time of the train step against depth, with the blocks of a stage scanned and unrolled.
 
-python -m benchmarks.compile_time --depths 28 40 100 202
+python -m benchmarks.speed.compile_time --depths 28 40 100 202
 """
 
 import jax

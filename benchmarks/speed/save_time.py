@@ -1,6 +1,6 @@
 """The cost of durability: seconds of a save, and seconds that training waits for it.
 
-    python -m benchmarks.save_time --model=swrn-28-10-2 --pairs=20
+    python -m benchmarks.speed.save_time --model=swrn-28-10-2 --pairs=20
 
 Alternates saves of ``Checkpoints`` with saves of the same arrays by Orbax's ``CheckpointManager``. The latter
 flushes only array data. It also keeps the last two steps and the best, with a checksum of both items.

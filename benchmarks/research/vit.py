@@ -1,6 +1,6 @@
 """Vision transformers on CIFAR-10, shared and unshared, also with as many parameters.
 
-    python -m benchmarks.vit --output=runs/vit --data_dir=DIR --epochs=100 --seeds=3
+    python -m benchmarks.research.vit --output=runs/vit --data_dir=DIR --epochs=100 --seeds=3
 
 Trains variants of configs/vit.py by `softshare train`: 12 layers of width 64 unshared, and with 6, 4 and 1
 templates in each of six groups; 4 unshared layers, which have the parameters of 4 templates; and 12 wider
@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import pathlib
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from softshare_jax.description.description import parameters
 from softshare_jax.runs import records
 from softshare_jax.runs.load import load

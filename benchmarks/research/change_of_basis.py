@@ -1,6 +1,6 @@
 """Draws docs/figures/change-of-basis.png: the same network in two bases of templates.
 
-    python -m benchmarks.change_of_basis
+    python -m benchmarks.research.change_of_basis
 
 The numbers match the example in docs/folding.md.
 """
@@ -15,7 +15,7 @@ from softshare_jax import sharing
 from softshare_jax.reporting import matrices
 from softshare_jax.training import randomness
 
-FIGURES = pathlib.Path(__file__).parents[1] / "docs" / "figures"
+FIGURES = pathlib.Path(__file__).parents[2] / "docs" / "figures"
 ALPHA = jnp.array([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [1, 0], [0, 1]])
 BASIS = jnp.array([[1.0, 3.0], [0.0, 1.0]])
 

@@ -1,6 +1,6 @@
 """How a hundred layers become the same: the layer similarity of a deep CNN while it trains.
 
-    python -m benchmarks.evolution --output=runs/evolution
+    python -m benchmarks.research.evolution --output=runs/evolution
 
 Trains SCNN 100-16 on 12x12 grids without and with the recurrence regularizer, over five phases of growing
 windows, and folds both at the end. Draws evolution-100.png into the output (similarity of the layers at five
@@ -10,7 +10,7 @@ times) and prints the table of docs/results.md. Interrupted runs resume.
 import argparse
 import pathlib
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from softshare_jax import durable
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli

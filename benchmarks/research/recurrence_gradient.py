@@ -1,6 +1,6 @@
 """Why the recurrence penalty smooths its gradient: how often it makes all layers equal.
 
-    python benchmarks/recurrence_gradient.py
+    python benchmarks/research/recurrence_gradient.py
 
 Optimizes the penalty alone for ten layers of ten coefficients, with 2,000 steps of Adam at 0.003 from 30
 random orthogonal starts: with the exact gradient of |cos|, and with that of ``sharing.recurrence_penalty``.

@@ -1,6 +1,6 @@
 """Size of the export of a large network, and the time to load it without Flax.
 
-    python -m benchmarks.export_size --model=swrn-28-10-2
+    python -m benchmarks.speed.export_size --model=swrn-28-10-2
 
 The network has its initial weights. Another process, which does not import Flax, loads, compiles and runs the
 export. The same is timed for the network with dense weights as constants.

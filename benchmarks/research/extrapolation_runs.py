@@ -1,16 +1,16 @@
-"""What `benchmarks.extrapolation` trains: the tasks, the recipe of all runs, and the commands in order."""
+"""What `benchmarks.research.extrapolation` trains: tasks, the recipe of all runs, and the commands in order."""
 
 import pathlib
 import runpy
 from typing import NamedTuple
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
 from softshare_jax.runs.workdir import Workdir
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "extrapolation.py"
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "extrapolation.py"
 _SCRIPT = runpy.run_path(str(CONFIG))
 TURNS = (5, 10, 20, 32, 48, 68, 80, 120, 160, 200, 340, 680)
 # Layers of the networks that are trained; the loop is discovered with as many as SCNN.

@@ -1,7 +1,7 @@
 """Is folding early as good as folding at the end? Folds at several points of training, and trains on.
 
-    python -m benchmarks.early_fold --output=runs/early_fold --seeds=3
-    python -m benchmarks.early_fold --task=cifar --data_dir=DIR --output=runs/early_fold_cifar --seeds=3
+    python -m benchmarks.research.early_fold --output=runs/early_fold --seeds=3
+    python -m benchmarks.research.early_fold --task=cifar --data_dir=DIR --output=runs/early_fold_cifar
 
 Trains SCNN-R on grids of 16x16, or SWRN 22-1-2 on CIFAR-10. The checkpoints after 2%, 10% and 50% of the
 steps and the last one are folded at 0.9. All but the last train on to the same number of steps. Writes
@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks import comparison
+from benchmarks.research import comparison
 from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli

@@ -1,6 +1,6 @@
 """Rates of the implementations of convolution on this CPU, by operation, in turns.
 
-python -m benchmarks.convolutions
+python -m benchmarks.speed.convolutions
 """
 
 import argparse

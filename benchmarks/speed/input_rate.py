@@ -1,6 +1,6 @@
 """Throughput of the input pipeline of ImageNet: reading, decoding, cropping and batching.
 
-    python -m benchmarks.input_rate --cores 1 2
+    python -m benchmarks.speed.input_rate --cores 1 2
 
 The images are synthetic: JPEGs of 500x375 pixels at quality 90, with the file size of ImageNet. The process
 is bound to the given number of cores, with one thread each. Images per second of processor time is the rate

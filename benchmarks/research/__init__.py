@@ -1,0 +1,1 @@
+"""What sharing does: comparisons that train networks, and their figures and tables."""

@@ -1,0 +1,1 @@
+"""How fast: time of steps and compilation, rates of data, sizes of exports."""
