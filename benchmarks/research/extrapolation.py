@@ -30,7 +30,6 @@ from softshare_jax import durable, sharing
 from softshare_jax.data import shortest_paths
 from softshare_jax.reporting import chart, theme
 from softshare_jax.runs.load import Trained, load
-from softshare_jax.runs.workdir import Workdir
 from softshare_jax.shell import cli
 from softshare_jax.training import randomness
 
@@ -66,11 +65,14 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--task", default="grids", choices=TASKS)
     parser.add_argument("--channels", type=comparison.positive, default=24, help="channels of the state")
+    parser.add_argument(
+        "--loops", type=comparison.positive, default=1, help="loops of each seed; the best in training counts"
+    )
     parser.add_argument("--jobs", type=comparison.positive, default=1, help="runs at a time")
     arguments, more = parser.parse_known_args()
     task = TASKS[arguments.task]
     output = pathlib.Path(arguments.output or task.output)
-    recipe = Recipe(task, arguments.channels, arguments.steps, tuple(more))
+    recipe = Recipe(task, arguments.channels, arguments.steps, tuple(more), arguments.loops)
     if wrong := [text for text in more if not text.startswith("--config.")]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     if fixed := [text for text in more if text.removeprefix("--config.").partition("=")[0] in recipe.fixed]:
@@ -79,9 +81,14 @@ def main() -> None:
     runs = [
         (output, network, seed, recipe) for seed in range(arguments.seeds) for network in arguments.networks
     ]
+    settings = {"examples": arguments.examples, "loops": arguments.loops}
+    comparison.check_settings(file, comparison.read(file), settings)
+    loops = {}
     with contextlib.closing(comparison.in_parallel(arguments.jobs, train, runs)) as workdirs:
         for (_, network, seed, _), workdir in zip(runs, workdirs, strict=True):
-            rows = [Row(**row) for row in comparison.read(file)]
+            if network == "loop":
+                loops[seed] = workdir
+            rows = read(file)
             sizes = [s for s in task.sizes if not any(row[:4] == (network, seed, *s) for row in rows)]
             if not sizes:
                 continue
@@ -89,14 +96,20 @@ def main() -> None:
             for side, window in sizes:
                 print(f"measuring {network}-{seed} on {side}x{side}, window {window}", flush=True)
                 rows += measure(trained, network, seed, task, (side, window), arguments.examples)
-                comparison.write(file, (row._asdict() for row in rows))
-    rows = [Row(**row) for row in comparison.read(file)]
+                comparison.write(file, (row._asdict() | settings for row in rows))
+    rows = read(file)
     text = table(rows, task)
     durable.write(output / "table.md", text.encode())
     durable.write(output / "turns.svg", figure(rows, task))
     if "loop" in arguments.networks:
-        animate(load(Workdir(output / f"loop-{best_seed(rows, task)}")), task, output / "solved.gif")
+        seed = best_seed([row for row in rows if row.seed in loops], task)
+        animate(load(loops[seed]), task, output / "solved.gif")
     print(text)
+
+
+def read(file: pathlib.Path) -> list[Row]:
+    """Returns the rows that were measured before."""
+    return [Row(*(row[name] for name in Row._fields)) for row in comparison.read(file)]
 
 
 def measure(

@@ -1,13 +1,15 @@
-"""What `benchmarks.research.extrapolation` trains: tasks, the recipe of all runs, and the commands in order."""
+"""What `benchmarks.research.extrapolation` trains: tasks, the recipe of all runs, and its commands."""
 
 import pathlib
 import runpy
+import statistics
 from typing import NamedTuple
 
 from benchmarks.research import comparison
 from softshare_jax.data import shortest_paths
 from softshare_jax.errors import UserError
 from softshare_jax.models import zoo
+from softshare_jax.runs.records import read_metrics
 from softshare_jax.runs.workdir import Workdir
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "extrapolation.py"
@@ -17,6 +19,10 @@ TURNS = (5, 10, 20, 32, 48, 68, 80, 120, 160, 200, 340, 680)
 LAYERS = {"loop": 68, "scnn": 20, "cnn": 20}
 # Steps of training the loop. Other durations keep their ratio to it, except that of the discovery.
 STEPS = _SCRIPT["STEPS"]["loop"]
+# Between the seeds of two loops that are trained from the same discovered one.
+SEEDS = 1000
+# Records of training that say which loop is the best; one alone is noisy.
+LAST = 10
 
 
 class Task(NamedTuple):
@@ -72,12 +78,14 @@ class Recipe(NamedTuple):
         channels: of the state.
         steps: of training the loop.
         more: flags of other fields of the config.
+        loops: trained from each discovered loop, with other random numbers; the best in training counts.
     """
 
     task: Task
     channels: int
     steps: int
     more: tuple[str, ...] = ()
+    loops: int = 1
 
     @property
     def fixed(self) -> set[str]:
@@ -106,15 +114,37 @@ class Recipe(NamedTuple):
 
 
 def train(output: pathlib.Path, network: str, seed: int, recipe: Recipe) -> Workdir:
-    """Trains or resumes one run through the commands, and returns its workdir."""
-    target, fields = output / f"{network}-{seed}", recipe.flags(network, seed)
+    """Trains or resumes one run through the commands, and returns its workdir.
+
+    Of several loops it is the workdir of the one with the lowest loss at the end of training, so nothing
+    but the grids of training chooses.
+    """
     if network == "loop":
-        if not target.exists():
-            folded, layers = discover(output, seed, recipe), f"--layers={LAYERS[network]}"
-            comparison.run("convert", f"--folded={folded.root}", layers, f"--output={target}", *fields)
-        fields.append(f"--config.model={zoo.at_depth(recipe.model(network), LAYERS[network])}")
-    comparison.run("main", f"--workdir={target}", *fields)
+        loops = [train_loop(output, seed, number, recipe) for number in range(recipe.loops)]
+        return min(loops, key=final_loss)
+    workdir = Workdir(output / f"{network}-{seed}")
+    comparison.run("main", f"--workdir={workdir.root}", *recipe.flags(network, seed))
+    return workdir
+
+
+def train_loop(output: pathlib.Path, seed: int, number: int, recipe: Recipe) -> Workdir:
+    """Trains or resumes one of the loops of a seed; the first one has the folder and seed of its own."""
+    target = output / f"loop-{seed}{f'-{number}' if number else ''}"
+    fields, layers = recipe.flags("loop", seed + SEEDS * number), LAYERS["loop"]
+    if not target.exists():
+        folded = discover(output, seed, recipe)
+        comparison.run(
+            "convert", f"--folded={folded.root}", f"--layers={layers}", f"--output={target}", *fields
+        )
+    model = zoo.at_depth(recipe.model("loop"), layers)
+    comparison.run("main", f"--workdir={target}", *fields, f"--config.model={model}")
     return Workdir(target)
+
+
+def final_loss(workdir: Workdir) -> float:
+    """Returns the mean of the last losses that a run has logged in training."""
+    losses = [record["train/loss"] for record in read_metrics(workdir.metrics_file) if "train/loss" in record]
+    return statistics.mean(losses[-LAST:])
 
 
 def discover(output: pathlib.Path, seed: int, recipe: Recipe) -> Workdir:

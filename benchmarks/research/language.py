@@ -124,7 +124,7 @@ def main() -> None:
     print(f"{train} bytes to train on, {scored} of other files to score", flush=True)
     file = output / "rows.jsonl"
     rows = comparison.read(file)
-    comparison.check_settings(file, rows, {"steps": arguments.steps})
+    comparison.check_settings(file, rows, settings(arguments))
     for seed in range(arguments.seeds):
         for network in networks(arguments.layers, arguments.width):
             done = any((row["network"], row["seed"]) == (network.name, seed) for row in rows)
@@ -134,6 +134,11 @@ def main() -> None:
             rows.append(run(network, seed, text, arguments, output))
             comparison.write(file, rows)
     comparison.show(output / "table.md", comparison.table(rows, "bits_per_byte", 4))
+
+
+def settings(arguments: argparse.Namespace) -> comparison.Row:
+    """Returns what all rows of an output have in common."""
+    return {"steps": arguments.steps, "batch_size": arguments.batch_size, "length": arguments.length}
 
 
 def networks(layers: int, width: int) -> tuple[Network, ...]:
@@ -184,7 +189,7 @@ def run(
         "layers": network.layers,
         "width": network.width,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
-        "steps": arguments.steps,
+        **settings(arguments),
         "bits_per_byte": round(score, 4),
         "seconds": round(time.monotonic() - start, 1),
         "device": jax.devices()[0].device_kind,

@@ -1,10 +1,13 @@
 """What the benchmark of loops that run longer trains, and which flags it refuses."""
 
+import json
+
 import pytest
 
-from benchmarks.research import extrapolation
+from benchmarks.research import comparison, extrapolation
 from benchmarks.research.extrapolation import Row, best_seed
-from benchmarks.research.extrapolation_runs import TASKS, Recipe
+from benchmarks.research.extrapolation_runs import TASKS, Recipe, train
+from softshare_jax.errors import UserError
 
 
 def test_durations_keep_their_ratio_to_the_steps_and_the_discovery_stays():
@@ -17,6 +20,34 @@ def test_durations_keep_their_ratio_to_the_steps_and_the_discovery_stays():
     # A flag comes after the field of the task, and wins.
     assert loop.index("--config.loop.window=40") < loop.index("--config.loop.window=30")
     assert "--config.model=gated4-20-32" in recipe.flags("cnn", 0)
+
+
+def test_the_loop_with_the_lowest_loss_at_the_end_of_training_counts(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(comparison, "run", lambda module, *flags: commands.append(flags))
+    # One record is as good as none; the second loop is the best over the last ten.
+    for name, losses in {
+        "loop-1": [1] + [0.3] * 9 + [0.1],
+        "loop-1-1": [9] + [0.2] * 10,
+        "loop-1-2": [2] * 20,
+    }.items():
+        (tmp_path / name).mkdir()
+        records = [{"step": step, "train/loss": loss} for step, loss in enumerate(losses)]
+        text = "".join(json.dumps(record) + "\n" for record in (*records, {"step": 99, "eval/loss": 0.0}))
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+    workdir = train(tmp_path, "loop", 1, Recipe(TASKS["grids"], 24, 900, loops=3))
+    assert workdir.root == tmp_path / "loop-1-1"
+    assert [
+        f"--config.seed={seed}" in flags for seed, flags in zip((1, 1001, 2001), commands, strict=True)
+    ] == [True] * 3
+
+
+def test_rows_of_other_examples_are_refused(tmp_path, monkeypatch):
+    row = {**Row("cnn", 0, 12, 23, 20, 0.9, 0.5)._asdict(), "examples": 100, "loops": 1}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr("sys.argv", ["extrapolation", f"--output={tmp_path}", "--examples=30"])
+    with pytest.raises(UserError, match="has rows with examples 100, not 30: name another --output"):
+        extrapolation.main()
 
 
 def test_the_animation_shows_the_best_loop_at_home():
