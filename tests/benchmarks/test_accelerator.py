@@ -41,7 +41,7 @@ def smoked(tmp_path_factory):
     """Returns the results of a smoke run, and its output."""
     output = tmp_path_factory.mktemp("accelerator")
     # One row is enough; more time than it needs, so that a busy machine leaves nothing out.
-    done = run(output, "--minutes=10", "--rows", smoke.ROWS[0])
+    done = run(output, "--minutes=60", "--rows", smoke.ROWS[0])
     assert done.returncode == 0, done.stderr
     return output / "results", done.stdout
 
