@@ -138,7 +138,7 @@ def main() -> None:
 
 def settings(arguments: argparse.Namespace) -> comparison.Row:
     """Returns what all rows of an output have in common."""
-    return {"steps": arguments.steps, "batch_size": arguments.batch_size, "length": arguments.length}
+    return {name: getattr(arguments, name) for name in ("steps", "batch_size", "length", "dtype")}
 
 
 def networks(layers: int, width: int) -> tuple[Network, ...]:

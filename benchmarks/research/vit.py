@@ -45,8 +45,7 @@ def main() -> None:
     arguments = flags.parse_args()
     output = pathlib.Path(arguments.output)
     rows = comparison.read(output / "rows.jsonl")
-    settings = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
-    comparison.check_settings(output / "rows.jsonl", rows, settings)
+    comparison.check_settings(output / "rows.jsonl", rows, settings(arguments))
     done = {(row["network"], row["seed"]) for row in rows}
     runs = [
         (network, seed, output / f"{network}-{seed}", arguments)
@@ -59,6 +58,11 @@ def main() -> None:
             rows.append(row)
             comparison.write(output / "rows.jsonl", rows)
     comparison.show(output / "table.md", comparison.table(rows, "test_error", 2))
+
+
+def settings(arguments: argparse.Namespace) -> comparison.Row:
+    """Returns what all rows of an output have in common."""
+    return {name: getattr(arguments, name) for name in ("epochs", "batch_size", "train_examples", "dtype")}
 
 
 def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Namespace) -> comparison.Row:
@@ -81,8 +85,7 @@ def run(network: str, seed: int, folder: pathlib.Path, arguments: argparse.Names
         "network": network,
         "seed": seed,
         "parameters": parameters(network).total,
-        "epochs": arguments.epochs,
-        "batch_size": arguments.batch_size,
+        **settings(arguments),
         "test_error": round(100 - 100 * last["eval/accuracy"], 2),
         "seconds": last[records.SECONDS],
         "device": records.read_devices(workdir.devices_file)[-1].kind,
